@@ -1,0 +1,35 @@
+/**
+ * What publishing and fetching ask of the network: put or get one share or root slot at one node. The content layer owns this
+ * interface and knows nothing of loops; `client/shares.ts` implements it over them, tests over a map.
+ */
+import type { NodeId } from '../bytes/index.ts'
+
+/** One stored variant of a root slot. */
+export interface SlotValue {
+  /** 32 bytes: Ed25519. */
+  readonly publicKey: Uint8Array
+  readonly slot: number
+  /** Sealed root. */
+  readonly value: Uint8Array
+  /** 64 bytes, checked by store and reader alike. */
+  readonly signature: Uint8Array
+}
+
+/** Tells shares of one piece of work apart from those of another: loops are not shared between groups. */
+export interface ShareWork {
+  readonly signal: AbortSignal
+}
+
+export interface ShareNetwork {
+  /** This node; it is a candidate holder like every other, so that its absence gives nothing away. */
+  readonly self: NodeId
+  /** Every node that may hold shares now, this one included; the order means nothing. */
+  holders(): readonly NodeId[]
+  /** Stores `share` (65536 bytes, borrowed until the promise settles) at `node`. Errors: `STORE_REFUSED`, `STORE_UNREACHABLE`, `TIMEOUT`. */
+  putShare(node: NodeId, share: Uint8Array, work: ShareWork): Promise<void>
+  /** The share, not yet verified, or `null` if the node has none. Errors: `STORE_UNREACHABLE`, `TIMEOUT`. */
+  getShare(node: NodeId, address: Uint8Array, work: ShareWork): Promise<Uint8Array | null>
+  putSlot(node: NodeId, slot: SlotValue, work: ShareWork): Promise<void>
+  /** At most 4 variants, not yet verified; none if the node has none. */
+  getSlots(node: NodeId, location: Uint8Array, work: ShareWork): Promise<readonly SlotValue[]>
+}

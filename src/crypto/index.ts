@@ -1,0 +1,22 @@
+/** Public face of the cryptography: published constructions only, each named in SPEC.md with its source and vectors. */
+export { ANSWER_DOMAIN, CELL_DOMAIN, CELL_KEY_BYTES, type CellCipher, type CellKey, type CipherDomain } from './cell-cipher.ts'
+export { equalSecret, HASH_BYTES, hkdfExpand, hkdfExtract, hmacSha256, sha256, taggedHash, wipe } from './hash.ts'
+export {
+  type KeyPair,
+  MLKEM_CIPHERTEXT_BYTES,
+  MLKEM_PUBLIC_BYTES,
+  MLKEM_SEED_BYTES,
+  mlkemDecapsulate,
+  mlkemEncapsulate,
+  mlkemFromSeed,
+  mlkemGenerate,
+  mlkemPublic,
+  type PrivateKeyHandle,
+  X25519_BYTES,
+  x25519,
+  x25519FromSecret,
+  x25519Generate,
+  x25519Secret,
+} from './kem.ts'
+export { SIGN_PUBLIC_BYTES, SIGN_SEED_BYTES, SIGNATURE_BYTES, type SigningKey, signingKey, verifySignature } from './sign.ts'
+export { AEAD_TAG_BYTES, chacha20Keystream, chacha20Xor, openOnce, STREAM_KEY_BYTES, sealOnce } from './stream.ts'

@@ -1,0 +1,36 @@
+import type { NodeId, UnixMs } from '../bytes/index.ts'
+
+/** The keys to which set-up records for a node are sealed. */
+export interface OnionPublicKeys {
+  /** 0 to 255; names the pair while two overlap. */
+  readonly kid: number
+  /** 32 bytes. */
+  readonly x25519: Uint8Array
+  /** 1184 bytes. */
+  readonly mlkem768: Uint8Array
+}
+
+/** A verified descriptor. */
+export interface Descriptor {
+  readonly id: NodeId
+  /** Multiaddr texts without /p2p; none: the node cannot be dialled. At most 8, each at most 128 bytes. */
+  readonly addresses: readonly string[]
+  readonly onion: OnionPublicKeys
+  readonly capacityClass: number
+  readonly storeQuotaBytes: number
+  readonly publishedMs: UnixMs
+  /** What the node says it is linked to; at most 16. A link counts when both ends list it. */
+  readonly neighbours: readonly NodeId[]
+  readonly family: readonly NodeId[]
+}
+
+/** The valid descriptors that this node has, its own included. */
+export interface DirectoryView {
+  readonly size: number
+  /** Grows with each change of content. */
+  readonly version: number
+  get(id: NodeId): Descriptor | undefined
+  all(): readonly Descriptor[]
+  /** Nodes whose link with `id` is listed by both ends. */
+  linked(id: NodeId): readonly NodeId[]
+}

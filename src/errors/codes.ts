@@ -1,0 +1,27 @@
+/**
+ * Every error code, with its cause and what a person can do about it. One line each; keep them sorted by area.
+ * A code is never reused for another meaning.
+ */
+export const ERROR_CODES = {
+  ADDRESS_BAD: 'The text is not a Gyre address (56 base32 characters with a checksum). Copy it again, whole.',
+  CELL_BAD_LENGTH: 'A cell or cell body of another length than the protocol has. The link or circuit it came on is closed.',
+  CIRCUIT_ENDED: 'The loop ended while it was in use. The work moves to another loop; nothing is to be done.',
+  CONFIG_BAD: 'A configuration value or key is wrong. The message names it and the values it takes.',
+  LINK_UNREACHABLE: 'No address of the node could be reached. It may be offline, or a firewall is between.',
+  LINK_WRONG_PEER: 'Another node answered at the address. Its descriptor or the bootstrap address is out of date.',
+  TIMEOUT: 'No answer came in time. Try again; `gyre status` shows whether this node has neighbours and loops.',
+  CONTENT_DAMAGED: 'Bytes failed verification and no other holder had right ones. Nothing wrong was delivered. Try again later.',
+  CONTENT_NOT_FOUND: 'Nobody that should hold it has it: the address is wrong, it expired, or too many holders are away.',
+  NETWORK_TOO_SMALL: 'Fewer than 4 nodes are known: no loop can be built. Check the bootstrap addresses, or start more nodes.',
+  PUBLISH_FAILED: 'Too few holders took their shares. Check `gyre status`, then publish again.',
+  STORE_REFUSED: 'A store did not take a share: it is full, or the request was wrong.',
+  STORE_UNREACHABLE: 'No loop with the store could be used. The work moves to another holder.',
+  INTERNAL: 'A fault of the program itself. Please report it with the message and the version.',
+} as const satisfies Record<string, string>
+
+export type ErrorCode = keyof typeof ERROR_CODES
+
+/** The remedy for a code, as shown to people. */
+export function remedyOf(code: ErrorCode): string {
+  return ERROR_CODES[code]
+}
