@@ -1,0 +1,1473 @@
+// Generated from proto/*.proto by src/wire/generate.ts: do not edit; run `npm run proto`.
+import * as $protobuf from "protobufjs/minimal.js";
+
+/** Namespace gyre. */
+export namespace gyre {
+
+    /** Namespace link. */
+    namespace link {
+
+        /**
+         * Properties of a Hello.
+         * @deprecated Use gyre.link.Hello.$Properties instead.
+         */
+        interface IHello extends gyre.link.Hello.$Properties {
+        }
+
+        /** Represents a Hello. */
+        class Hello {
+
+            /**
+             * Constructs a new Hello.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.link.Hello.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Hello version. */
+            version: number;
+
+            /** Hello network. */
+            network: Uint8Array;
+
+            /** Hello purpose. */
+            purpose: gyre.link.Hello.Purpose;
+
+            /** Hello descriptor. */
+            descriptor: Uint8Array;
+
+            /**
+             * Encodes the specified Hello message. Does not implicitly {@link gyre.link.Hello.verify|verify} messages.
+             * @param message Hello message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.link.Hello.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Hello message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.link.Hello & gyre.link.Hello.$Shape} Hello
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.link.Hello & gyre.link.Hello.$Shape;
+        }
+
+        namespace Hello {
+
+            /** Properties of a Hello. */
+            interface $Properties {
+
+                /** Hello version */
+                version?: (number|null);
+
+                /** Hello network */
+                network?: (Uint8Array|null);
+
+                /** Hello purpose */
+                purpose?: (gyre.link.Hello.Purpose|null);
+
+                /** Hello descriptor */
+                descriptor?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a Hello. */
+            type $Shape = gyre.link.Hello.$Properties;
+
+            /** Purpose enum. */
+            enum Purpose {
+
+                /** NEIGHBOUR value */
+                NEIGHBOUR = 0,
+
+                /** GUEST value */
+                GUEST = 1
+            }
+        }
+
+        /**
+         * Properties of a Welcome.
+         * @deprecated Use gyre.link.Welcome.$Properties instead.
+         */
+        interface IWelcome extends gyre.link.Welcome.$Properties {
+        }
+
+        /** Represents a Welcome. */
+        class Welcome {
+
+            /**
+             * Constructs a new Welcome.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.link.Welcome.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Welcome accepted. */
+            accepted: boolean;
+
+            /**
+             * Encodes the specified Welcome message. Does not implicitly {@link gyre.link.Welcome.verify|verify} messages.
+             * @param message Welcome message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.link.Welcome.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Welcome message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.link.Welcome & gyre.link.Welcome.$Shape} Welcome
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.link.Welcome & gyre.link.Welcome.$Shape;
+        }
+
+        namespace Welcome {
+
+            /** Properties of a Welcome. */
+            interface $Properties {
+
+                /** Welcome accepted */
+                accepted?: (boolean|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a Welcome. */
+            type $Shape = gyre.link.Welcome.$Properties;
+        }
+
+        /**
+         * Properties of a Digest.
+         * @deprecated Use gyre.link.Digest.$Properties instead.
+         */
+        interface IDigest extends gyre.link.Digest.$Properties {
+        }
+
+        /** Represents a Digest. */
+        class Digest {
+
+            /**
+             * Constructs a new Digest.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.link.Digest.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Digest buckets. */
+            buckets: Uint8Array;
+
+            /**
+             * Encodes the specified Digest message. Does not implicitly {@link gyre.link.Digest.verify|verify} messages.
+             * @param message Digest message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.link.Digest.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Digest message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.link.Digest & gyre.link.Digest.$Shape} Digest
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.link.Digest & gyre.link.Digest.$Shape;
+        }
+
+        namespace Digest {
+
+            /** Properties of a Digest. */
+            interface $Properties {
+
+                /** Digest buckets */
+                buckets?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a Digest. */
+            type $Shape = gyre.link.Digest.$Properties;
+        }
+
+        /**
+         * Properties of a Listing.
+         * @deprecated Use gyre.link.Listing.$Properties instead.
+         */
+        interface IListing extends gyre.link.Listing.$Properties {
+        }
+
+        /** Represents a Listing. */
+        class Listing {
+
+            /**
+             * Constructs a new Listing.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.link.Listing.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Listing buckets. */
+            buckets: Uint8Array;
+
+            /** Listing hashes. */
+            hashes: Uint8Array;
+
+            /**
+             * Encodes the specified Listing message. Does not implicitly {@link gyre.link.Listing.verify|verify} messages.
+             * @param message Listing message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.link.Listing.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Listing message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.link.Listing & gyre.link.Listing.$Shape} Listing
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.link.Listing & gyre.link.Listing.$Shape;
+        }
+
+        namespace Listing {
+
+            /** Properties of a Listing. */
+            interface $Properties {
+
+                /** Listing buckets */
+                buckets?: (Uint8Array|null);
+
+                /** Listing hashes */
+                hashes?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a Listing. */
+            type $Shape = gyre.link.Listing.$Properties;
+        }
+
+        /**
+         * Properties of a Want.
+         * @deprecated Use gyre.link.Want.$Properties instead.
+         */
+        interface IWant extends gyre.link.Want.$Properties {
+        }
+
+        /** Represents a Want. */
+        class Want {
+
+            /**
+             * Constructs a new Want.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.link.Want.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Want hashes. */
+            hashes: Uint8Array;
+
+            /**
+             * Encodes the specified Want message. Does not implicitly {@link gyre.link.Want.verify|verify} messages.
+             * @param message Want message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.link.Want.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Want message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.link.Want & gyre.link.Want.$Shape} Want
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.link.Want & gyre.link.Want.$Shape;
+        }
+
+        namespace Want {
+
+            /** Properties of a Want. */
+            interface $Properties {
+
+                /** Want hashes */
+                hashes?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a Want. */
+            type $Shape = gyre.link.Want.$Properties;
+        }
+
+        /**
+         * Properties of a Descriptors.
+         * @deprecated Use gyre.link.Descriptors.$Properties instead.
+         */
+        interface IDescriptors extends gyre.link.Descriptors.$Properties {
+        }
+
+        /** Represents a Descriptors. */
+        class Descriptors {
+
+            /**
+             * Constructs a new Descriptors.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.link.Descriptors.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Descriptors descriptors. */
+            descriptors: Uint8Array[];
+
+            /**
+             * Encodes the specified Descriptors message. Does not implicitly {@link gyre.link.Descriptors.verify|verify} messages.
+             * @param message Descriptors message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.link.Descriptors.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Descriptors message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.link.Descriptors & gyre.link.Descriptors.$Shape} Descriptors
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.link.Descriptors & gyre.link.Descriptors.$Shape;
+        }
+
+        namespace Descriptors {
+
+            /** Properties of a Descriptors. */
+            interface $Properties {
+
+                /** Descriptors descriptors */
+                descriptors?: (Uint8Array[]|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a Descriptors. */
+            type $Shape = gyre.link.Descriptors.$Properties;
+        }
+
+        /**
+         * Properties of a Control.
+         * @deprecated Use gyre.link.Control.$Properties instead.
+         */
+        interface IControl extends gyre.link.Control.$Properties {
+        }
+
+        /** Represents a Control. */
+        class Control {
+
+            /**
+             * Constructs a new Control.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.link.Control.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Control hello. */
+            hello?: (gyre.link.Hello.$Properties|null);
+
+            /** Control welcome. */
+            welcome?: (gyre.link.Welcome.$Properties|null);
+
+            /** Control digest. */
+            digest?: (gyre.link.Digest.$Properties|null);
+
+            /** Control listing. */
+            listing?: (gyre.link.Listing.$Properties|null);
+
+            /** Control want. */
+            want?: (gyre.link.Want.$Properties|null);
+
+            /** Control descriptors. */
+            descriptors?: (gyre.link.Descriptors.$Properties|null);
+
+            /** Control body. */
+            body?: ("hello"|"welcome"|"digest"|"listing"|"want"|"descriptors");
+
+            /**
+             * Encodes the specified Control message. Does not implicitly {@link gyre.link.Control.verify|verify} messages.
+             * @param message Control message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.link.Control.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Control message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.link.Control & gyre.link.Control.$Shape} Control
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.link.Control & gyre.link.Control.$Shape;
+        }
+
+        namespace Control {
+
+            /** Properties of a Control. */
+            interface $Properties {
+
+                /** Control hello */
+                hello?: (gyre.link.Hello.$Properties|null);
+
+                /** Control welcome */
+                welcome?: (gyre.link.Welcome.$Properties|null);
+
+                /** Control digest */
+                digest?: (gyre.link.Digest.$Properties|null);
+
+                /** Control listing */
+                listing?: (gyre.link.Listing.$Properties|null);
+
+                /** Control want */
+                want?: (gyre.link.Want.$Properties|null);
+
+                /** Control descriptors */
+                descriptors?: (gyre.link.Descriptors.$Properties|null);
+
+                /** Control body */
+                body?: ("hello"|"welcome"|"digest"|"listing"|"want"|"descriptors");
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Narrowed shape of a Control. */
+            type $Shape = {
+              hello?: gyre.link.Hello.$Shape|null;
+              welcome?: gyre.link.Welcome.$Shape|null;
+              digest?: gyre.link.Digest.$Shape|null;
+              listing?: gyre.link.Listing.$Shape|null;
+              want?: gyre.link.Want.$Shape|null;
+              descriptors?: gyre.link.Descriptors.$Shape|null;
+              $unknowns?: Uint8Array[];
+            } & (
+              ({ body?: undefined; hello?: null; welcome?: null; digest?: null; listing?: null; want?: null; descriptors?: null }|{ body?: "hello"; hello: gyre.link.Hello.$Shape; welcome?: null; digest?: null; listing?: null; want?: null; descriptors?: null }|{ body?: "welcome"; hello?: null; welcome: gyre.link.Welcome.$Shape; digest?: null; listing?: null; want?: null; descriptors?: null }|{ body?: "digest"; hello?: null; welcome?: null; digest: gyre.link.Digest.$Shape; listing?: null; want?: null; descriptors?: null }|{ body?: "listing"; hello?: null; welcome?: null; digest?: null; listing: gyre.link.Listing.$Shape; want?: null; descriptors?: null }|{ body?: "want"; hello?: null; welcome?: null; digest?: null; listing?: null; want: gyre.link.Want.$Shape; descriptors?: null }|{ body?: "descriptors"; hello?: null; welcome?: null; digest?: null; listing?: null; want?: null; descriptors: gyre.link.Descriptors.$Shape })
+            );
+        }
+    }
+
+    /** Namespace directory. */
+    namespace directory {
+
+        /**
+         * Properties of an OnionKeys.
+         * @deprecated Use gyre.directory.OnionKeys.$Properties instead.
+         */
+        interface IOnionKeys extends gyre.directory.OnionKeys.$Properties {
+        }
+
+        /** Represents an OnionKeys. */
+        class OnionKeys {
+
+            /**
+             * Constructs a new OnionKeys.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.directory.OnionKeys.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** OnionKeys kid. */
+            kid: number;
+
+            /** OnionKeys x25519. */
+            x25519: Uint8Array;
+
+            /** OnionKeys mlkem768. */
+            mlkem768: Uint8Array;
+
+            /**
+             * Encodes the specified OnionKeys message. Does not implicitly {@link gyre.directory.OnionKeys.verify|verify} messages.
+             * @param message OnionKeys message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.directory.OnionKeys.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes an OnionKeys message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.directory.OnionKeys & gyre.directory.OnionKeys.$Shape} OnionKeys
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.directory.OnionKeys & gyre.directory.OnionKeys.$Shape;
+        }
+
+        namespace OnionKeys {
+
+            /** Properties of an OnionKeys. */
+            interface $Properties {
+
+                /** OnionKeys kid */
+                kid?: (number|null);
+
+                /** OnionKeys x25519 */
+                x25519?: (Uint8Array|null);
+
+                /** OnionKeys mlkem768 */
+                mlkem768?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of an OnionKeys. */
+            type $Shape = gyre.directory.OnionKeys.$Properties;
+        }
+
+        /**
+         * Properties of a Descriptor.
+         * @deprecated Use gyre.directory.Descriptor.$Properties instead.
+         */
+        interface IDescriptor extends gyre.directory.Descriptor.$Properties {
+        }
+
+        /** Represents a Descriptor. */
+        class Descriptor {
+
+            /**
+             * Constructs a new Descriptor.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.directory.Descriptor.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Descriptor version. */
+            version: number;
+
+            /** Descriptor network. */
+            network: Uint8Array;
+
+            /** Descriptor node. */
+            node: Uint8Array;
+
+            /** Descriptor addresses. */
+            addresses: string[];
+
+            /** Descriptor onion. */
+            onion?: (gyre.directory.OnionKeys.$Properties|null);
+
+            /** Descriptor capacityClass. */
+            capacityClass: number;
+
+            /** Descriptor storeQuotaBytes. */
+            storeQuotaBytes: number;
+
+            /** Descriptor publishedMs. */
+            publishedMs: number;
+
+            /** Descriptor neighbours. */
+            neighbours: Uint8Array[];
+
+            /** Descriptor family. */
+            family: Uint8Array[];
+
+            /** Descriptor work. */
+            work: Uint8Array;
+
+            /** Descriptor firstSeenDay. */
+            firstSeenDay: number;
+
+            /**
+             * Encodes the specified Descriptor message. Does not implicitly {@link gyre.directory.Descriptor.verify|verify} messages.
+             * @param message Descriptor message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.directory.Descriptor.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Descriptor message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.directory.Descriptor & gyre.directory.Descriptor.$Shape} Descriptor
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.directory.Descriptor & gyre.directory.Descriptor.$Shape;
+        }
+
+        namespace Descriptor {
+
+            /** Properties of a Descriptor. */
+            interface $Properties {
+
+                /** Descriptor version */
+                version?: (number|null);
+
+                /** Descriptor network */
+                network?: (Uint8Array|null);
+
+                /** Descriptor node */
+                node?: (Uint8Array|null);
+
+                /** Descriptor addresses */
+                addresses?: (string[]|null);
+
+                /** Descriptor onion */
+                onion?: (gyre.directory.OnionKeys.$Properties|null);
+
+                /** Descriptor capacityClass */
+                capacityClass?: (number|null);
+
+                /** Descriptor storeQuotaBytes */
+                storeQuotaBytes?: (number|null);
+
+                /** Descriptor publishedMs */
+                publishedMs?: (number|null);
+
+                /** Descriptor neighbours */
+                neighbours?: (Uint8Array[]|null);
+
+                /** Descriptor family */
+                family?: (Uint8Array[]|null);
+
+                /** Descriptor work */
+                work?: (Uint8Array|null);
+
+                /** Descriptor firstSeenDay */
+                firstSeenDay?: (number|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a Descriptor. */
+            type $Shape = gyre.directory.Descriptor.$Properties;
+        }
+
+        /**
+         * Properties of a SignedDescriptor.
+         * @deprecated Use gyre.directory.SignedDescriptor.$Properties instead.
+         */
+        interface ISignedDescriptor extends gyre.directory.SignedDescriptor.$Properties {
+        }
+
+        /** Represents a SignedDescriptor. */
+        class SignedDescriptor {
+
+            /**
+             * Constructs a new SignedDescriptor.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.directory.SignedDescriptor.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** SignedDescriptor descriptor. */
+            descriptor: Uint8Array;
+
+            /** SignedDescriptor signature. */
+            signature: Uint8Array;
+
+            /**
+             * Encodes the specified SignedDescriptor message. Does not implicitly {@link gyre.directory.SignedDescriptor.verify|verify} messages.
+             * @param message SignedDescriptor message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.directory.SignedDescriptor.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a SignedDescriptor message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.directory.SignedDescriptor & gyre.directory.SignedDescriptor.$Shape} SignedDescriptor
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.directory.SignedDescriptor & gyre.directory.SignedDescriptor.$Shape;
+        }
+
+        namespace SignedDescriptor {
+
+            /** Properties of a SignedDescriptor. */
+            interface $Properties {
+
+                /** SignedDescriptor descriptor */
+                descriptor?: (Uint8Array|null);
+
+                /** SignedDescriptor signature */
+                signature?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a SignedDescriptor. */
+            type $Shape = gyre.directory.SignedDescriptor.$Properties;
+        }
+    }
+
+    /** Namespace circuit. */
+    namespace circuit {
+
+        /**
+         * Properties of a HopRequest.
+         * @deprecated Use gyre.circuit.HopRequest.$Properties instead.
+         */
+        interface IHopRequest extends gyre.circuit.HopRequest.$Properties {
+        }
+
+        /** Represents a HopRequest. */
+        class HopRequest {
+
+            /**
+             * Constructs a new HopRequest.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.circuit.HopRequest.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** HopRequest store. */
+            store?: (Uint8Array|null);
+
+            /** HopRequest ping. */
+            ping?: (gyre.circuit.Ping.$Properties|null);
+
+            /** HopRequest body. */
+            body?: ("store"|"ping");
+
+            /**
+             * Encodes the specified HopRequest message. Does not implicitly {@link gyre.circuit.HopRequest.verify|verify} messages.
+             * @param message HopRequest message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.circuit.HopRequest.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a HopRequest message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.circuit.HopRequest & gyre.circuit.HopRequest.$Shape} HopRequest
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.circuit.HopRequest & gyre.circuit.HopRequest.$Shape;
+        }
+
+        namespace HopRequest {
+
+            /** Properties of a HopRequest. */
+            interface $Properties {
+
+                /** HopRequest store */
+                store?: (Uint8Array|null);
+
+                /** HopRequest ping */
+                ping?: (gyre.circuit.Ping.$Properties|null);
+
+                /** HopRequest body */
+                body?: ("store"|"ping");
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Narrowed shape of a HopRequest. */
+            type $Shape = {
+              store?: Uint8Array|null;
+              ping?: gyre.circuit.Ping.$Shape|null;
+              $unknowns?: Uint8Array[];
+            } & (
+              ({ body?: undefined; store?: null; ping?: null }|{ body?: "store"; store: Uint8Array; ping?: null }|{ body?: "ping"; store?: null; ping: gyre.circuit.Ping.$Shape })
+            );
+        }
+
+        /**
+         * Properties of a Ping.
+         * @deprecated Use gyre.circuit.Ping.$Properties instead.
+         */
+        interface IPing extends gyre.circuit.Ping.$Properties {
+        }
+
+        /** Represents a Ping. */
+        class Ping {
+
+            /**
+             * Constructs a new Ping.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.circuit.Ping.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Ping filler. */
+            filler: Uint8Array;
+
+            /** Ping answerBytes. */
+            answerBytes: number;
+
+            /**
+             * Encodes the specified Ping message. Does not implicitly {@link gyre.circuit.Ping.verify|verify} messages.
+             * @param message Ping message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.circuit.Ping.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Ping message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.circuit.Ping & gyre.circuit.Ping.$Shape} Ping
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.circuit.Ping & gyre.circuit.Ping.$Shape;
+        }
+
+        namespace Ping {
+
+            /** Properties of a Ping. */
+            interface $Properties {
+
+                /** Ping filler */
+                filler?: (Uint8Array|null);
+
+                /** Ping answerBytes */
+                answerBytes?: (number|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a Ping. */
+            type $Shape = gyre.circuit.Ping.$Properties;
+        }
+
+        /**
+         * Properties of a HopReply.
+         * @deprecated Use gyre.circuit.HopReply.$Properties instead.
+         */
+        interface IHopReply extends gyre.circuit.HopReply.$Properties {
+        }
+
+        /** Represents a HopReply. */
+        class HopReply {
+
+            /**
+             * Constructs a new HopReply.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.circuit.HopReply.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** HopReply status. */
+            status: gyre.circuit.HopReply.Status;
+
+            /** HopReply body. */
+            body: Uint8Array;
+
+            /**
+             * Encodes the specified HopReply message. Does not implicitly {@link gyre.circuit.HopReply.verify|verify} messages.
+             * @param message HopReply message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.circuit.HopReply.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a HopReply message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.circuit.HopReply & gyre.circuit.HopReply.$Shape} HopReply
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.circuit.HopReply & gyre.circuit.HopReply.$Shape;
+        }
+
+        namespace HopReply {
+
+            /** Properties of a HopReply. */
+            interface $Properties {
+
+                /** HopReply status */
+                status?: (gyre.circuit.HopReply.Status|null);
+
+                /** HopReply body */
+                body?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a HopReply. */
+            type $Shape = gyre.circuit.HopReply.$Properties;
+
+            /** Status enum. */
+            enum Status {
+
+                /** OK value */
+                OK = 0,
+
+                /** NOT_FOUND value */
+                NOT_FOUND = 1,
+
+                /** REFUSED value */
+                REFUSED = 2,
+
+                /** BUSY value */
+                BUSY = 3,
+
+                /** BAD_REQUEST value */
+                BAD_REQUEST = 4
+            }
+        }
+    }
+
+    /** Namespace store. */
+    namespace store {
+
+        /**
+         * Properties of a StoreRequest.
+         * @deprecated Use gyre.store.StoreRequest.$Properties instead.
+         */
+        interface IStoreRequest extends gyre.store.StoreRequest.$Properties {
+        }
+
+        /** Represents a StoreRequest. */
+        class StoreRequest {
+
+            /**
+             * Constructs a new StoreRequest.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.store.StoreRequest.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** StoreRequest putShare. */
+            putShare?: (gyre.store.PutShare.$Properties|null);
+
+            /** StoreRequest getShare. */
+            getShare?: (gyre.store.GetShare.$Properties|null);
+
+            /** StoreRequest putSlot. */
+            putSlot?: (gyre.store.PutSlot.$Properties|null);
+
+            /** StoreRequest getSlot. */
+            getSlot?: (gyre.store.GetSlot.$Properties|null);
+
+            /** StoreRequest body. */
+            body?: ("putShare"|"getShare"|"putSlot"|"getSlot");
+
+            /**
+             * Encodes the specified StoreRequest message. Does not implicitly {@link gyre.store.StoreRequest.verify|verify} messages.
+             * @param message StoreRequest message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.store.StoreRequest.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a StoreRequest message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.store.StoreRequest & gyre.store.StoreRequest.$Shape} StoreRequest
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.store.StoreRequest & gyre.store.StoreRequest.$Shape;
+        }
+
+        namespace StoreRequest {
+
+            /** Properties of a StoreRequest. */
+            interface $Properties {
+
+                /** StoreRequest putShare */
+                putShare?: (gyre.store.PutShare.$Properties|null);
+
+                /** StoreRequest getShare */
+                getShare?: (gyre.store.GetShare.$Properties|null);
+
+                /** StoreRequest putSlot */
+                putSlot?: (gyre.store.PutSlot.$Properties|null);
+
+                /** StoreRequest getSlot */
+                getSlot?: (gyre.store.GetSlot.$Properties|null);
+
+                /** StoreRequest body */
+                body?: ("putShare"|"getShare"|"putSlot"|"getSlot");
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Narrowed shape of a StoreRequest. */
+            type $Shape = {
+              putShare?: gyre.store.PutShare.$Shape|null;
+              getShare?: gyre.store.GetShare.$Shape|null;
+              putSlot?: gyre.store.PutSlot.$Shape|null;
+              getSlot?: gyre.store.GetSlot.$Shape|null;
+              $unknowns?: Uint8Array[];
+            } & (
+              ({ body?: undefined; putShare?: null; getShare?: null; putSlot?: null; getSlot?: null }|{ body?: "putShare"; putShare: gyre.store.PutShare.$Shape; getShare?: null; putSlot?: null; getSlot?: null }|{ body?: "getShare"; putShare?: null; getShare: gyre.store.GetShare.$Shape; putSlot?: null; getSlot?: null }|{ body?: "putSlot"; putShare?: null; getShare?: null; putSlot: gyre.store.PutSlot.$Shape; getSlot?: null }|{ body?: "getSlot"; putShare?: null; getShare?: null; putSlot?: null; getSlot: gyre.store.GetSlot.$Shape })
+            );
+        }
+
+        /**
+         * Properties of a PutShare.
+         * @deprecated Use gyre.store.PutShare.$Properties instead.
+         */
+        interface IPutShare extends gyre.store.PutShare.$Properties {
+        }
+
+        /** Represents a PutShare. */
+        class PutShare {
+
+            /**
+             * Constructs a new PutShare.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.store.PutShare.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** PutShare share. */
+            share: Uint8Array;
+
+            /** PutShare keepHours. */
+            keepHours: number;
+
+            /** PutShare work. */
+            work: Uint8Array;
+
+            /**
+             * Encodes the specified PutShare message. Does not implicitly {@link gyre.store.PutShare.verify|verify} messages.
+             * @param message PutShare message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.store.PutShare.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a PutShare message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.store.PutShare & gyre.store.PutShare.$Shape} PutShare
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.store.PutShare & gyre.store.PutShare.$Shape;
+        }
+
+        namespace PutShare {
+
+            /** Properties of a PutShare. */
+            interface $Properties {
+
+                /** PutShare share */
+                share?: (Uint8Array|null);
+
+                /** PutShare keepHours */
+                keepHours?: (number|null);
+
+                /** PutShare work */
+                work?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a PutShare. */
+            type $Shape = gyre.store.PutShare.$Properties;
+        }
+
+        /**
+         * Properties of a GetShare.
+         * @deprecated Use gyre.store.GetShare.$Properties instead.
+         */
+        interface IGetShare extends gyre.store.GetShare.$Properties {
+        }
+
+        /** Represents a GetShare. */
+        class GetShare {
+
+            /**
+             * Constructs a new GetShare.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.store.GetShare.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** GetShare address. */
+            address: Uint8Array;
+
+            /**
+             * Encodes the specified GetShare message. Does not implicitly {@link gyre.store.GetShare.verify|verify} messages.
+             * @param message GetShare message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.store.GetShare.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a GetShare message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.store.GetShare & gyre.store.GetShare.$Shape} GetShare
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.store.GetShare & gyre.store.GetShare.$Shape;
+        }
+
+        namespace GetShare {
+
+            /** Properties of a GetShare. */
+            interface $Properties {
+
+                /** GetShare address */
+                address?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a GetShare. */
+            type $Shape = gyre.store.GetShare.$Properties;
+        }
+
+        /**
+         * Properties of a PutSlot.
+         * @deprecated Use gyre.store.PutSlot.$Properties instead.
+         */
+        interface IPutSlot extends gyre.store.PutSlot.$Properties {
+        }
+
+        /** Represents a PutSlot. */
+        class PutSlot {
+
+            /**
+             * Constructs a new PutSlot.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.store.PutSlot.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** PutSlot publicKey. */
+            publicKey: Uint8Array;
+
+            /** PutSlot slot. */
+            slot: number;
+
+            /** PutSlot value. */
+            value: Uint8Array;
+
+            /** PutSlot signature. */
+            signature: Uint8Array;
+
+            /** PutSlot keepHours. */
+            keepHours: number;
+
+            /** PutSlot work. */
+            work: Uint8Array;
+
+            /**
+             * Encodes the specified PutSlot message. Does not implicitly {@link gyre.store.PutSlot.verify|verify} messages.
+             * @param message PutSlot message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.store.PutSlot.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a PutSlot message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.store.PutSlot & gyre.store.PutSlot.$Shape} PutSlot
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.store.PutSlot & gyre.store.PutSlot.$Shape;
+        }
+
+        namespace PutSlot {
+
+            /** Properties of a PutSlot. */
+            interface $Properties {
+
+                /** PutSlot publicKey */
+                publicKey?: (Uint8Array|null);
+
+                /** PutSlot slot */
+                slot?: (number|null);
+
+                /** PutSlot value */
+                value?: (Uint8Array|null);
+
+                /** PutSlot signature */
+                signature?: (Uint8Array|null);
+
+                /** PutSlot keepHours */
+                keepHours?: (number|null);
+
+                /** PutSlot work */
+                work?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a PutSlot. */
+            type $Shape = gyre.store.PutSlot.$Properties;
+        }
+
+        /**
+         * Properties of a GetSlot.
+         * @deprecated Use gyre.store.GetSlot.$Properties instead.
+         */
+        interface IGetSlot extends gyre.store.GetSlot.$Properties {
+        }
+
+        /** Represents a GetSlot. */
+        class GetSlot {
+
+            /**
+             * Constructs a new GetSlot.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.store.GetSlot.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** GetSlot location. */
+            location: Uint8Array;
+
+            /**
+             * Encodes the specified GetSlot message. Does not implicitly {@link gyre.store.GetSlot.verify|verify} messages.
+             * @param message GetSlot message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.store.GetSlot.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a GetSlot message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.store.GetSlot & gyre.store.GetSlot.$Shape} GetSlot
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.store.GetSlot & gyre.store.GetSlot.$Shape;
+        }
+
+        namespace GetSlot {
+
+            /** Properties of a GetSlot. */
+            interface $Properties {
+
+                /** GetSlot location */
+                location?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a GetSlot. */
+            type $Shape = gyre.store.GetSlot.$Properties;
+        }
+
+        /**
+         * Properties of a StoreReply.
+         * @deprecated Use gyre.store.StoreReply.$Properties instead.
+         */
+        interface IStoreReply extends gyre.store.StoreReply.$Properties {
+        }
+
+        /** Represents a StoreReply. */
+        class StoreReply {
+
+            /**
+             * Constructs a new StoreReply.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.store.StoreReply.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** StoreReply share. */
+            share: Uint8Array;
+
+            /** StoreReply slots. */
+            slots: gyre.store.SlotValue.$Properties[];
+
+            /**
+             * Encodes the specified StoreReply message. Does not implicitly {@link gyre.store.StoreReply.verify|verify} messages.
+             * @param message StoreReply message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.store.StoreReply.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a StoreReply message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.store.StoreReply & gyre.store.StoreReply.$Shape} StoreReply
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.store.StoreReply & gyre.store.StoreReply.$Shape;
+        }
+
+        namespace StoreReply {
+
+            /** Properties of a StoreReply. */
+            interface $Properties {
+
+                /** StoreReply share */
+                share?: (Uint8Array|null);
+
+                /** StoreReply slots */
+                slots?: (gyre.store.SlotValue.$Properties[]|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a StoreReply. */
+            type $Shape = gyre.store.StoreReply.$Properties;
+        }
+
+        /**
+         * Properties of a SlotValue.
+         * @deprecated Use gyre.store.SlotValue.$Properties instead.
+         */
+        interface ISlotValue extends gyre.store.SlotValue.$Properties {
+        }
+
+        /** Represents a SlotValue. */
+        class SlotValue {
+
+            /**
+             * Constructs a new SlotValue.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.store.SlotValue.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** SlotValue publicKey. */
+            publicKey: Uint8Array;
+
+            /** SlotValue slot. */
+            slot: number;
+
+            /** SlotValue value. */
+            value: Uint8Array;
+
+            /** SlotValue signature. */
+            signature: Uint8Array;
+
+            /**
+             * Encodes the specified SlotValue message. Does not implicitly {@link gyre.store.SlotValue.verify|verify} messages.
+             * @param message SlotValue message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.store.SlotValue.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a SlotValue message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.store.SlotValue & gyre.store.SlotValue.$Shape} SlotValue
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.store.SlotValue & gyre.store.SlotValue.$Shape;
+        }
+
+        namespace SlotValue {
+
+            /** Properties of a SlotValue. */
+            interface $Properties {
+
+                /** SlotValue publicKey */
+                publicKey?: (Uint8Array|null);
+
+                /** SlotValue slot */
+                slot?: (number|null);
+
+                /** SlotValue value */
+                value?: (Uint8Array|null);
+
+                /** SlotValue signature */
+                signature?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a SlotValue. */
+            type $Shape = gyre.store.SlotValue.$Properties;
+        }
+    }
+}
