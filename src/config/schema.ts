@@ -1,0 +1,122 @@
+/**
+ * The one schema of the configuration: each key with its parser, default, unit and meaning. File, environment, flags, help text and
+ * the table in the README are all read from here. A key is spelled the same everywhere: `store-quota` in the file, `--store-quota` as a
+ * flag, `GYRE_STORE_QUOTA` in the environment.
+ */
+import {
+  type HostPort,
+  parseBootstrap,
+  parseBytes,
+  parseHostPort,
+  parseList,
+  parseListenAddress,
+  parseNetworkName,
+  parseOneOf,
+  parsePath,
+  parseWhole,
+} from './values.ts'
+
+/** Log levels, quietest first. */
+export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+/** Clocks that this version has. */
+export const CLOCKS = ['swift'] as const
+export type ClockName = (typeof CLOCKS)[number]
+
+/** The whole configuration of a node, read once at start and frozen. */
+export interface Config {
+  /** The folder that holds everything of this node: identity, store, token. An absolute path. */
+  readonly dataDir: string
+  /** Multiaddrs to accept links on, without /p2p. None: this node only dials. */
+  readonly listen: readonly string[]
+  /** Multiaddrs with /p2p of nodes to learn the directory from, and `file:PATH` entries: see `resolveBootstrap`. */
+  readonly bootstrap: readonly string[]
+  readonly api: HostPort
+  readonly proxy: HostPort
+  /** Networks of different names never mix. */
+  readonly network: string
+  /** Most bytes of other people's shares kept on disk. */
+  readonly storeQuotaBytes: number
+  readonly clock: ClockName
+  readonly logLevel: LogLevel
+  /** Links that this node chooses and opens itself. */
+  readonly neighbours: number
+  /** Links that it accepts from nodes that chose it. */
+  readonly acceptNeighbours: number
+}
+
+/** One key of the schema. */
+export interface Key<Field extends keyof Config = keyof Config> {
+  /** As in the file and, behind `--`, as a flag. */
+  readonly name: string
+  readonly field: Field
+  readonly parse: (value: unknown) => Config[Field]
+  /** As text, parsed like any other; `null`: computed in `load.ts`. */
+  readonly fallback: string | null
+  /** For help and README. */
+  readonly takes: string
+  readonly meaning: string
+  /** Whether its flag may be given several times. */
+  readonly several: boolean
+}
+
+function key<Field extends keyof Config>(
+  name: string,
+  field: Field,
+  parse: (value: unknown) => Config[Field],
+  rest: { readonly fallback: string | null; readonly takes: string; readonly meaning: string; readonly several?: boolean },
+): Key {
+  return Object.freeze({ several: false, ...rest, name, field, parse }) as Key
+}
+
+// Implementation constants.
+const LISTEN_MAX = 8
+const BOOTSTRAP_MAX = 64
+const NEIGHBOURS_MAX = 16
+
+/** Every key, in the order of the help text. */
+export const KEYS: readonly Key[] = Object.freeze([
+  key('data-dir', 'dataDir', parsePath, { fallback: null, takes: 'DIR', meaning: 'folder of identity, store and token' }),
+  key('listen', 'listen', parseList(parseListenAddress, LISTEN_MAX), {
+    fallback: '/ip4/127.0.0.1/tcp/9740',
+    takes: 'MULTIADDR',
+    meaning: 'where to accept links; several allowed',
+    several: true,
+  }),
+  key('bootstrap', 'bootstrap', parseList(parseBootstrap, BOOTSTRAP_MAX), {
+    fallback: '',
+    takes: 'MULTIADDR',
+    meaning: 'nodes to learn the network from, with /p2p, or file:PATH; several allowed',
+    several: true,
+  }),
+  key('api', 'api', parseHostPort, { fallback: '127.0.0.1:9770', takes: 'HOST:PORT', meaning: 'where the API listens' }),
+  key('proxy', 'proxy', parseHostPort, {
+    fallback: '127.0.0.1:9780',
+    takes: 'HOST:PORT',
+    meaning: 'where the HTTP proxy listens',
+  }),
+  key('network', 'network', parseNetworkName, { fallback: 'main', takes: 'NAME', meaning: 'which network; networks never mix' }),
+  key('store-quota', 'storeQuotaBytes', parseBytes, {
+    fallback: '10GiB',
+    takes: 'SIZE',
+    meaning: "most disk for other people's shares, such as 10GiB",
+  }),
+  key('clock', 'clock', parseOneOf(CLOCKS), { fallback: 'swift', takes: 'CLOCK', meaning: 'when cells leave: swift' }),
+  key('log-level', 'logLevel', parseOneOf(LOG_LEVELS), { fallback: 'info', takes: 'LEVEL', meaning: LOG_LEVELS.join(', ') }),
+  key('neighbours', 'neighbours', parseWhole(1, NEIGHBOURS_MAX), {
+    fallback: '4',
+    takes: 'N',
+    meaning: 'links that this node chooses',
+  }),
+  key('accept-neighbours', 'acceptNeighbours', parseWhole(0, NEIGHBOURS_MAX), {
+    fallback: '8',
+    takes: 'N',
+    meaning: 'links accepted from nodes that chose this one',
+  }),
+])
+
+/** Name of a key's environment variable. */
+export function variableOf(name: string): string {
+  return `GYRE_${name.toUpperCase().replaceAll('-', '_')}`
+}
