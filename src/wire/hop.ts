@@ -1,0 +1,65 @@
+/** One request to a hop and its answer, each one message on one stream. Spec: SPEC.md §5. */
+import { gyre } from './generated/messages.js'
+import {
+  HOP_REPLY_BYTES_MAX,
+  HOP_REQUEST_BYTES_MAX,
+  PING_BYTES_MAX,
+  STORE_REPLY_BYTES_MAX,
+  STORE_REQUEST_BYTES_MAX,
+} from './limits.ts'
+import { bytesField, decodeWith, encodeWith, integerField } from './protobuf.ts'
+
+export interface StoreCall {
+  readonly kind: 'store'
+  /** A `StoreRequest`, not parsed; at least one byte. */
+  readonly request: Uint8Array
+}
+export interface Ping {
+  readonly kind: 'ping'
+  /** At most 64 KiB; means nothing. */
+  readonly filler: Uint8Array
+  /** Length of the answer's body; at most 64 KiB. */
+  readonly answerBytes: number
+}
+export type HopRequest = StoreCall | Ping
+
+const STATUSES = ['ok', 'not-found', 'refused', 'busy', 'bad-request'] as const
+export type HopStatus = (typeof STATUSES)[number]
+
+export interface HopReply {
+  readonly status: HopStatus
+  /** A `StoreReply`, not parsed, or the ping's answer. */
+  readonly body: Uint8Array
+}
+
+const { HopRequest: RequestCodec, HopReply: ReplyCodec } = gyre.circuit
+
+export function encodeHopRequest(request: HopRequest): Uint8Array {
+  if (request.kind === 'store') return encodeWith(RequestCodec, { store: request.request })
+  return encodeWith(RequestCodec, { ping: { filler: request.filler, answerBytes: request.answerBytes } })
+}
+
+/** `null` for anything that is neither a store call nor a ping within the limits. Never throws. */
+export function parseHopRequest(bytes: Uint8Array): HopRequest | null {
+  const raw = decodeWith(RequestCodec, bytes, HOP_REQUEST_BYTES_MAX)
+  if (raw?.body === 'store') {
+    const request = bytesField(raw.store, 1, STORE_REQUEST_BYTES_MAX)
+    return request && { kind: 'store', request }
+  }
+  if (raw?.body !== 'ping') return null
+  const filler = bytesField(raw.ping?.filler, 0, PING_BYTES_MAX)
+  const answerBytes = integerField(raw.ping?.answerBytes, PING_BYTES_MAX)
+  return filler !== null && answerBytes !== null ? { kind: 'ping', filler, answerBytes } : null
+}
+
+export function encodeHopReply(reply: HopReply): Uint8Array {
+  return encodeWith(ReplyCodec, { status: STATUSES.indexOf(reply.status), body: reply.body })
+}
+
+/** `null` for an unknown status or a body over its limit. No bytes at all are `ok` with an empty body. Never throws. */
+export function parseHopReply(bytes: Uint8Array): HopReply | null {
+  const raw = decodeWith(ReplyCodec, bytes, HOP_REPLY_BYTES_MAX)
+  const status = raw === null ? undefined : STATUSES[integerField(raw.status, STATUSES.length) ?? STATUSES.length]
+  const body = bytesField(raw?.body, 0, STORE_REPLY_BYTES_MAX)
+  return status !== undefined && body !== null ? { status, body } : null
+}

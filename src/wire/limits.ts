@@ -1,0 +1,58 @@
+/**
+ * Every length and count that a parser of peer bytes checks before it uses a value. Specification constants: a sender that keeps
+ * to SPEC.md never exceeds them, and a receiver refuses what does. Spec: SPEC.md §3.4, §5, §6, §7.
+ */
+
+// Identities, hashes, keys.
+export const NODE_ID_BYTES = 32
+export const NETWORK_ID_BYTES = 32
+export const DESCRIPTOR_HASH_BYTES = 32
+export const SIGNATURE_FIELD_BYTES = 64
+export const X25519_FIELD_BYTES = 32
+export const MLKEM768_FIELD_BYTES = 1184
+/** A proof-of-work nonce. */
+export const WORK_BYTES = 8
+
+// Descriptors (§6).
+/** A whole `SignedDescriptor`. */
+export const SIGNED_DESCRIPTOR_BYTES_MAX = 4096
+export const ADDRESSES_MAX = 8
+/** UTF-8 bytes of one address; printable ASCII only. */
+export const ADDRESS_BYTES_MAX = 128
+export const LISTED_NEIGHBOURS_MAX = 16
+export const FAMILY_MAX = 16
+export const CAPACITY_CLASS_MAX = 7
+export const ONION_KEY_ID_MAX = 255
+
+// Control messages (§3.4).
+/** A whole `Control` message. */
+export const CONTROL_BYTES_MAX = 64 * 1024
+export const DIGEST_BUCKETS = 256
+export const DIGEST_BUCKET_BYTES = 8
+/** Hashes in one `Listing` or `Want`. */
+export const LISTED_HASHES_MAX = 1024
+/** Descriptors in one `Descriptors`. */
+export const SENT_DESCRIPTORS_MAX = 32
+
+// Requests to a hop (§5).
+export const SHARE_BYTES = 64 * 1024
+/** Filler of a ping, and the answer that it may ask for. */
+export const PING_BYTES_MAX = 64 * 1024
+/** A whole `StoreRequest`, `HopRequest`. */
+export const STORE_REQUEST_BYTES_MAX = SHARE_BYTES + 512
+export const HOP_REQUEST_BYTES_MAX = SHARE_BYTES + 1024
+
+// Shares and root slots (§7).
+export const SHARE_ADDRESS_BYTES = 32
+export const SLOT_LOCATION_BYTES = 32
+export const SLOT_KEY_BYTES = 32
+export const SLOT_NUMBER_MAX = 65_535
+/** A sealed root. */
+export const SLOT_VALUE_BYTES_MAX = 32 * 1024
+/** Variants of one root slot. */
+export const SLOT_VARIANTS_MAX = 4
+/** A year and a day. */
+export const KEEP_HOURS_MAX = 366 * 24
+/** A whole `StoreReply`, `HopReply`. */
+export const STORE_REPLY_BYTES_MAX = SLOT_VARIANTS_MAX * (SLOT_VALUE_BYTES_MAX + 256)
+export const HOP_REPLY_BYTES_MAX = STORE_REPLY_BYTES_MAX + 1024
