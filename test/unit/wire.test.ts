@@ -31,36 +31,37 @@ import {
 } from '../../src/wire/index.ts'
 
 const seed = 2024
+const plain = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }): fc.Arbitrary<T> => fc.record(model, { noNullPrototype: true })
 const exactly = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
 const upTo = (max: number, min = 0) => fc.uint8Array({ minLength: min, maxLength: max })
 const packed = (max: number, min: number) => fc.nat(max - min).chain((count) => exactly(32 * (count + min)))
 
 const control: fc.Arbitrary<ControlMessage> = fc.oneof(
-  fc.record({
+  plain({
     kind: fc.constant('hello' as const),
     version: fc.nat(0xffff_ffff),
     network: exactly(32),
     purpose: fc.constantFrom('neighbour' as const, 'guest' as const),
     descriptor: upTo(4096, 1),
   }),
-  fc.record({ kind: fc.constant('welcome' as const), accepted: fc.boolean() }),
-  fc.record({ kind: fc.constant('digest' as const), buckets: exactly(2048) }),
-  fc.record({
+  plain({ kind: fc.constant('welcome' as const), accepted: fc.boolean() }),
+  plain({ kind: fc.constant('digest' as const), buckets: exactly(2048) }),
+  plain({
     kind: fc.constant('listing' as const),
     buckets: fc
       .uniqueArray(fc.nat(255), { minLength: 1, maxLength: 256 })
       .map((list) => Uint8Array.from(list.sort((a, b) => a - b))),
     hashes: packed(40, 0),
   }),
-  fc.record({ kind: fc.constant('want' as const), hashes: packed(40, 1) }),
-  fc.record({ kind: fc.constant('descriptors' as const), descriptors: fc.array(upTo(300, 1), { minLength: 1, maxLength: 32 }) }),
+  plain({ kind: fc.constant('want' as const), hashes: packed(40, 1) }),
+  plain({ kind: fc.constant('descriptors' as const), descriptors: fc.array(upTo(300, 1), { minLength: 1, maxLength: 32 }) }),
 )
-const descriptor: fc.Arbitrary<DescriptorFields> = fc.record({
+const descriptor: fc.Arbitrary<DescriptorFields> = plain({
   version: fc.constant(1),
   network: exactly(32),
   node: exactly(32),
   addresses: fc.array(fc.stringMatching(/^[!-~]{1,128}$/), { maxLength: 8 }),
-  onion: fc.record({ kid: fc.nat(255), x25519: exactly(32), mlkem768: exactly(1184) }),
+  onion: plain({ kid: fc.nat(255), x25519: exactly(32), mlkem768: exactly(1184) }),
   capacityClass: fc.nat(7),
   storeQuotaBytes: fc.maxSafeNat(),
   publishedMs: fc.maxSafeNat(),
@@ -73,20 +74,20 @@ const slot = { publicKey: exactly(32), slot: fc.nat(65_535), value: upTo(2000, 1
 const terms = { keepHours: fc.nat(366 * 24), work: fc.oneof(exactly(0), exactly(8)) }
 const share = fc.nat(255).map((byte) => new Uint8Array(SHARE_BYTES).fill(byte))
 const storeRequest: fc.Arbitrary<StoreRequest> = fc.oneof(
-  fc.record({ kind: fc.constant('put-share' as const), share, ...terms }),
-  fc.record({ kind: fc.constant('get-share' as const), address: exactly(32) }),
-  fc.record({ kind: fc.constant('put-slot' as const), ...slot, ...terms }),
-  fc.record({ kind: fc.constant('get-slot' as const), location: exactly(32) }),
+  plain({ kind: fc.constant('put-share' as const), share, ...terms }),
+  plain({ kind: fc.constant('get-share' as const), address: exactly(32) }),
+  plain({ kind: fc.constant('put-slot' as const), ...slot, ...terms }),
+  plain({ kind: fc.constant('get-slot' as const), location: exactly(32) }),
 )
-const storeReply: fc.Arbitrary<StoreReply> = fc.record({
+const storeReply: fc.Arbitrary<StoreReply> = plain({
   share: fc.option(share),
-  slots: fc.array(fc.record(slot), { maxLength: 4 }),
+  slots: fc.array(plain(slot), { maxLength: 4 }),
 })
 const hopRequest: fc.Arbitrary<HopRequest> = fc.oneof(
-  fc.record({ kind: fc.constant('store' as const), request: upTo(500, 1) }),
-  fc.record({ kind: fc.constant('ping' as const), filler: upTo(500), answerBytes: fc.nat(64 * 1024) }),
+  plain({ kind: fc.constant('store' as const), request: upTo(500, 1) }),
+  plain({ kind: fc.constant('ping' as const), filler: upTo(500), answerBytes: fc.nat(64 * 1024) }),
 )
-const hopReply: fc.Arbitrary<HopReply> = fc.record({
+const hopReply: fc.Arbitrary<HopReply> = plain({
   status: fc.constantFrom('ok' as const, 'not-found' as const, 'refused' as const, 'busy' as const, 'bad-request' as const),
   body: upTo(500),
 })
@@ -111,7 +112,7 @@ test('control messages come back as they were', () => comesBack(control, encodeC
 test('descriptors come back as they were, to the largest exact integer', () =>
   comesBack(descriptor, encodeDescriptor, parseDescriptor))
 test('signed descriptors come back as they were', () =>
-  comesBack(fc.record({ descriptor: upTo(3000, 1), signature: exactly(64) }), encodeSignedDescriptor, parseSignedDescriptor))
+  comesBack(plain({ descriptor: upTo(3000, 1), signature: exactly(64) }), encodeSignedDescriptor, parseSignedDescriptor))
 test('store requests come back as they were', () => comesBack(storeRequest, encodeStoreRequest, parseStoreRequest))
 test('store replies come back as they were', () => comesBack(storeReply, encodeStoreReply, parseStoreReply))
 test('hop requests come back as they were', () => comesBack(hopRequest, encodeHopRequest, parseHopRequest))
