@@ -5,7 +5,8 @@
 export const ERROR_CODES = {
   ADDRESS_BAD: 'The text is not a Gyre address (56 base32 characters with a checksum). Copy it again, whole.',
   API_BAD_REQUEST: 'The request is malformed. The message says which part, and what it takes.',
-  API_FORBIDDEN: 'The request came from a foreign web page or under a foreign host name. Use the address that the node was started with.',
+  API_FORBIDDEN:
+    'The request came from a foreign web page or under a foreign host name. Use the address that the node was started with.',
   API_NO_ROUTE: 'There is nothing at this path of the API. The README lists what there is.',
   API_TOKEN_BAD: 'The token file cannot be used. Remove DIR/api.token and start the node again: it writes a new one.',
   API_UNAUTHORISED: 'The token is missing or wrong. Send `Authorization: Bearer` with the content of DIR/api.token.',
@@ -13,6 +14,8 @@ export const ERROR_CODES = {
   CIRCUIT_ENDED: 'The loop ended while it was in use. The work moves to another loop; nothing is to be done.',
   CONFIG_BAD: 'A configuration value or key is wrong. The message names it and the values it takes.',
   FILE_FAILED: 'A file could not be read or written. The message names it and the cause; check path, rights and free space.',
+  LINK_DUPLICATE: 'There is a link with that node already, or one is being opened. That one is used; nothing is to be done.',
+  LINK_LISTEN: 'This node cannot listen at an address: it is in use, not of this machine, or not permitted. Change `listen`.',
   LINK_UNREACHABLE: 'No address of the node could be reached. It may be offline, or a firewall is between.',
   LINK_WRONG_PEER: 'Another node answered at the address. Its descriptor or the bootstrap address is out of date.',
   TIMEOUT: 'No answer came in time. Try again; `gyre status` shows whether this node has neighbours and loops.',
@@ -24,10 +27,16 @@ export const ERROR_CODES = {
   NODE_UNREACHABLE: 'No node answers there. Start one with `gyre start`, or name the right one with --data-dir or --api.',
   PORT_TAKEN: 'Another program listens on this address. Choose another with --api, --proxy or --listen.',
   PROXY_BAD_REQUEST: 'The request to the proxy is malformed. The message says which part, and what it takes.',
-  PROXY_REFUSED: 'The proxy serves http://ADDRESS.gyre/ with GET and HEAD, and nothing else: it never connects to the open internet.',
+  PROXY_REFUSED:
+    'The proxy serves http://ADDRESS.gyre/ with GET and HEAD, and nothing else: it never connects to the open internet.',
+  PRECONDITION_FAILED: 'The publication is not the one that If-Match names. Ask again without it, or for the right address.',
   PUBLISH_FAILED: 'Too few holders took their shares. Check `gyre status`, then publish again.',
+  RANGE_UNSATISFIABLE: 'The Range lies outside the publication. Content-Range of the answer gives its length.',
+  SETUP_BAD_MEMBER: 'A node publishes onion keys that cannot be used. It is left out; nothing is to be done.',
+  SETUP_REFUSED: 'This node set up more loops than one onion key allows. New keys come within the hour; nothing is to be done.',
   STORE_REFUSED: 'A store did not take a share: it is full, or the request was wrong.',
   STORE_UNREACHABLE: 'No loop with the store could be used. The work moves to another holder.',
+  WORK_TOO_HARD: 'More proof of work was asked than this node does. The peer is overloaded or hostile; try again later.',
   INTERNAL: 'A fault of the program itself. Please report it with the message and the version.',
 } as const satisfies Record<string, string>
 
