@@ -296,7 +296,7 @@ class MemoryWire implements CellWire {
     }
     if (this.#ended === null) return
     this.#from.wires.delete(this)
-    far?.#finish(this.#ended)
+    if (far !== null) far.#finish(this.#ended)
   }
 
   #take(bytes: Uint8Array): void {
