@@ -36,6 +36,7 @@ export const ERROR_CODES = {
   SETUP_REFUSED: 'This node set up more loops than one onion key allows. New keys come within the hour; nothing is to be done.',
   STORE_REFUSED: 'A store did not take a share: it is full, or the request was wrong.',
   STORE_UNREACHABLE: 'No loop with the store could be used. The work moves to another holder.',
+  STORE_UNUSABLE: 'The folder of the store cannot be used. Check that it is writable and on a sound disk; if it is damaged, remove it: others hold copies.',
   WORK_TOO_HARD: 'More proof of work was asked than this node does. The peer is overloaded or hostile; try again later.',
   INTERNAL: 'A fault of the program itself. Please report it with the message and the version.',
 } as const satisfies Record<string, string>
