@@ -1,0 +1,49 @@
+/**
+ * Which plans a hop admits: the clock rules of set-up, apart from the bytes. Origin and hop use the same rules, so that an origin never
+ * sends what a hop with a right clock refuses. Only `swift` is in use; the bounds of `steady` and `fixed` stand here for the day on
+ * which their clocks do. Spec: SPEC.md §4.3, step 4 of the hop.
+ *
+ * Threat: times chosen by an origin that colludes with a member could make a member's start tell its index (`live` too near) or hold
+ * memory and bandwidth for ever (`close` too far).
+ */
+import type { UnixMs } from '../../bytes/index.ts'
+import {
+  EPOCH_MS,
+  HOLD_MAX_MS,
+  HOLD_MIN_MS,
+  ISSUED_SKEW_MS,
+  ISSUED_UNIT_MS,
+  LIFE_MAX_MS,
+  LIVE_LEAD_MAX_MS,
+  LIVE_LEAD_MS,
+  RATE_LADDER,
+} from './constants.ts'
+import type { LoopClock, SetUpPlan } from './record.ts'
+
+/** The clocks that this version runs. A hop stays silent about the others. */
+export const SUPPORTED_CLOCKS: readonly LoopClock[] = ['swift']
+
+/** Why a plan is refused. For tests and counters; nothing of it goes on the wire. */
+export type PlanRefusal = 'issued' | 'clock' | 'times' | 'rate'
+
+/** The plan of a `swift` loop made now: no rate, no public times, no hold. */
+export function swiftPlan(nowMs: UnixMs): SetUpPlan {
+  const issuedMinutes = Math.floor(nowMs / ISSUED_UNIT_MS)
+  return { clock: 'swift', rate: 0, issuedMinutes, openEpoch: 0, liveEpoch: 0, closeEpoch: 0, holdMs: 0 }
+}
+
+/** The first reason to refuse `plan` at `nowMs`, in the order of the spec, or `null` if it is admissible. */
+export function refusePlan(plan: SetUpPlan, nowMs: UnixMs, clocks: readonly LoopClock[] = SUPPORTED_CLOCKS): PlanRefusal | null {
+  if (Math.abs(plan.issuedMinutes * ISSUED_UNIT_MS - nowMs) > ISSUED_SKEW_MS) return 'issued'
+  if (!clocks.includes(plan.clock)) return 'clock'
+  const { openEpoch, liveEpoch, closeEpoch, holdMs } = plan
+  if (plan.clock === 'swift') {
+    if (openEpoch !== 0 || liveEpoch !== 0 || closeEpoch !== 0 || holdMs !== 0) return 'times'
+    return plan.rate === 0 ? null : 'rate'
+  }
+  const leadMs = liveEpoch * EPOCH_MS - nowMs
+  if (leadMs < LIVE_LEAD_MS || leadMs > LIVE_LEAD_MAX_MS || openEpoch > liveEpoch) return 'times'
+  if (closeEpoch <= liveEpoch || (closeEpoch - liveEpoch) * EPOCH_MS > LIFE_MAX_MS) return 'times'
+  if (holdMs < HOLD_MIN_MS || holdMs > HOLD_MAX_MS) return 'times'
+  return plan.rate < RATE_LADDER.length ? null : 'rate'
+}
