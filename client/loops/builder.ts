@@ -1,0 +1,146 @@
+/**
+ * Builds one loop: draws a path, sends the set-up packet round once, and checks what came home. Tries other paths when one fails, and
+ * remembers for a while which nodes were on paths that failed, so that the next draw goes round them.
+ * Spec: SPEC.md §4.3, §6.4. Threat met: members that never pass a set-up on, or answer for another (the confirmations).
+ */
+import type { NodeId } from '../../src/bytes/index.ts'
+import { type CircuitEnd, type LoopEnd, type LoopPort, OriginLayers } from '../../src/circuit/index.ts'
+import { buildSetUp, type SetUpMember, swiftPlan, wipeLayer } from '../../src/circuit/setup/index.ts'
+import { CELL_KEY_BYTES, type CellCipher, wipe } from '../../src/crypto/index.ts'
+import type { DirectoryView, OnionPublicKeys } from '../../src/directory/index.ts'
+import { OverlayError } from '../../src/errors/index.ts'
+import type { Clock, Rng } from '../../src/runtime/index.ts'
+import { OriginLoop } from './origin-loop.ts'
+
+// Implementation constants.
+/** A set-up that is not home after this long is lost (each hop costs a fraction of a millisecond, each link a round trip). */
+export const BUILD_TIMEOUT_MS = 3_000
+const ATTEMPTS = 4
+/** A node that was on a failed path is avoided for this long. */
+const AVOID_MS = 60_000
+const AVOIDED_MAX = 4096
+
+export interface LoopBuilderDeps {
+  readonly network: Uint8Array
+  readonly self: NodeId
+  readonly onionKeys: { readonly published: OnionPublicKeys; claim(kid: number, ephemeral: Uint8Array): boolean }
+  readonly view: DirectoryView
+  /** Draws a path (`client/paths.ts`), or `null` if the links that are up give none. */
+  draw(apex: NodeId | undefined, avoid: ReadonlySet<NodeId>): DrawnPath | null
+  readonly port: LoopPort
+  readonly cipher: CellCipher
+  readonly clock: Clock
+  readonly rng: Rng
+}
+
+/** Other members in order, and which of them is the apex. */
+export interface DrawnPath {
+  readonly hops: readonly NodeId[]
+  readonly apexIndex: number
+}
+
+export type LoopEndHandler = (loop: OriginLoop, reason: string) => void
+
+export class LoopBuilder {
+  readonly #deps: LoopBuilderDeps
+  /** Nodes on paths that failed lately, with the time until which they are avoided. */
+  readonly #avoided = new Map<NodeId, number>()
+
+  constructor(deps: LoopBuilderDeps) {
+    this.#deps = deps
+  }
+
+  /**
+   * A loop with `apex`, or with any node in the middle. Errors: `NETWORK_TOO_SMALL`, `LOOP_NO_PATH`, `LOOP_FAILED`, or the signal's reason.
+   */
+  async build(apex: NodeId | undefined, onEnd: LoopEndHandler, { signal }: { signal: AbortSignal }): Promise<OriginLoop> {
+    let failure: unknown
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      signal.throwIfAborted()
+      const { hops, apexIndex } = this.#draw(apex)
+      try {
+        const loop = await this.#attempt(hops, apexIndex, onEnd, signal)
+        for (const hop of hops) this.#avoided.delete(hop)
+        return loop
+      } catch (error) {
+        if (signal.aborted) throw signal.reason
+        failure = error
+        this.#avoid(hops)
+      }
+    }
+    throw new OverlayError('unreachable', 'LOOP_FAILED', `No loop came home in ${ATTEMPTS} attempts.`, failure)
+  }
+
+  #draw(apex: NodeId | undefined): DrawnPath {
+    const drawn = this.#deps.draw(apex, this.#avoidedNow(apex)) ?? this.#deps.draw(apex, new Set())
+    if (drawn === null) throw new OverlayError('unreachable', 'LOOP_NO_PATH', 'No loop can be drawn on the links that are up.')
+    return drawn
+  }
+
+  async #attempt(hops: readonly NodeId[], apexIndex: number, onEnd: LoopEndHandler, signal: AbortSignal): Promise<OriginLoop> {
+    const { network, self, onionKeys, view, port, clock, rng } = this.#deps
+    const members = hops.map((id): SetUpMember => {
+      const onion = view.get(id)?.onion
+      if (onion === undefined) throw new OverlayError('unreachable', 'LOOP_FAILED', 'A member left the directory.')
+      return { id, onion }
+    })
+    const { packet, pending } = buildSetUp({
+      network,
+      members,
+      self: { id: self, onion: onionKeys.published },
+      claim: (kid, ephemeral) => onionKeys.claim(kid, ephemeral),
+      plan: swiftPlan(clock.unixMs()),
+      rng,
+    })
+    const last = hops[hops.length - 1]!
+    const { promise, resolve, reject } = Promise.withResolvers<OriginLoop>()
+    let loop: OriginLoop | null = null
+    const onReturn = (returned: Uint8Array): LoopEnd | null => {
+      const layers = pending.complete(returned, last)
+      if (layers === null) return null
+      const own = rng.bytes(CELL_KEY_BYTES)
+      loop = new OriginLoop({ hops, apexIndex, layers: new OriginLayers(this.#deps.cipher, layers, own), clock, onEnd })
+      for (const layer of layers) wipeLayer(layer)
+      wipe(own)
+      resolve(loop)
+      return loop
+    }
+    const onGone = (reason: CircuitEnd) => reject(new OverlayError('unreachable', 'LOOP_FAILED', `The set-up ended: ${reason}.`))
+    const launched = port.launch({ first: hops[0]!, last, packet, ephemeral: pending.ephemeral, onReturn, onGone })
+    if (launched === null) {
+      pending.wipe()
+      throw new OverlayError('overload', 'LOOP_FAILED', 'The first link takes no set-up now.')
+    }
+    const deadline = clock.deadline(BUILD_TIMEOUT_MS, signal)
+    const onAbort = () => reject(deadline.signal.reason)
+    deadline.signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      const built = await promise
+      built.attach(launched)
+      return built
+    } catch (error) {
+      launched.close()
+      throw error
+    } finally {
+      deadline.clear()
+      deadline.signal.removeEventListener('abort', onAbort)
+      pending.wipe()
+    }
+  }
+
+  #avoid(hops: readonly NodeId[]): void {
+    if (this.#avoided.size > AVOIDED_MAX) this.#avoided.clear()
+    const until = this.#deps.clock.monotonicMs() + AVOID_MS
+    for (const hop of hops) this.#avoided.set(hop, until)
+  }
+
+  #avoidedNow(apex: NodeId | undefined): ReadonlySet<NodeId> {
+    const now = this.#deps.clock.monotonicMs()
+    const avoid = new Set<NodeId>()
+    for (const [id, until] of this.#avoided) {
+      if (until < now) this.#avoided.delete(id)
+      else if (id !== apex) avoid.add(id)
+    }
+    return avoid
+  }
+}

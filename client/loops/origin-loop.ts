@@ -1,0 +1,348 @@
+/**
+ * The origin's end of one loop (clock `swift`): sends cells through the window, brings them home, and carries streams to its hops.
+ *
+ *   turn: cells come home → grouped by addressee → undone and opened → frames to streams → as many new cells as the window lets
+ *
+ * When a hop has answers to give, the origin must send it cells for them to ride in. The hop says how many are waiting (BACKLOG); as long
+ * as an answer is awaited and none waits, a few cells are kept going round, slower the longer nothing comes.
+ * A noise cell, or cells that stop coming home, end the loop (P7). Spec: SPEC.md §4.2, §4.4, §5.
+ */
+import type { MonotonicMs, NodeId } from '../../src/bytes/index.ts'
+import { CELL_BYTES, CELL_HEADER_BYTES, Command, RECOGNISED_BYTES } from '../../src/cell/index.ts'
+import {
+  type CircuitEnd,
+  COUNTER_END,
+  DelayWindow,
+  isRecognised,
+  type LaunchedLoop,
+  type LoopEnd,
+  type OriginLayers,
+  WINDOW_CELLS_MAX,
+} from '../../src/circuit/index.ts'
+import { OverlayError } from '../../src/errors/index.ts'
+import { TURN_CELLS } from '../../src/link/index.ts'
+import type { Clock, Timer } from '../../src/runtime/index.ts'
+import { MessageReader, type MuxStream, ResetCode, StreamMux, sendMessage } from '../../src/stream/index.ts'
+
+// Implementation constants.
+/** Cells kept going round while an answer is awaited and the hop has none waiting. */
+const POLL_CELLS = 4
+/** Empty answers in a row after which polls slow down. */
+const POLL_PATIENCE = 12
+const POLL_GAP_MAX_MS = 20
+/** Nothing home for this long, with cells out: the loop is dead. */
+const STALL_MIN_MS = 2_500
+const STALL_ROUND_TRIPS = 12
+/** An idle loop sends one filler this often: it shows that the loop lives, and keeps it alive at its members. */
+const PROBE_MS = 20_000
+const WATCH_MS = 500
+
+const FRAMES_AT = CELL_HEADER_BYTES + RECOGNISED_BYTES
+
+/** Scratch of one turn, shared by all loops: one thread, no nesting. */
+const outCells = new Uint8Array(TURN_CELLS * CELL_BYTES)
+const outOffsets = Int32Array.from({ length: TURN_CELLS }, (_, cell) => cell * CELL_BYTES)
+const outCounters = new Uint32Array(TURN_CELLS)
+const groupOffsets = new Int32Array(TURN_CELLS)
+const groupCounters = new Uint32Array(TURN_CELLS)
+
+export interface OriginLoopParts {
+  /** Hops in order, without the origin. */
+  readonly hops: readonly NodeId[]
+  /** Index in `hops` of the hop that the loop was built for. */
+  readonly apexIndex: number
+  readonly layers: OriginLayers
+  readonly clock: Clock
+  /** The loop ended, for whatever reason but `close()`. Once. */
+  readonly onEnd: (loop: OriginLoop, reason: CircuitEnd | 'stalled' | 'noise') => void
+}
+
+export class OriginLoop implements LoopEnd {
+  readonly hops: readonly NodeId[]
+  readonly apex: NodeId
+  readonly #layers: OriginLayers
+  readonly #clock: Clock
+  readonly #onEnd: OriginLoopParts['onEnd']
+  readonly #window = new DelayWindow()
+  /** Streams by addressee, 1 … hops; index 0 is never used. */
+  readonly #muxes: (StreamMux | undefined)[]
+  readonly #apexHop: number
+  #launched: LaunchedLoop | null = null
+  /** Counter of the next cell out, and of the next cell home. */
+  #sent = 0
+  #home = 0
+  /** Addressee of each cell in flight, by counter modulo the largest window. */
+  readonly #addressees = new Uint8Array(WINDOW_CELLS_MAX)
+  /** Cells in flight per addressee. */
+  readonly #inFlight: Uint16Array
+  #turnAddressee = 0
+  #emptyAnswers = 0
+  #lastSentAt: MonotonicMs
+  #pollTimer: Timer | null = null
+  #watchTimer: Timer | null = null
+  #wakeDue = false
+  #probing = false
+  #over = false
+
+  constructor(parts: OriginLoopParts) {
+    this.hops = parts.hops
+    this.#apexHop = parts.apexIndex + 1
+    this.apex = parts.hops[parts.apexIndex]!
+    this.#layers = parts.layers
+    this.#clock = parts.clock
+    this.#onEnd = parts.onEnd
+    this.#muxes = new Array(parts.hops.length + 1)
+    this.#inFlight = new Uint16Array(parts.hops.length + 2)
+    this.#lastSentAt = parts.clock.monotonicMs()
+  }
+
+  /** Hands over the launched circuit, once, before the first cell. */
+  attach(launched: LaunchedLoop): void {
+    this.#launched = launched
+    this.#watch()
+  }
+
+  get open(): boolean {
+    return !this.#over
+  }
+
+  /** Requests without a complete answer yet. */
+  get asking(): number {
+    let streams = 0
+    for (const mux of this.#muxes) streams += mux?.openStreams ?? 0
+    return streams
+  }
+
+  /** Smoothed round trip in milliseconds, and the window in cells: for benchmarks and this node's own user. */
+  get figures(): {
+    readonly roundTripMs: number
+    readonly windowCells: number
+    readonly inFlight: number
+    readonly cells: number
+  } {
+    const { roundTripMs, cells, inFlight } = this.#window
+    return { roundTripMs, windowCells: cells, inFlight, cells: this.#sent }
+  }
+
+  /**
+   * Sends one request to the apex and gives its answer. Errors: `CIRCUIT_ENDED` (the loop ended or the hop refused the stream), or the
+   * signal's reason.
+   */
+  async ask(request: Uint8Array, { signal }: { signal: AbortSignal }): Promise<Uint8Array> {
+    signal.throwIfAborted()
+    if (this.#over) throw new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The loop is no longer open.')
+    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
+    let stream: MuxStream | null = null
+    const reader = new MessageReader({
+      onMessage: resolve,
+      onFail: (code) =>
+        reject(new OverlayError('unreachable', 'CIRCUIT_ENDED', `The hop gave no answer (${code ?? 'cut short'}).`)),
+    })
+    stream = this.#mux(this.#apexHop).open(reader)
+    if (stream === null) throw new OverlayError('overload', 'CIRCUIT_ENDED', 'Too many requests on one loop.')
+    reader.stream = stream
+    const held = stream
+    const onAbort = () => {
+      held.reset(ResetCode.CANCELLED)
+      reject(signal.reason)
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+    try {
+      sendMessage(stream, request)
+      return await promise
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  #mux(hop: number): StreamMux {
+    let mux = this.#muxes[hop]
+    if (mux === undefined) {
+      mux = new StreamMux({ role: 'origin', wake: () => this.#wake() })
+      this.#muxes[hop] = mux
+    }
+    return mux
+  }
+
+  /** Sends in a later turn, so that what is queued in one turn shares cells. */
+  #wake(): void {
+    if (this.#wakeDue || this.#over) return
+    this.#wakeDue = true
+    this.#emptyAnswers = 0
+    this.#clock.nextTurn(() => {
+      this.#wakeDue = false
+      this.#pump()
+    })
+  }
+
+  // Cells come home ---------------------------------------------------------------------------------------------------------------
+
+  onHome(cells: Uint8Array, offsets: Int32Array, count: number): void {
+    const now = this.#clock.monotonicMs()
+    let from = 0
+    while (from < count && !this.#over) {
+      if (this.#home >= this.#sent) return this.#fail('protocol')
+      const addressee = this.#addressees[this.#home % WINDOW_CELLS_MAX]!
+      let taken = 0
+      while (from + taken < count && this.#home < this.#sent && this.#addressees[this.#home % WINDOW_CELLS_MAX] === addressee) {
+        groupOffsets[taken] = offsets[from + taken]!
+        groupCounters[taken++] = this.#home++
+        this.#window.onHome(now, this.#wants())
+      }
+      from += taken
+      this.#inFlight[addressee]! -= taken
+      this.#openGroup(addressee, cells, taken)
+    }
+  }
+
+  #openGroup(addressee: number, cells: Uint8Array, count: number): void {
+    this.#layers.open(addressee, cells, groupOffsets, groupCounters, count)
+    const mux = this.#muxes[addressee]
+    if (mux === undefined) this.#probing = false
+    for (let cell = 0; cell < count && !this.#over; cell++) {
+      const at = groupOffsets[cell]!
+      if (!isRecognised(cells, at + CELL_HEADER_BYTES)) return this.#fail('noise')
+      if (mux === undefined) continue
+      if (!mux.receive(cells, at + FRAMES_AT, at + CELL_BYTES)) return this.#fail('protocol')
+      // An answer of a BACKLOG frame alone is one in which nothing came.
+      this.#emptyAnswers = cells[at + FRAMES_AT + 3] === 0 && mux.peerBacklogCells === 0 ? this.#emptyAnswers + 1 : 0
+    }
+  }
+
+  onTurnEnd(): void {
+    this.#pump()
+  }
+
+  // Cells go out ------------------------------------------------------------------------------------------------------------------
+
+  /** Whether some hop would take more cells if the window let it. */
+  #wants(): boolean {
+    for (let hop = 1; hop < this.#muxes.length; hop++) {
+      const mux = this.#muxes[hop]
+      if (mux !== undefined && (mux.hasOutput || mux.peerBacklogCells > this.#inFlight[hop]!)) return true
+    }
+    return false
+  }
+
+  /** How many cells without content of ours `hop` should have in flight for its answers. */
+  #pull(hop: number, mux: StreamMux): number {
+    if (!mux.awaiting) return 0
+    const waiting = mux.peerBacklogCells
+    if (waiting === 0 && this.#emptyAnswers > POLL_PATIENCE) return this.#pollLater() ? 0 : 1
+    return waiting + POLL_CELLS - this.#inFlight[hop]!
+  }
+
+  /** Whether the next poll must wait; sets the timer for it. */
+  #pollLater(): boolean {
+    const gap = Math.min(POLL_GAP_MAX_MS, this.#emptyAnswers / 4)
+    const wait = this.#lastSentAt + gap - this.#clock.monotonicMs()
+    if (this.#window.inFlight > 0) return true
+    if (wait <= 0) return false
+    this.#pollTimer ??= this.#clock.setTimer(wait, () => {
+      this.#pollTimer = null
+      this.#pump()
+    })
+    return true
+  }
+
+  /** Sends what the window and the hops let. */
+  #pump(): void {
+    if (this.#over || this.#launched === null) return
+    let pushed = false
+    for (;;) {
+      const room = Math.min(this.#window.room, TURN_CELLS)
+      if (room === 0) break
+      const addressee = this.#nextAddressee()
+      if (addressee === 0) break
+      const mux = this.#muxes[addressee]
+      let count = 0
+      while (count < room) {
+        const output = mux?.hasOutput ?? false
+        if (!output && count > 0 && (mux === undefined || this.#pull(addressee, mux) <= 0)) break
+        this.#plain(addressee, mux, count++)
+        if (mux === undefined) break
+      }
+      if (!this.#send(addressee, count)) return
+      pushed = true
+    }
+    if (pushed) this.#launched.flush()
+  }
+
+  /** The hop whose turn it is and that has or wants something; `hops + 1` for a filler that is due; 0 for none. */
+  #nextAddressee(): number {
+    const hops = this.#muxes.length - 1
+    for (let step = 1; step <= hops; step++) {
+      const hop = ((this.#turnAddressee + step - 1) % hops) + 1
+      const mux = this.#muxes[hop]
+      if (mux === undefined || !(mux.hasOutput || this.#pull(hop, mux) > 0)) continue
+      this.#turnAddressee = hop
+      return hop
+    }
+    return this.#probing && this.#window.inFlight === 0 ? hops + 1 : 0
+  }
+
+  #plain(addressee: number, mux: StreamMux | undefined, cell: number): void {
+    const at = cell * CELL_BYTES
+    outCells.fill(0, at, at + FRAMES_AT)
+    if (mux === undefined) outCells.fill(0, at + FRAMES_AT, at + CELL_BYTES)
+    else mux.fill(outCells, at + FRAMES_AT, at + CELL_BYTES)
+    outCounters[cell] = this.#sent
+    this.#addressees[this.#sent % WINDOW_CELLS_MAX] = addressee
+    this.#inFlight[addressee]!++
+    this.#sent++
+  }
+
+  #send(addressee: number, count: number): boolean {
+    if (this.#sent >= COUNTER_END - TURN_CELLS) {
+      this.#fail('expired')
+      return false
+    }
+    this.#layers.wrap(addressee, outCells, outOffsets, outCounters, count)
+    const now = this.#clock.monotonicMs()
+    this.#lastSentAt = now
+    const lane = this.#launched!.lane
+    for (let cell = 0; cell < count; cell++) {
+      this.#window.onSend(now)
+      const at = cell * CELL_BYTES
+      if (lane.push(Command.CIRCUIT, outCells.subarray(at + CELL_HEADER_BYTES, at + CELL_BYTES))) continue
+      this.#fail('overload')
+      return false
+    }
+    return true
+  }
+
+  // Life --------------------------------------------------------------------------------------------------------------------------
+
+  #watch(): void {
+    this.#watchTimer = this.#clock.setTimer(WATCH_MS, () => {
+      const now = this.#clock.monotonicMs()
+      const oldest = this.#window.oldestSentAt
+      const patience = Math.max(STALL_MIN_MS, STALL_ROUND_TRIPS * this.#window.roundTripMs)
+      if (oldest !== null && now - oldest > patience) return this.#fail('stalled')
+      if (oldest === null && now - this.#lastSentAt > PROBE_MS) this.#probing = true
+      this.#pump()
+      if (!this.#over) this.#watch()
+    })
+  }
+
+  onGone(reason: CircuitEnd): void {
+    this.#fail(reason)
+  }
+
+  #fail(reason: CircuitEnd | 'stalled' | 'noise'): void {
+    if (this.#over) return
+    this.close()
+    this.#onEnd(this, reason)
+  }
+
+  /** Ends the loop; requests under way fail with `CIRCUIT_ENDED`. Idempotent. */
+  close(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#pollTimer?.cancel()
+    this.#watchTimer?.cancel()
+    this.#launched?.close()
+    this.#layers.wipe()
+    for (const mux of this.#muxes) mux?.close(ResetCode.CANCELLED)
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * Ready loops, so that work begins without waiting for a set-up. In a small network one for each other node, else a standing number to nodes
+ * drawn at random. A loop that was taken is not given back: whoever took it keeps or closes it, so that no two pieces of work share one
+ * (an apex must not link them). Own timers and losses refill the pool; what others ask never does. Spec: SPEC.md §4.4.
+ */
+import type { NodeId } from '../../src/bytes/index.ts'
+import type { DirectoryView } from '../../src/directory/index.ts'
+import { OverlayError } from '../../src/errors/index.ts'
+import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
+import type { LoopBuilder } from './builder.ts'
+import type { OriginLoop } from './origin-loop.ts'
+
+// Implementation constants.
+/** Ready loops kept. */
+export const POOL_LOOPS = 8
+/** Set-ups that the pool has under way at once. */
+const REFILLS_MAX = 2
+const REFILL_MS = 50
+const REFILL_FAILED_MS = 1_000
+/** Own loops open at once, ready and taken. */
+export const OWN_LOOPS_MAX = 256
+
+export interface LoopPoolDeps {
+  readonly builder: LoopBuilder
+  readonly view: DirectoryView
+  readonly self: NodeId
+  readonly clock: Clock
+  readonly rng: Rng
+}
+
+export class LoopPool {
+  readonly #deps: LoopPoolDeps
+  readonly #ready = new Set<OriginLoop>()
+  readonly #taken = new Set<OriginLoop>()
+  readonly #building = new Set<NodeId>()
+  readonly #stop = new AbortController()
+  #timer: Timer | null = null
+
+  constructor(deps: LoopPoolDeps) {
+    this.#deps = deps
+  }
+
+  /** Loops that wait for work. */
+  get ready(): number {
+    return this.#ready.size
+  }
+
+  /** All own loops that are open. For this node's own user. */
+  open(): { readonly loop: OriginLoop; readonly taken: boolean }[] {
+    return [
+      ...[...this.#ready].map((loop) => ({ loop, taken: false })),
+      ...[...this.#taken].map((loop) => ({ loop, taken: true })),
+    ]
+  }
+
+  start(): void {
+    this.#schedule(0)
+  }
+
+  /** Closes every loop, ready or taken. Idempotent. */
+  close(): void {
+    this.#stop.abort(new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The node is stopping.'))
+    this.#timer?.cancel()
+    for (const loop of [...this.#ready, ...this.#taken]) loop.close()
+    this.#ready.clear()
+    this.#taken.clear()
+  }
+
+  /** A loop with `apex`, the caller's alone until `release`. Errors: those of `LoopBuilder.build`, `LOOP_LIMIT`. */
+  async take(apex: NodeId, { signal }: { signal: AbortSignal }): Promise<OriginLoop> {
+    signal.throwIfAborted()
+    for (const loop of this.#ready) {
+      if (loop.apex !== apex) continue
+      this.#ready.delete(loop)
+      this.#taken.add(loop)
+      this.#schedule(REFILL_MS)
+      return loop
+    }
+    if (this.#taken.size >= OWN_LOOPS_MAX) throw new OverlayError('overload', 'LOOP_LIMIT', 'Too many loops are in use at once.')
+    const both = AbortSignal.any([signal, this.#stop.signal])
+    const loop = await this.#deps.builder.build(apex, (ended) => this.#onEnd(ended), { signal: both })
+    this.#taken.add(loop)
+    return loop
+  }
+
+  /** Ends a taken loop. */
+  release(loop: OriginLoop): void {
+    this.#taken.delete(loop)
+    loop.close()
+  }
+
+  #onEnd(loop: OriginLoop): void {
+    this.#taken.delete(loop)
+    if (this.#ready.delete(loop)) this.#schedule(REFILL_MS)
+  }
+
+  #schedule(ms: number): void {
+    if (this.#timer !== null || this.#stop.signal.aborted) return
+    this.#timer = this.#deps.clock.setTimer(ms, () => {
+      this.#timer = null
+      this.#refill()
+    })
+  }
+
+  /** Apexes that a ready loop is missing for, in random order. */
+  #missing(): NodeId[] {
+    const { view, self, rng } = this.#deps
+    const have = new Set([...this.#ready].map((loop) => loop.apex))
+    const others = view.all().filter(({ id }) => id !== self && !have.has(id) && !this.#building.has(id))
+    const wanted = Math.min(POOL_LOOPS, view.size - 1) - this.#ready.size - this.#building.size
+    const picked: NodeId[] = []
+    while (picked.length < wanted && others.length > 0) picked.push(others.splice(rng.below(others.length), 1)[0]!.id)
+    return picked
+  }
+
+  #refill(): void {
+    const missing = this.#missing()
+    for (const apex of missing.slice(0, REFILLS_MAX - this.#building.size)) void this.#build(apex)
+    if (missing.length === 0) this.#schedule(REFILL_FAILED_MS)
+  }
+
+  async #build(apex: NodeId): Promise<void> {
+    this.#building.add(apex)
+    let next = 0
+    try {
+      const { builder } = this.#deps
+      this.#ready.add(await builder.build(apex, (loop) => this.#onEnd(loop), { signal: this.#stop.signal }))
+    } catch {
+      next = REFILL_FAILED_MS // the cause is the network's state, which status shows; the next draw may find another way
+    } finally {
+      this.#building.delete(apex)
+      this.#schedule(next)
+    }
+  }
+}

@@ -1,0 +1,98 @@
+/**
+ * One member's part in one circuit: peel a layer, recognise, answer, send on. Constant work per cell whatever the cell is; a recognised
+ * cell costs one operation more (the answer's seal). In `swift` the answer is sealed in the same turn, after the batch was peeled; what it
+ * carries was queued before this turn, because services answer in later turns, so no handler's time shows. Spec: SPEC.md §4.2.
+ */
+import type { MonotonicMs, NodeId } from '../src/bytes/index.ts'
+import { CELL_BYTES, CELL_HEADER_BYTES, type CircuitId, Command, RECOGNISED_BYTES } from '../src/cell/index.ts'
+import { COUNTER_END, type HopLayer, isRecognised } from '../src/circuit/index.ts'
+import { type Lane, type Link, TURN_CELLS } from '../src/link/index.ts'
+import { ResetCode, StreamMux } from '../src/stream/index.ts'
+import type { Apex } from './apex.ts'
+
+/** What a turn left of the circuit. */
+export type HopVerdict = 'open' | 'protocol' | 'overload' | 'expired'
+
+const FRAMES_AT = CELL_HEADER_BYTES + RECOGNISED_BYTES
+
+/** Scratch of `run`: one thread, no nesting. */
+const counters = new Uint32Array(TURN_CELLS)
+const answerOffsets = new Int32Array(TURN_CELLS)
+const answerCounters = new Uint32Array(TURN_CELLS)
+
+export class RelayHop {
+  readonly from: Link
+  readonly fromId: CircuitId
+  readonly to: Link
+  readonly toId: CircuitId
+  readonly next: NodeId
+  /** Cells of this circuit in the current turn, by offset; filled by the switch. */
+  readonly turn = new Int32Array(TURN_CELLS)
+  turnCells = 0
+  lastCellAt: MonotonicMs
+  readonly #lane: Lane
+  readonly #layer: HopLayer
+  readonly #apex: Apex
+  /** Cells of this circuit seen so far: the counter of the next. */
+  #counter = 0
+  /** Streams with the origin; made when it first addresses this hop. */
+  #mux: StreamMux | null = null
+
+  constructor(parts: {
+    readonly from: Link
+    readonly fromId: CircuitId
+    readonly to: Link
+    readonly lane: Lane
+    readonly layer: HopLayer
+    readonly apex: Apex
+    readonly now: MonotonicMs
+  }) {
+    this.from = parts.from
+    this.fromId = parts.fromId
+    this.to = parts.to
+    this.toId = parts.lane.id
+    this.next = parts.to.peer
+    this.#lane = parts.lane
+    this.#layer = parts.layer
+    this.#apex = parts.apex
+    this.lastCellAt = parts.now
+  }
+
+  /** Handles this turn's cells. One goes out for each that came in, in order. */
+  run(cells: Uint8Array): HopVerdict {
+    const count = this.turnCells
+    this.turnCells = 0
+    if (this.#counter + count >= COUNTER_END) return 'expired'
+    for (let at = 0; at < count; at++) counters[at] = this.#counter + at
+    this.#layer.peel(cells, this.turn, counters, count)
+    let answers = 0
+    for (let cell = 0; cell < count; cell++) {
+      const at = this.turn[cell]!
+      if (!isRecognised(cells, at + CELL_HEADER_BYTES)) continue
+      this.#mux ??= this.#openMux()
+      if (!this.#mux.receive(cells, at + FRAMES_AT, at + CELL_BYTES)) return 'protocol'
+      this.#mux.fill(cells, at + FRAMES_AT, at + CELL_BYTES)
+      answerOffsets[answers] = at
+      answerCounters[answers++] = this.#counter + cell
+    }
+    if (answers > 0) this.#layer.seal(cells, answerOffsets, answerCounters, answers)
+    this.#counter += count
+    for (let cell = 0; cell < count; cell++) {
+      const at = this.turn[cell]!
+      if (!this.#lane.push(Command.CIRCUIT, cells.subarray(at + CELL_HEADER_BYTES, at + CELL_BYTES))) return 'overload'
+    }
+    return 'open'
+  }
+
+  #openMux(): StreamMux {
+    return new StreamMux({ role: 'hop', onOpen: (stream) => this.#apex.accept(stream), wake: () => {} })
+  }
+
+  /** Ends everything it holds. */
+  close(): void {
+    this.#mux?.close(ResetCode.CANCELLED)
+    this.#mux = null
+    this.#lane.close()
+    this.#layer.wipe()
+  }
+}

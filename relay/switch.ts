@@ -1,0 +1,367 @@
+/**
+ * The cell loop: every cell that comes in on any link passes here, an origin's own like everybody else's.
+ *
+ *   link turn → sort the turn's cells by circuit → each circuit peels its batch, answers, pushes on → one write per link → set-ups
+ *
+ * It owns the table of circuits per link and knows nothing of content. A bad cell is a verdict, never an exception; it costs at most
+ * its circuit. Threats met: unknown ids and floods (one DESTROY per turn and id, bounded tables), circuits left behind (idle sweep).
+ * Spec: SPEC.md §4.2, §4.4.
+ */
+import type { NodeId } from '../src/bytes/index.ts'
+import {
+  BODY_BYTES,
+  CELL_BYTES,
+  CELL_HEADER_BYTES,
+  type CircuitId,
+  Command,
+  circuitIdAt,
+  commandAt,
+  NO_CIRCUIT,
+} from '../src/cell/index.ts'
+import { type CircuitEnd, HopLayer, type Launch, type LaunchedLoop, type LoopEnd, type LoopPort } from '../src/circuit/index.ts'
+import { ephemeralOf, setUpCells } from '../src/circuit/setup/index.ts'
+import type { CellCipher } from '../src/crypto/index.ts'
+import { type Lane, type Link, type LinkCloseReason, type LinkReceiver, TURN_CELLS } from '../src/link/index.ts'
+import type { CellPlane, ControlSink } from '../src/link/plane.ts'
+import type { Clock, Rng, Timer } from '../src/runtime/index.ts'
+import type { Admission, OpenedSetUp } from './admission.ts'
+import type { Apex } from './apex.ts'
+import { RelayHop } from './hop.ts'
+
+// Implementation constants.
+/** Circuits that may come in over one link, and set-ups that may wait for their turn. */
+export const CIRCUITS_PER_LINK_MAX = 12_288
+const SETUPS_WAITING_MAX = 64
+/** Own set-ups under way at once. */
+const LAUNCHES_MAX = 64
+/** A relayed circuit without a cell for this long ends; origins keep theirs alive (`client/loops`). */
+export const CIRCUIT_IDLE_MS = 120_000
+const SWEEP_MS = 15_000
+/** Unknown circuits answered in one turn of one link. */
+const DESTROYS_PER_TURN = 4
+
+const EMPTY_BODY = new Uint8Array(BODY_BYTES)
+
+export interface SwitchDeps {
+  readonly cipher: CellCipher
+  readonly clock: Clock
+  readonly rng: Rng
+  readonly apex: Apex
+  readonly admission: Admission
+  /** Who hears CONTROL cells and link ends. Set by the composition root before the first link. */
+  readonly control: ControlSink
+}
+
+/** The end of a loop at its origin, as the switch holds it. */
+class HomeCircuit {
+  readonly turn = new Int32Array(TURN_CELLS)
+  turnCells = 0
+  readonly end: LoopEnd
+  readonly own: OwnLoop
+  constructor(end: LoopEnd, own: OwnLoop) {
+    this.end = end
+    this.own = own
+  }
+}
+
+/** A circuit that this node launched: out over one link, home over another. */
+interface OwnLoop {
+  readonly launch: Launch
+  readonly out: LinkState
+  readonly lane: Lane
+  /** Where it comes home, once it did. */
+  home: { readonly state: LinkState; readonly id: CircuitId; readonly circuit: HomeCircuit } | null
+  over: boolean
+}
+
+/** What the switch keeps for one link. */
+class LinkState {
+  readonly link: Link
+  neighbour = false
+  /** Circuits whose cells come in here. */
+  readonly incoming = new Map<CircuitId, RelayHop | HomeCircuit>()
+  /** Circuits whose cells go out here. */
+  readonly outgoing = new Map<CircuitId, RelayHop | OwnLoop>()
+  nextId: number
+  constructor(link: Link, rng: Rng) {
+    this.link = link
+    this.nextId = rng.below(0x4000_0000) * 2 + (link.even ? 2 : 1)
+  }
+}
+
+/** Whether a circuit id is one that the other side of the link may give: never 0, and of its parity. */
+function isPeersId(link: Link, id: CircuitId): boolean {
+  return id !== NO_CIRCUIT && (id % 2 === 0) !== link.even
+}
+
+export class Switch implements LinkReceiver, CellPlane, LoopPort {
+  readonly receiver: LinkReceiver = this
+  readonly #deps: SwitchDeps
+  readonly #links = new Map<Link, LinkState>()
+  readonly #neighbours = new Map<NodeId, LinkState>()
+  /** Own set-ups that are on their way round, by ephemeral key. */
+  readonly #launches = new Map<string, OwnLoop>()
+  /** Circuits with cells in this turn; links with cells to write; loops to wake at its end. Reused arrays. */
+  readonly #touched: (RelayHop | HomeCircuit)[] = []
+  readonly #dirty = new Set<Link>()
+  readonly #woken: LoopEnd[] = []
+  readonly #setUps: { readonly state: LinkState; readonly id: CircuitId; readonly packet: Uint8Array }[] = []
+  #relayed = 0
+  #sweep: Timer | null = null
+
+  constructor(deps: SwitchDeps) {
+    this.#deps = deps
+  }
+
+  /** Circuits relayed now. */
+  get relayed(): number {
+    return this.#relayed
+  }
+
+  start(): void {
+    this.#sweep = this.#deps.clock.setTimer(SWEEP_MS, () => this.#sweepIdle())
+  }
+
+  /** Ends every circuit. Links are closed by their owner. Idempotent. */
+  close(): void {
+    this.#sweep?.cancel()
+    this.#sweep = null
+    for (const state of this.#links.values()) this.#endAll(state, 'closed')
+  }
+
+  // The data path -----------------------------------------------------------------------------------------------------------------
+
+  onCells(link: Link, cells: Uint8Array, count: number): void {
+    const state = this.#stateOf(link)
+    const now = this.#deps.clock.monotonicMs()
+    let destroys = 0
+    for (let cell = 0; cell < count; cell++) {
+      const at = cell * CELL_BYTES
+      const command = commandAt(cells, at)
+      if (command === Command.CIRCUIT) {
+        const circuit = state.incoming.get(circuitIdAt(cells, at))
+        if (circuit !== undefined) {
+          if (circuit.turnCells === 0) this.#touched.push(circuit)
+          circuit.turn[circuit.turnCells++] = at
+        } else if (destroys++ < DESTROYS_PER_TURN) {
+          this.#destroyUnknown(state, circuitIdAt(cells, at))
+        }
+      } else if (!this.#onOther(state, command, cells, at)) {
+        return this.#protocolFault(link)
+      }
+    }
+    for (let at = 0; at < this.#touched.length; at++) {
+      const circuit = this.#touched[at]!
+      if (circuit instanceof RelayHop) {
+        circuit.lastCellAt = now
+        const verdict = circuit.run(cells)
+        this.#dirty.add(circuit.to)
+        if (verdict !== 'open') this.#endHop(circuit, verdict)
+      } else {
+        const homeCells = circuit.turnCells
+        circuit.turnCells = 0
+        circuit.end.onHome(cells, circuit.turn, homeCells)
+        this.#woken.push(circuit.end)
+      }
+    }
+    this.#touched.length = 0
+  }
+
+  onTurnEnd(): void {
+    for (const end of this.#woken) end.onTurnEnd()
+    this.#woken.length = 0
+    for (const link of this.#dirty) link.flush()
+    this.#dirty.clear()
+    while (this.#setUps.length > 0) {
+      const { state, id, packet } = this.#setUps.shift()!
+      this.#onSetUp(state, id, packet)
+    }
+  }
+
+  // Everything that is not a circuit's cell ---------------------------------------------------------------------------------------
+
+  /** `false`: no command that there is; the link closes. */
+  #onOther(state: LinkState, command: number, cells: Uint8Array, at: number): boolean {
+    switch (command) {
+      case Command.PAD:
+        return true
+      case Command.CONTROL:
+        if (circuitIdAt(cells, at) !== NO_CIRCUIT) return false
+        this.#deps.control.onControlCell(state.link, cells.subarray(at + CELL_HEADER_BYTES, at + CELL_BYTES))
+        return true
+      case Command.SETUP: {
+        const id = circuitIdAt(cells, at)
+        if (!state.neighbour || !isPeersId(state.link, id)) return true
+        const packet = this.#deps.admission.onSetUpCell(state.link, id, cells.subarray(at + CELL_HEADER_BYTES, at + CELL_BYTES))
+        if (packet !== null && this.#setUps.length < SETUPS_WAITING_MAX) this.#setUps.push({ state, id, packet })
+        return true
+      }
+      case Command.DESTROY: {
+        const circuit = state.outgoing.get(circuitIdAt(cells, at))
+        if (circuit instanceof RelayHop) this.#endHop(circuit, 'destroyed')
+        else if (circuit !== undefined) this.#endOwn(circuit, 'destroyed')
+        return true
+      }
+      default:
+        return false
+    }
+  }
+
+  #protocolFault(link: Link): void {
+    for (const circuit of this.#touched) circuit.turnCells = 0
+    this.#touched.length = 0
+    link.close('protocol')
+  }
+
+  #destroyUnknown(state: LinkState, id: CircuitId): void {
+    if (!state.neighbour || !isPeersId(state.link, id)) return
+    const lane = state.link.lane(id)
+    lane.push(Command.DESTROY, EMPTY_BODY)
+    lane.close()
+    this.#dirty.add(state.link)
+  }
+
+  #onSetUp(state: LinkState, id: CircuitId, packet: Uint8Array): void {
+    if (!state.neighbour || state.incoming.has(id) || state.incoming.size >= CIRCUITS_PER_LINK_MAX) return
+    const own = this.#launches.get(ephemeralOf(packet))
+    if (own !== undefined) return this.#onReturn(own, state, id, packet)
+    const opened = this.#deps.admission.open(packet, state.link.peer, (next) => this.#neighbours.has(next))
+    if (opened !== null) this.#join(state, id, opened)
+  }
+
+  /** Becomes a member of a loop: from `state` on to the next neighbour. */
+  #join(state: LinkState, fromId: CircuitId, opened: OpenedSetUp): void {
+    const to = this.#neighbours.get(opened.next)
+    const toId = to && this.#freeId(to)
+    if (to === undefined || toId === undefined) return
+    const lane = to.link.lane(toId)
+    const layer = new HopLayer(this.#deps.cipher, opened)
+    opened.cellKey.fill(0)
+    opened.answerKey.fill(0)
+    const { apex, clock } = this.#deps
+    const hop = new RelayHop({ from: state.link, fromId, to: to.link, lane, layer, apex, now: clock.monotonicMs() })
+    state.incoming.set(fromId, hop)
+    to.outgoing.set(toId, hop)
+    this.#relayed++
+    if (!this.#pushSetUp(lane, opened.packet)) return this.#endHop(hop, 'overload')
+    to.link.flush()
+  }
+
+  #onReturn(own: OwnLoop, state: LinkState, id: CircuitId, packet: Uint8Array): void {
+    if (state.link.peer !== own.launch.last) return
+    this.#launches.delete(own.launch.ephemeral)
+    const end = own.launch.onReturn(packet)
+    if (end === null) return this.#endOwn(own, 'protocol')
+    const circuit = new HomeCircuit(end, own)
+    own.home = { state, id, circuit }
+    state.incoming.set(id, circuit)
+    end.onTurnEnd()
+  }
+
+  #pushSetUp(lane: Lane, packet: Uint8Array): boolean {
+    return setUpCells(packet).every((body) => lane.push(Command.SETUP, body))
+  }
+
+  // The origin's side -------------------------------------------------------------------------------------------------------------
+
+  launch(launch: Launch): LaunchedLoop | null {
+    const out = this.#neighbours.get(launch.first)
+    const id = out && this.#freeId(out)
+    if (out === undefined || id === undefined || this.#launches.size >= LAUNCHES_MAX) return null
+    const lane = out.link.lane(id)
+    if (!this.#pushSetUp(lane, launch.packet)) {
+      lane.close()
+      return null
+    }
+    const own: OwnLoop = { launch, out, lane, home: null, over: false }
+    out.outgoing.set(id, own)
+    this.#launches.set(launch.ephemeral, own)
+    out.link.flush()
+    return { id, lane, flush: () => out.link.flush(), close: () => this.#endOwn(own, null) }
+  }
+
+  /** An id for a new circuit out over a link: this side's parity, not in use. */
+  #freeId(state: LinkState): CircuitId | undefined {
+    if (state.outgoing.size >= CIRCUITS_PER_LINK_MAX) return undefined
+    for (;;) {
+      const id = state.nextId as CircuitId
+      state.nextId = (state.nextId + 2) % 0x1_0000_0000
+      if (id !== NO_CIRCUIT && !state.outgoing.has(id)) return id
+    }
+  }
+
+  // Ends --------------------------------------------------------------------------------------------------------------------------
+
+  #endHop(hop: RelayHop, _reason: CircuitEnd): void {
+    const from = this.#links.get(hop.from)
+    if (from?.incoming.get(hop.fromId) !== hop) return
+    from.incoming.delete(hop.fromId)
+    this.#links.get(hop.to)?.outgoing.delete(hop.toId)
+    this.#relayed--
+    hop.close()
+  }
+
+  /** Ends an own loop; `reason` `null` when its origin asked for it and need not be told. */
+  #endOwn(own: OwnLoop, reason: CircuitEnd | null): void {
+    if (own.over) return
+    own.over = true
+    this.#launches.delete(own.launch.ephemeral)
+    own.out.outgoing.delete(own.lane.id)
+    own.lane.close()
+    own.home?.state.incoming.delete(own.home.id)
+    if (reason === null) return
+    if (own.home === null) own.launch.onGone(reason)
+    else own.home.circuit.end.onGone(reason)
+  }
+
+  #endAll(state: LinkState, reason: CircuitEnd): void {
+    for (const circuit of [...state.incoming.values(), ...state.outgoing.values()]) {
+      if (circuit instanceof RelayHop) this.#endHop(circuit, reason)
+      else this.#endOwn(circuit instanceof HomeCircuit ? circuit.own : circuit, reason)
+    }
+  }
+
+  #sweepIdle(): void {
+    const { clock } = this.#deps
+    const before = clock.monotonicMs() - CIRCUIT_IDLE_MS
+    for (const state of this.#links.values()) {
+      for (const circuit of state.incoming.values()) {
+        if (circuit instanceof RelayHop && circuit.lastCellAt < before) this.#endHop(circuit, 'idle')
+      }
+    }
+    this.#sweep = clock.setTimer(SWEEP_MS, () => this.#sweepIdle())
+  }
+
+  // Links -------------------------------------------------------------------------------------------------------------------------
+
+  #stateOf(link: Link): LinkState {
+    let state = this.#links.get(link)
+    if (state === undefined) {
+      state = new LinkState(link, this.#deps.rng)
+      this.#links.set(link, state)
+    }
+    return state
+  }
+
+  addNeighbour(link: Link): void {
+    const state = this.#stateOf(link)
+    state.neighbour = true
+    this.#neighbours.set(link.peer, state)
+  }
+
+  removeNeighbour(link: Link): void {
+    const state = this.#links.get(link)
+    if (state === undefined) return
+    state.neighbour = false
+    if (this.#neighbours.get(link.peer) === state) this.#neighbours.delete(link.peer)
+    this.#endAll(state, 'link-lost')
+  }
+
+  onClose(link: Link, reason: LinkCloseReason): void {
+    this.removeNeighbour(link)
+    this.#deps.admission.onLinkGone(link)
+    this.#links.delete(link)
+    this.#dirty.delete(link)
+    this.#deps.control.onLinkClosed(link, reason)
+  }
+}
