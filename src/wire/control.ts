@@ -9,6 +9,7 @@ import {
   NETWORK_ID_BYTES,
   SENT_DESCRIPTORS_MAX,
   SIGNED_DESCRIPTOR_BYTES_MAX,
+  WANTED_HASHES_MAX,
 } from './limits.ts'
 import { bytesField, bytesList, decodeWith, encodeWith, integerField, packedField } from './protobuf.ts'
 
@@ -43,7 +44,7 @@ export interface Listing {
 }
 export interface Want {
   readonly kind: 'want'
-  /** 32-byte descriptor hashes, back to back; 1 to 1024. */
+  /** 32-byte descriptor hashes, back to back; 1 to 64. */
   readonly hashes: Uint8Array
 }
 export interface Descriptors {
@@ -94,7 +95,7 @@ export function parseControl(bytes: Uint8Array): ControlMessage | null {
       return buckets && hashes && rises(buckets) ? { kind: 'listing', buckets, hashes } : null
     }
     case 'want': {
-      const hashes = packedField(control.want?.hashes, DESCRIPTOR_HASH_BYTES, LISTED_HASHES_MAX)
+      const hashes = packedField(control.want?.hashes, DESCRIPTOR_HASH_BYTES, WANTED_HASHES_MAX)
       return hashes && hashes.length > 0 ? { kind: 'want', hashes } : null
     }
     case 'descriptors': {

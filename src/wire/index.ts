@@ -56,6 +56,7 @@ export {
   SLOT_VARIANTS_MAX,
   STORE_REPLY_BYTES_MAX,
   STORE_REQUEST_BYTES_MAX,
+  WANTED_HASHES_MAX,
   WORK_BYTES,
 } from './limits.ts'
 export {

@@ -29,8 +29,10 @@ export const ONION_KEY_ID_MAX = 255
 export const CONTROL_BYTES_MAX = 64 * 1024
 export const DIGEST_BUCKETS = 256
 export const DIGEST_BUCKET_BYTES = 8
-/** Hashes in one `Listing` or `Want`. */
+/** Hashes in one `Listing`. */
 export const LISTED_HASHES_MAX = 1024
+/** Hashes in one `Want`: what one request can make a neighbour send. */
+export const WANTED_HASHES_MAX = 64
 /** Descriptors in one `Descriptors`. */
 export const SENT_DESCRIPTORS_MAX = 32
 
