@@ -3,6 +3,7 @@
  * an implementation. Published vectors: test/vectors/hpolyc.test.ts.
  */
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { suite, test } from 'node:test'
 import fc from 'fast-check'
 import { concat, le32, le64 } from '../../src/bytes/index.ts'
@@ -245,6 +246,28 @@ suite('choosing', () => {
     assert.equal((await openCellCipher('libsodium-wasm')).implementation, 'libsodium-wasm')
     const preferred = await openCellCipher()
     assert.equal(preferred.implementation, (await openCellCipher('sodium-native')).implementation)
+  })
+
+  /** The implementation that a fresh process chooses when `require('sodium-native')` gives what `source` (CommonJS) makes. */
+  function chosenWith(source: string): string {
+    const hooks = `import { registerHooks } from 'node:module'
+      registerHooks({
+        resolve: (name, context, next) => name === 'sodium-native' ? { url: 'fake:sodium', format: 'commonjs', shortCircuit: true } : next(name, context),
+        load: (url, context, next) => url === 'fake:sodium' ? { format: 'commonjs', source: ${JSON.stringify(source)}, shortCircuit: true } : next(url, context),
+      })`
+    const main = `import { openCellCipher } from ${JSON.stringify(new URL('../../src/crypto/index.ts', import.meta.url).href)}
+      process.stdout.write((await openCellCipher()).implementation)`
+    const encoded = `data:text/javascript,${encodeURIComponent(hooks)}`
+    const child = spawnSync(process.execPath, ['--import', encoded, '--input-type=module', '-e', main], { encoding: 'utf8' })
+    assert.equal(child.status, 0, child.stderr)
+    return child.stdout
+  }
+
+  test('an addon that does not load, lacks functions or computes wrongly is passed over', () => {
+    assert.equal(chosenWith("throw new Error('no build for this system')"), 'libsodium-wasm')
+    assert.equal(chosenWith('module.exports = { crypto_onetimeauth () {} }'), 'libsodium-wasm')
+    const wrong = 'module.exports = { crypto_onetimeauth () {}, crypto_stream_xchacha20_xor () {} }'
+    assert.equal(chosenWith(wrong), 'libsodium-wasm')
   })
 
   test('the self-test refuses a cipher that is wrong in the batch calls, in the single ones, or throws', async () => {

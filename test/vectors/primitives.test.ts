@@ -3,8 +3,10 @@
  * refuse. Provenance: test/vectors/README.md. Spec: SPEC.md §1.2.
  */
 import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { suite, test } from 'node:test'
+import fc from 'fast-check'
 import { concat, fromHex, le32, le64, toHex, utf8 } from '../../src/bytes/index.ts'
 import {
   chacha20Keystream,
@@ -66,6 +68,15 @@ suite('hashes', () => {
       assert.equal(toHex(hmacSha256(hex(key), hex(data))), mac)
       assert.equal(toHex(hmacSha256(hex(key), hex(data).subarray(0, 3), hex(data).subarray(3))), mac, 'in parts')
     }
+  })
+
+  test('HMAC-SHA-256 at every key length round the block: as node:crypto', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 140 }), fc.uint8Array({ maxLength: 200 }), (key, data) => {
+        assert.equal(toHex(hmacSha256(key, data)), createHmac('sha256', key).update(data).digest('hex'))
+      }),
+      { seed: 2104, examples: [0, 1, 63, 64, 65, 128].map((length) => [new Uint8Array(length).fill(0xaa), new Uint8Array(3)]) },
+    )
   })
 
   test('SHA-256: FIPS 180-4 example, whole and in parts', () => {
