@@ -15,14 +15,14 @@ import { HASH_BYTES, sha256, taggedHash } from './hash.ts'
 
 // Specification constants.
 export const WORK_NONCE_BYTES = 8
-/** Highest effort that is ever asked or accepted: 2^32 hashes, some twenty minutes of one core. */
+/** Highest effort that is ever asked or accepted: 2^32 hashes, some half an hour of one core. */
 export const WORK_BITS_MAX = 32
 /** Longest binding. Longer things are bound by their hash. */
 export const WORK_BINDING_BYTES_MAX = 1024
 const WORK_LABEL = 'gyre/1 work'
 
 // Implementation constants.
-/** Hashes in one turn of the event loop: about a third of a millisecond, so that cells do not wait for work. */
+/** Hashes in one turn of the event loop: about half a millisecond, so that cells do not wait for work. */
 const HASHES_PER_TURN = 1024
 /** How many times the expected number of hashes to try before giving up: a fair search fails once in e^32. */
 const DEFAULT_PATIENCE = 32
