@@ -10,24 +10,29 @@ import { OnionKeyRing } from '../../src/circuit/onion-keys.ts'
 import { type CellCipher, openCellCipher, sha256 } from '../../src/crypto/index.ts'
 import type { Descriptor, DirectoryView } from '../../src/directory/index.ts'
 import type { Link } from '../../src/link/index.ts'
-import { memoryNetwork } from '../../src/link/memory.ts'
+import { type MemoryNetwork, memoryNetwork, type WireShape } from '../../src/link/memory.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
 
 export interface MeshNode {
   readonly id: NodeId
   readonly relay: Switch
+  /** The keys of now: `restartKeys` replaces them. */
   readonly onionKeys: OnionKeyRing
   readonly builder: LoopBuilder
   /** Links by peer. */
   readonly links: Map<NodeId, Link>
   /** The path that the next loops of this node take. */
   path: DrawnPath
+  /** New onion keys and an empty replay cache, as after a restart of the node; its links stay. */
+  restartKeys(): void
 }
 
 export interface Mesh {
   readonly nodes: readonly MeshNode[]
   readonly network: Uint8Array
   readonly cipher: CellCipher
+  /** For stalls and cut cables. */
+  readonly wires: MemoryNetwork
   close(): Promise<void>
 }
 
@@ -36,15 +41,19 @@ export interface MeshOptions {
   readonly clock: Clock
   readonly rng: Rng
   readonly store?: ApexService
+  /** Delay and rate of each direction of each link. */
+  readonly shape?: (from: NodeId, to: NodeId) => WireShape
+  /** Puts hands on a node's end of a link before the node sees it (`tap-link.ts`). `self` and `peer` are indexes. */
+  readonly wrap?: (link: Link, self: number, peer: number) => Link
 }
 
 const echoStore: ApexService = async (request) => ({ status: 'ok', body: request })
 
 /** Starts `count` nodes, each linked to each. By default a node's path is the next five, in order, with the third as apex. */
-export async function startMesh({ count, clock, rng, store = echoStore }: MeshOptions): Promise<Mesh> {
+export async function startMesh({ count, clock, rng, store = echoStore, shape, wrap }: MeshOptions): Promise<Mesh> {
   const cipher = await openCellCipher()
   const network = sha256(new Uint8Array([1]))
-  const wires = memoryNetwork({ clock })
+  const wires = memoryNetwork(shape === undefined ? { clock } : { clock, shape })
   const ids = Array.from({ length: count }, () => nodeIdOf(rng.bytes(32)))
   const descriptors = new Map<NodeId, Descriptor>()
   const view: DirectoryView = {
@@ -56,17 +65,26 @@ export async function startMesh({ count, clock, rng, store = echoStore }: MeshOp
   }
   const hosts = ids.map((id) => wires.host(id))
   const nodes = ids.map((id, index): MeshNode => {
-    const onionKeys = new OnionKeyRing({ clock, rng })
-    descriptors.set(id, {
-      id,
-      addresses: [],
-      onion: onionKeys.published,
-      capacityClass: 0,
-      storeQuotaBytes: 0,
-      publishedMs: clock.unixMs(),
-      neighbours: [],
-      family: [],
-    })
+    let ring = new OnionKeyRing({ clock, rng })
+    const describe = () =>
+      descriptors.set(id, {
+        id,
+        addresses: [],
+        onion: ring.published,
+        capacityClass: 0,
+        storeQuotaBytes: 0,
+        publishedMs: clock.unixMs(),
+        neighbours: [],
+        family: [],
+      })
+    describe()
+    const onionKeys = {
+      get published() {
+        return ring.published
+      },
+      find: (kid: number) => ring.find(kid),
+      claim: (kid: number, ephemeral: Uint8Array) => ring.claim(kid, ephemeral),
+    }
     const links = new Map<NodeId, Link>()
     const control = {
       onControlCell: () => {},
@@ -87,14 +105,23 @@ export async function startMesh({ count, clock, rng, store = echoStore }: MeshOp
     const node: MeshNode = {
       id,
       relay,
-      onionKeys,
+      get onionKeys() {
+        return ring
+      },
       links,
       path: { hops: others, apexIndex: Math.floor(others.length / 2) },
       builder: new LoopBuilder({ network, self: id, onionKeys, view, draw: () => node.path, port: relay, cipher, clock, rng }),
+      restartKeys() {
+        ring.close()
+        ring = new OnionKeyRing({ clock, rng })
+        describe()
+      },
     }
     return node
   })
-  const join = (node: MeshNode, link: Link) => {
+  const indexOf = new Map(ids.map((id, index) => [id, index]))
+  const join = (node: MeshNode, plain: Link) => {
+    const link = wrap?.(plain, indexOf.get(node.id)!, indexOf.get(plain.peer)!) ?? plain
     link.start(node.relay.receiver)
     node.links.set(link.peer, link)
     node.relay.addNeighbour(link)
@@ -111,6 +138,7 @@ export async function startMesh({ count, clock, rng, store = echoStore }: MeshOp
     nodes,
     network,
     cipher,
+    wires,
     async close() {
       for (const node of nodes) {
         node.relay.close()
