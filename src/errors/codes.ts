@@ -15,6 +15,7 @@ export const ERROR_CODES = {
   CONFIG_BAD: 'A configuration value or key is wrong. The message names it and the values it takes.',
   FILE_FAILED: 'A file could not be read or written. The message names it and the cause; check path, rights and free space.',
   LINK_DUPLICATE: 'There is a link with that node already, or one is being opened. That one is used; nothing is to be done.',
+  LINK_LIMIT: 'This node has as many links as it may. Raise the limit, or close some.',
   LINK_LISTEN: 'This node cannot listen at an address: it is in use, not of this machine, or not permitted. Change `listen`.',
   LINK_UNREACHABLE: 'No address of the node could be reached. It may be offline, or a firewall is between.',
   LINK_WRONG_PEER: 'Another node answered at the address. Its descriptor or the bootstrap address is out of date.',

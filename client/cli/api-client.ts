@@ -1,0 +1,153 @@
+/**
+ * The commands' way to a running node: its API, found through the data folder or named with --api, with the token from the folder.
+ * Problems that the API answers with become the errors that they were, so that a command fails as the node would have.
+ */
+import { readFileSync } from 'node:fs'
+import { type ClientRequest, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
+import { join } from 'node:path'
+import { type Config, formatHostPort, type HostPort, loadConfig, parseHostPort } from '../../src/config/index.ts'
+import { ERROR_CODES, type ErrorCode, type ErrorKind, OverlayError } from '../../src/errors/index.ts'
+import { readToken } from '../api/token.ts'
+
+/** Options that say which node a command means. */
+export interface NodeChoice {
+  readonly dataDir?: string | undefined
+  /** `http://HOST:PORT` or `HOST:PORT`. */
+  readonly api?: string | undefined
+  readonly config?: string | undefined
+}
+
+/** A node that a command can speak to. */
+export interface NodeAt {
+  readonly at: HostPort
+  readonly token: string
+  readonly dataDir: string
+}
+
+/** Written by a running node: where its faces are. */
+export const RUN_FILE = 'run.json'
+/** More of an answer in JSON is not read. */
+const JSON_BYTES_MAX = 8 * 1024 * 1024
+
+/** The node that `choice`, environment and configuration mean. Errors: `CONFIG_BAD`, `API_TOKEN_BAD`, `NODE_UNREACHABLE` (no token yet). */
+export function findNode(choice: NodeChoice, env: NodeJS.ProcessEnv): NodeAt {
+  const named = choice.api ?? env.GYRE_API
+  const api = named?.replace(/^http:\/\//i, '').replace(/\/$/, '')
+  const { GYRE_API: _named, ...others } = env
+  const config = loadConfig({ flags: present({ 'data-dir': choice.dataDir, config: choice.config, api }), env: others })
+  const token = readToken(config.dataDir)
+  if (token === null) {
+    throw new OverlayError(
+      'unreachable',
+      'NODE_UNREACHABLE',
+      `No node has run in the data folder ${config.dataDir}: it holds no token.`,
+    )
+  }
+  return { at: api === undefined ? (runningApi(config) ?? config.api) : config.api, token, dataDir: config.dataDir }
+}
+
+/** `values` without the undefined ones. */
+export function present(values: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined))
+}
+
+function runningApi({ dataDir }: Config): HostPort | null {
+  try {
+    const run: unknown = JSON.parse(readFileSync(join(dataDir, RUN_FILE), 'utf8'))
+    if (typeof run !== 'object' || run === null || !('api' in run) || typeof run.api !== 'string') return null
+    return parseHostPort(run.api.replace(/^http:\/\//, ''))
+  } catch {
+    // Absent, or half written by a node that died: the configured address is as good.
+    return null
+  }
+}
+
+export interface Call {
+  readonly method?: 'GET' | 'HEAD' | 'POST'
+  readonly path: string
+  readonly headers?: OutgoingHttpHeaders
+  readonly signal: AbortSignal
+  /** Sends the body and ends the request; without it there is none. */
+  readonly send?: (request: ClientRequest) => void
+}
+
+/** The answer, its head received and its status good. Errors: those of the API, `NODE_UNREACHABLE`, the signal's reason. */
+export async function call(node: NodeAt, { method = 'GET', path, headers = {}, signal, send }: Call): Promise<IncomingMessage> {
+  signal.throwIfAborted()
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
+  const request = httpRequest({
+    host: node.at.host === 'localhost' ? '127.0.0.1' : node.at.host,
+    port: node.at.port,
+    method,
+    path,
+    headers: { ...headers, Host: formatHostPort(node.at), Authorization: `Bearer ${node.token}` },
+    agent: false,
+    signal,
+  })
+  request.once('response', resolve)
+  // Stays: an upload may break after its answer came, which then says why.
+  request.on('error', (error) => reject(signal.aborted ? signal.reason : unreachable(node.at, error)))
+  if (send === undefined) request.end()
+  else send(request)
+  const response = await promise
+  if (response.statusCode !== undefined && response.statusCode < 300) return response
+  throw problemOf(response.statusCode ?? 0, await readText(response, signal))
+}
+
+/** The JSON that `path` answers with. */
+export async function getJson<T>(node: NodeAt, path: string, signal: AbortSignal): Promise<T> {
+  return parseJson(await readText(await call(node, { path, signal }), signal)) as T
+}
+
+/** A whole answer as text, up to `JSON_BYTES_MAX`. */
+export async function readText(response: IncomingMessage, signal: AbortSignal): Promise<string> {
+  const chunks: Buffer[] = []
+  let length = 0
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      length += chunk.length
+      if (length > JSON_BYTES_MAX) throw new OverlayError('bug', 'INTERNAL', 'The answer of the node is too long.')
+      chunks.push(chunk)
+    }
+  } catch (error) {
+    if (error instanceof OverlayError) throw error
+    throw signal.aborted
+      ? signal.reason
+      : new OverlayError('unreachable', 'NODE_UNREACHABLE', 'The node broke off its answer.', error)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    throw new OverlayError('unreachable', 'NODE_UNREACHABLE', 'What answers there is no Gyre node.', error)
+  }
+}
+
+function unreachable(at: HostPort, error: NodeJS.ErrnoException): OverlayError {
+  return new OverlayError(
+    'unreachable',
+    'NODE_UNREACHABLE',
+    `No node answers at ${formatHostPort(at)} (${error.code ?? 'broken off'}).`,
+    error,
+  )
+}
+
+const KINDS: readonly ErrorKind[] = ['protocol', 'timeout', 'overload', 'unreachable', 'not-found', 'integrity', 'config', 'bug']
+
+/** The error that a problem document tells of. */
+function problemOf(status: number, text: string): OverlayError {
+  const problem = parseJson(text)
+  if (typeof problem === 'object' && problem !== null && 'code' in problem && 'kind' in problem && 'detail' in problem) {
+    const kind = KINDS.find((one) => one === problem.kind)
+    const code = (Object.keys(ERROR_CODES) as ErrorCode[]).find((one) => one === problem.code)
+    if (kind !== undefined && code !== undefined) return new OverlayError(kind, code, String(problem.detail))
+  }
+  return new OverlayError(
+    'unreachable',
+    'NODE_UNREACHABLE',
+    `What answers there is no Gyre node of this version (status ${status}).`,
+  )
+}

@@ -1,0 +1,147 @@
+/**
+ * The `gyre` command: its arguments, its help, and the way to each sub-command. Everything else is imported only when its command runs,
+ * so that `gyre status` does not wait for the whole node to load. Exit codes: `output.ts`.
+ */
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError, Option } from 'commander'
+import { KEYS, type Key, LOG_LEVELS, type LogLevel, variableOf } from '../../src/config/index.ts'
+import { EXIT, exitCodeOf, Interrupted, printFailure, UsageError } from './output.ts'
+
+const program = new Command('gyre')
+  .description('Publish and fetch over closed onion-routed loops.')
+  .version(version(), '-V, --version')
+  .showHelpAfterError('(gyre COMMAND --help shows what it takes)')
+  .exitOverride()
+  .helpCommand(false)
+  .addHelpText('after', '\nExit codes: 0 done, 1 fault, 2 usage, 3 not found, 4 network, 5 integrity.')
+
+/** The version in package.json. */
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
+
+/** A sub-command that speaks to a running node. */
+function nodeCommand(name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .option('--data-dir <DIR>', "the node's data folder (default: GYRE_DATA_DIR or ~/.gyre)")
+    .option('--api <URL>', "the node's API, if not the one that the data folder tells")
+    .option('--config <FILE>', "the node's configuration file")
+    .option('--json', 'answer with JSON')
+}
+
+function flagOf(key: Key): Option {
+  const several = key.several ? '...' : ''
+  const fallback = key.fallback === null ? '~/.gyre' : key.fallback === '' ? 'none' : key.fallback
+  return new Option(`--${key.name} <${key.takes}${several}>`, `${key.meaning} (${variableOf(key.name)}; default: ${fallback})`)
+}
+
+const start = program.command('start').description('run a node until it is told to stop')
+for (const key of KEYS) start.addOption(flagOf(key))
+start
+  .option('--config <FILE>', 'a TOML file with the same keys (GYRE_CONFIG; default: DIR/gyre.toml if it is there)')
+  .option('--supervised', 'for a parent process: print one line of JSON when listening, stop when standard input ends')
+  .action(async (options: Record<string, unknown>) => {
+    const { supervised, ...flags } = options
+    const { loadConfig } = await import('../../src/config/index.ts')
+    const config = loadConfig({ flags: kebab(flags), env: process.env })
+    const { createLog } = await import('../../src/log/index.ts')
+    const { runNode } = await import('./start.ts')
+    const { startNode } = await import('../node.ts')
+    // Ends here even if something still holds the event loop: the bounded stop is over.
+    process.exit(await runNode(config, createLog(config.logLevel), startNode, supervised === true))
+  })
+
+nodeCommand('publish', 'publish FILE (-: standard input) and print its address')
+  .argument('<FILE>')
+  .option('--name <NAME>', 'the name kept inside (default: the file name)')
+  .option('--type <TYPE>', 'its media type (default: by extension)')
+  .action(async (file: string, options: object) => (await import('./publish.ts')).publish(file, options, interruption()))
+
+nodeCommand('fetch', 'fetch ADDRESS to standard output or a file')
+  .argument('<ADDRESS>')
+  .option('-o, --output <FILE>', 'the file to write; it appears whole or not at all')
+  .action(async (address: string, options: object) => (await import('./fetch.ts')).fetchTo(address, options, interruption()))
+
+nodeCommand('status', 'show what the node says of itself').action(async (options: object) =>
+  (await import('./inspect.ts')).status(options, interruption()),
+)
+nodeCommand('peers', "show the node's neighbours").action(async (options: object) =>
+  (await import('./inspect.ts')).peers(options, interruption()),
+)
+nodeCommand('loops', "show the node's own loops").action(async (options: object) =>
+  (await import('./inspect.ts')).loops(options, interruption()),
+)
+nodeCommand('keys', "show the node's public id and where its keys are").action(async (options: object) =>
+  (await import('./inspect.ts')).keys(options, interruption()),
+)
+
+program
+  .command('testnet')
+  .description('run a network of N node processes on loopback; prints one line of JSON when it is ready')
+  .requiredOption('--nodes <N>', 'how many nodes (1 to 64)', wholeFrom(1, 64))
+  .addOption(new Option('--clock <CLOCK>', 'the clock of its nodes').choices(['swift']).default('swift'))
+  .addOption(new Option('--log-level <LEVEL>', 'what its nodes log').choices(LOG_LEVELS).default('warn'))
+  .option('--json', 'changes nothing: its answer is JSON')
+  .action(async (options: { nodes: number; clock: 'swift'; logLevel: LogLevel }) => {
+    const { runTestnet } = await import('../testnet/run.ts')
+    await runTestnet(options, interruption())
+  })
+
+program
+  .command('demo')
+  .description('start eight nodes, publish, fetch through another, compare, stop everything')
+  .option('--json', 'answer with JSON')
+  .action(async (options: { json?: boolean }) => (await import('../testnet/demo.ts')).demo(options, interruption()))
+
+program
+  .command('bench')
+  .description('measure this machine (npm run bench)')
+  .allowUnknownOption()
+  .argument('[ARGS...]')
+  .action(async (args: readonly string[]) => {
+    const { spawnSync } = await import('node:child_process')
+    const script = new URL('../../test/bench/run.ts', import.meta.url).pathname
+    process.exitCode = spawnSync(process.execPath, [script, ...args], { stdio: 'inherit' }).status ?? EXIT.fault
+  })
+
+/** `dataDir` as commander spells it, back to `data-dir`. */
+function kebab(flags: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(flags).map(([name, value]) => [name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`), value]),
+  )
+}
+
+function wholeFrom(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const number = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN
+    if (number >= least && number <= most) return number
+    throw new UsageError(`--nodes takes a whole number from ${least} to ${most}.`)
+  }
+}
+
+/** Aborts on Ctrl-C or SIGTERM, so that a command can clean up after itself. */
+function interruption(): AbortSignal {
+  const controller = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => controller.abort(new Interrupted(signal)))
+  return controller.signal
+}
+
+// A reader of standard output that went away (`| head`) ends the command quietly.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? EXIT.done : EXIT.fault))
+
+try {
+  await program.parseAsync(process.argv)
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Commander has printed it; help and version are no errors.
+    process.exitCode = error.exitCode === 0 || error.code === 'commander.help' ? EXIT.done : EXIT.usage
+  } else {
+    printFailure(error, process.argv.includes('--json'))
+    process.exitCode = exitCodeOf(error)
+  }
+  // What failed may still hold a socket or standard input.
+  process.exit()
+}

@@ -1,0 +1,152 @@
+/**
+ * `gyre start`: one node with its faces, from configuration to orderly end.
+ * Stages: lock → token → bootstrap addresses → node → API → proxy → files that say where it is → run → stop in the reverse order.
+ *
+ * A stop (SIGINT, SIGTERM, SIGHUP; with --supervised also the end of standard input) is graceful for `STOP_MS` and then final. A fault
+ * that nobody caught ends the process at once: a node in an unknown state must not go on speaking for its user.
+ */
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Config, formatHostPort, resolveBootstrap } from '../../src/config/index.ts'
+import { writeAtomically } from '../../src/directory/atomic-file.ts'
+import type { Logger } from '../../src/log/index.ts'
+import { systemClock, systemRng } from '../../src/runtime/index.ts'
+import { ensureToken, startApi } from '../api/index.ts'
+import type { NodeFace } from '../library.ts'
+import { startProxy } from '../proxy/index.ts'
+import { RUN_FILE } from './api-client.ts'
+import { lockDataDir } from './lock.ts'
+import { EXIT } from './output.ts'
+
+/** A node without faces, as the composition root makes it. */
+export interface RunningNode {
+  readonly face: NodeFace
+  /** Multiaddrs with /p2p at which it can be dialled. */
+  readonly addresses: readonly string[]
+  close(): Promise<void>
+}
+
+export type StartNode = (config: Config, log: Logger) => Promise<RunningNode>
+
+/** What `--supervised` prints as one line of JSON when the node listens. */
+export interface Listening {
+  readonly id: string
+  readonly pid: number
+  readonly api: string
+  readonly proxy: string
+  readonly listen: readonly string[]
+  readonly dataDir: string
+}
+
+/** Written at start: the addresses to dial this node at, one a line. Others may name it as `bootstrap = ["file:PATH"]`. */
+export const ADDRESS_FILE = 'listen.addrs'
+
+// Implementation constants.
+/** A stop may take so long; then the process ends as it is. */
+export const STOP_MS = 5_000
+/** Signals this close together are one wish: a terminal and a parent process both send them. */
+const SAME_SIGNAL_MS = 1_000
+
+/** Runs a node until it is told to stop; resolves to the exit code. Errors: those of the stages, with everything closed again. */
+export async function runNode(config: Config, log: Logger, startNode: StartNode, supervised: boolean): Promise<number> {
+  failClosed(log)
+  const stop = stopSignal(supervised)
+  const closers: (() => Promise<void> | void)[] = []
+  try {
+    closers.push(lockDataDir(config.dataDir))
+    const token = ensureToken(config.dataDir, systemRng)
+    const resolved = await resolveBootstrap(config, { clock: systemClock, signal: stop })
+    const node = await startNode(resolved, log)
+    closers.push(() => node.close())
+    const parts = { face: node.face, clock: systemClock }
+    const api = await startApi({ ...parts, log: log.child('api'), at: config.api, token })
+    closers.push(() => api.close())
+    const proxy = await startProxy({ ...parts, log: log.child('proxy'), at: config.proxy })
+    closers.push(() => proxy.close())
+    const listening: Listening = {
+      id: node.face.status().id,
+      pid: process.pid,
+      api: `http://${formatHostPort(api.at)}`,
+      proxy: `http://${formatHostPort(proxy.at)}`,
+      listen: node.addresses,
+      dataDir: config.dataDir,
+    }
+    await writeAtomically(join(config.dataDir, ADDRESS_FILE), [node.addresses.map((address) => `${address}\n`).join('')], 0o644)
+    await writeAtomically(join(config.dataDir, RUN_FILE), [`${JSON.stringify(listening)}\n`])
+    closers.push(() => rmSync(join(config.dataDir, RUN_FILE), { force: true }))
+    announce(listening, log, supervised)
+    await aborted(stop)
+  } catch (error) {
+    await closeAll(closers)
+    if (stop.aborted) return EXIT.done
+    throw error
+  }
+  const inTime = await closeAll(closers)
+  log.info('stopped')
+  if (!inTime) log.warn('the stop took too long and was cut short', { ms: STOP_MS })
+  return inTime ? EXIT.done : EXIT.fault
+}
+
+function announce(listening: Listening, log: Logger, supervised: boolean): void {
+  if (supervised) process.stdout.write(`${JSON.stringify(listening)}\n`)
+  log.info('listening', { port: Number(new URL(listening.api).port) })
+  if (!process.stderr.isTTY) return
+  const where = `API ${listening.api}, HTTP proxy ${listening.proxy}, data in ${listening.dataDir}`
+  process.stderr.write(`Gyre runs: ${where}.\nCtrl-C stops it.\n`)
+}
+
+/** Closes in reverse order; `false` when `STOP_MS` were not enough or something failed to close. */
+async function closeAll(closers: readonly (() => Promise<void> | void)[]): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>()
+  const timer = systemClock.setTimer(STOP_MS, () => resolve(false))
+  const all = async () => {
+    let clean = true
+    for (const close of [...closers].reverse()) {
+      try {
+        await close()
+      } catch {
+        clean = false // the others are closed all the same
+      }
+    }
+    return clean
+  }
+  all().then(resolve, () => resolve(false))
+  const clean = await promise
+  timer.cancel()
+  return clean
+}
+
+/** Aborts when the process is told to stop. A second, later signal ends it at once. */
+function stopSignal(supervised: boolean): AbortSignal {
+  const controller = new AbortController()
+  let first = 0
+  const stop = () => {
+    const now = systemClock.monotonicMs()
+    if (controller.signal.aborted && now - first > SAME_SIGNAL_MS) process.exit(EXIT.fault)
+    if (controller.signal.aborted) return
+    first = now
+    controller.abort(new Error('stopping'))
+  }
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop)
+  if (supervised) {
+    // The parent holds the other end: it ends with the parent, however that died.
+    process.stdin.on('end', stop).on('error', stop).resume()
+    process.stdout.on('error', stop)
+  }
+  return controller.signal
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve()
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
+}
+
+/** Ends the process on a fault that nobody caught. */
+function failClosed(log: Logger): void {
+  const fail = (error: unknown) => {
+    log.error('a fault of the program; the node stops', { error })
+    process.exit(EXIT.fault)
+  }
+  process.on('uncaughtException', fail)
+  process.on('unhandledRejection', fail)
+}

@@ -1,0 +1,165 @@
+/**
+ * A `NodeFace` without a network, for tests of the faces: publications in memory, or in a folder that several processes share.
+ * Hooks make a read fail where a test wants it to.
+ */
+import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { ByteRange, NodeFace, NodeStatus, OpenedFile, Publication, PublishOptions } from '../../client/library.ts'
+import { concat, type NodeId, toHex } from '../../src/bytes/index.ts'
+import { formatFileAddress, requireAddress } from '../../src/content/address.ts'
+import { sha256 } from '../../src/crypto/hash.ts'
+import { OverlayError } from '../../src/errors/index.ts'
+
+interface Kept {
+  readonly bytes: Uint8Array
+  readonly contentType: string
+  readonly name: string
+}
+
+/** Where publications are. */
+export interface Shelf {
+  put(address: string, kept: Kept): void
+  get(address: string): Kept | undefined
+}
+
+export function memoryShelf(): Shelf {
+  const shelf = new Map<string, Kept>()
+  return { put: (address, kept) => shelf.set(address, kept), get: (address) => shelf.get(address) }
+}
+
+/** A shelf in `folder`, whole files only. */
+export function folderShelf(folder: string): Shelf {
+  mkdirSync(folder, { recursive: true })
+  return {
+    put(address, { bytes, contentType, name }) {
+      writeFileSync(join(folder, `${address}.json`), JSON.stringify({ contentType, name }))
+      writeFileSync(join(folder, `${address}.part`), bytes)
+      renameSync(join(folder, `${address}.part`), join(folder, address))
+    },
+    get(address) {
+      if (!readdirSync(folder).includes(address)) return undefined
+      const { contentType, name } = JSON.parse(readFileSync(join(folder, `${address}.json`), 'utf8')) as {
+        contentType: string
+        name: string
+      }
+      return { bytes: new Uint8Array(readFileSync(join(folder, address))), contentType, name }
+    },
+  }
+}
+
+const SHARE_BYTES = 65536
+const CHUNK_BYTES = 50_000
+
+export class FakeFace implements NodeFace {
+  readonly #shelf: Shelf
+  readonly #id: NodeId
+  readonly #nodes: () => number
+  /** Thrown by `publish` after the body's first chunk. */
+  failPublish: Error | null = null
+  /** Thrown by `open`. */
+  failOpen: Error | null = null
+  /** Thrown by `read` after `failReadAfter` bytes. */
+  failRead: Error | null = null
+  failReadAfter = 0
+  /** Awaited before each chunk of a read. */
+  beforeChunk: () => Promise<void> = async () => {}
+  isReady = true
+  /** Reads that are running. */
+  reading = 0
+  /** Chunks of bodies taken so far. */
+  chunksTaken = 0
+  /** Awaited before each chunk of a body. */
+  beforeTake: () => Promise<void> = async () => {}
+  lastPublish: Omit<PublishOptions, 'signal'> | null = null
+
+  constructor(shelf: Shelf = memoryShelf(), id = 'ab'.repeat(32) as NodeId, nodes: () => number = () => 8) {
+    this.#shelf = shelf
+    this.#id = id
+    this.#nodes = nodes
+  }
+
+  async publish(body: AsyncIterable<Uint8Array>, options: PublishOptions): Promise<Publication> {
+    const chunks: Uint8Array[] = []
+    const { signal: _signal, ...kept } = options
+    this.lastPublish = kept
+    await this.beforeTake()
+    for await (const chunk of body) {
+      chunks.push(chunk.slice())
+      this.chunksTaken++
+      if (this.failPublish !== null) throw this.failPublish
+      await this.beforeTake()
+    }
+    if (this.failPublish !== null) throw this.failPublish
+    const bytes = concat(...chunks)
+    const address = formatFileAddress(sha256(bytes))
+    this.#shelf.put(address, { bytes, contentType: options.contentType ?? 'application/octet-stream', name: options.name ?? '' })
+    return { address, bytes: bytes.length, shares: Math.ceil(bytes.length / SHARE_BYTES) * 3 + 4, holders: 8 }
+  }
+
+  async open(address: string): Promise<OpenedFile> {
+    requireAddress(address)
+    if (this.failOpen !== null) throw this.failOpen
+    const kept = this.#shelf.get(address)
+    if (kept === undefined) throw new OverlayError('not-found', 'CONTENT_NOT_FOUND', 'No holder has it.')
+    const read = (range: ByteRange, { signal }: { signal: AbortSignal }) => this.#read(kept.bytes, range, signal)
+    return {
+      address,
+      bytes: kept.bytes.length,
+      contentType: kept.contentType,
+      name: kept.name,
+      etag: toHex(sha256(kept.bytes)).slice(0, 32),
+      read,
+    }
+  }
+
+  #read(bytes: Uint8Array, range: ByteRange, signal: AbortSignal): ReturnType<OpenedFile['read']> {
+    const counters = { asked: 0, received: 0, bad: 0 }
+    const chunks = this.#chunks(bytes, range, signal, counters)
+    return { counters, [Symbol.asyncIterator]: () => chunks }
+  }
+
+  async *#chunks(
+    bytes: Uint8Array,
+    { start, end }: ByteRange,
+    signal: AbortSignal,
+    counters: { asked: number; received: number },
+  ) {
+    this.reading++
+    try {
+      counters.asked = counters.received = Math.ceil(end / SHARE_BYTES) - Math.floor(start / SHARE_BYTES)
+      for (let at = start; at < end; at += CHUNK_BYTES) {
+        await this.beforeChunk()
+        signal.throwIfAborted()
+        if (this.failRead !== null && at - start >= this.failReadAfter) throw this.failRead
+        yield bytes.slice(at, Math.min(end, at + CHUNK_BYTES))
+      }
+    } finally {
+      this.reading--
+    }
+  }
+
+  status(): NodeStatus {
+    const fixed = {
+      version: '0.1.0',
+      network: 'test',
+      neighbours: 4,
+      clock: 'swift',
+      sharesHeld: 0,
+      storeBytes: 0,
+      storeQuotaBytes: 1,
+    } as const
+    return { ...fixed, id: this.#id, nodesKnown: this.#nodes(), loopsReady: 2, cipher: 'fake', uptimeSeconds: 1, warnings: [] }
+  }
+
+  peers() {
+    return [{ id: this.#id, chosen: true, transport: 'memory' }] as const
+  }
+
+  loops() {
+    return [{ members: 5, clock: 'swift', state: 'ready' }] as const
+  }
+
+  ready(): boolean {
+    return this.isReady
+  }
+}
