@@ -1,0 +1,79 @@
+/**
+ * Opens a publication by its address and reads it: finds and verifies the root, then any range of the content, as often as needed.
+ * Spec: SPEC.md §7.6. Nothing that failed verification leaves this module, and nothing ends short without an error.
+ */
+import { formatFileAddress, requireAddress } from '../src/content/address.ts'
+import { HolderHealth } from '../src/content/holder-health.ts'
+import type { ShareNetwork } from '../src/content/network.ts'
+import { Ranking } from '../src/content/placement.ts'
+import { OverlayError } from '../src/errors/index.ts'
+import type { Clock, Rng } from '../src/runtime/index.ts'
+import { BlockSource, FileMap } from './fetch/block-source.ts'
+import { readRange } from './fetch/range-reader.ts'
+import { findRoot } from './fetch/root-finder.ts'
+import { ShareAsker } from './fetch/share-asker.ts'
+import type { ByteRange, OpenedFile } from './library.ts'
+
+export interface FetchParts {
+  /** For the order of requests only: what is fetched does not depend on it. */
+  readonly rng: Rng
+  readonly clock: Clock
+}
+
+/**
+ * Opens the publication at `text`, an address in any case.
+ * Errors: `ADDRESS_BAD`, `CONTENT_NOT_FOUND`, `CONTENT_DAMAGED`, `NETWORK_TOO_SMALL`, the signal's reason.
+ */
+export async function openFile(
+  network: ShareNetwork,
+  text: string,
+  { rng, clock }: FetchParts,
+  { signal }: { readonly signal: AbortSignal },
+): Promise<OpenedFile> {
+  signal.throwIfAborted()
+  const { key } = requireAddress(text)
+  const address = formatFileAddress(key)
+  const health = new HolderHealth(clock)
+  const ranking = currentRanking(network)
+  const map = new FileMap(await findRoot(key, { network, ranking: ranking(), health, clock, rng, signal }))
+  const { length, name, contentType } = map.root
+  return {
+    address,
+    bytes: length,
+    contentType,
+    name,
+    etag: `"${address}"`,
+    read: (range, waiting) => {
+      checkRange(range, length)
+      const asker = new ShareAsker({ network, ranking: ranking(), health, clock, rng })
+      return {
+        counters: asker.counters,
+        [Symbol.asyncIterator]: () => {
+          const ending = new AbortController()
+          const source = new BlockSource(map, asker, AbortSignal.any([waiting.signal, ending.signal]))
+          return readRange(map, range, source, ending)
+        },
+      }
+    },
+  }
+}
+
+/** The ranking of the view at the time of the call; made anew only when the view is another. */
+function currentRanking(network: ShareNetwork): () => Ranking {
+  let seen: readonly unknown[] | null = null
+  let ranking: Ranking | null = null
+  return () => {
+    const holders = network.holders()
+    if (ranking === null || holders !== seen) {
+      if (holders.length === 0) throw new OverlayError('unreachable', 'NETWORK_TOO_SMALL', 'No other node is known.')
+      ranking = new Ranking(holders)
+      seen = holders
+    }
+    return ranking
+  }
+}
+
+function checkRange({ start, end }: ByteRange, length: number): void {
+  const isRange = Number.isSafeInteger(start) && Number.isSafeInteger(end) && start >= 0 && start <= end && end <= length
+  if (!isRange) throw new RangeError(`no range ${start} to ${end} in ${length} bytes`)
+}

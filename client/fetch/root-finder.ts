@@ -1,0 +1,140 @@
+/**
+ * Finds the root of an address: asks several holders of its root slots at once, and takes the first value that is the root that the address is
+ * the hash of. Spec: SPEC.md §7.6. Threat: holders that are gone or lie, and other variants that somebody who knows the address signed.
+ */
+import { equalPublic, type NodeId } from '../../src/bytes/index.ts'
+import { ROOT_SLOTS_MAX } from '../../src/content/constants.ts'
+import type { HolderHealth } from '../../src/content/holder-health.ts'
+import type { ShareNetwork, SlotValue } from '../../src/content/network.ts'
+import type { Ranking } from '../../src/content/placement.ts'
+import { openRoot, type Root, rootKeys } from '../../src/content/root.ts'
+import { slotLocation, verifySlot } from '../../src/content/slot.ts'
+import { sharesOf } from '../../src/content/spread.ts'
+import { OverlayError } from '../../src/errors/index.ts'
+import { type Clock, type Rng, shuffled } from '../../src/runtime/index.ts'
+import { isHolderFault } from './share-asker.ts'
+
+// Implementation constants.
+/** Holders asked at once at first, and at most. */
+const ASKS_FIRST = 3
+const ASKS_MAX = 8
+/** Asks in all: each slot at every node of a network of 30. */
+const ASKS_TOTAL = 480
+/** Time for one ask. */
+const ASK_TIMEOUT_MS = 30_000
+/** Variants of one answer that are looked at: what an honest store keeps. */
+const VARIANTS_MAX = 4
+
+export interface RootSearch {
+  readonly network: ShareNetwork
+  readonly ranking: Ranking
+  readonly health: HolderHealth
+  readonly clock: Clock
+  readonly rng: Rng
+  readonly signal: AbortSignal
+}
+
+interface Ask {
+  readonly node: NodeId
+  readonly slot: number
+  readonly location: Uint8Array
+}
+
+/** Every slot at every node that may have it, the likeliest first: as the publisher placed them, then by rank. */
+function asksOf(publicKey: Uint8Array, ranking: Ranking, rng: Rng): Ask[] {
+  const holders = ranking.nodes.length
+  const locations = Array.from({ length: ROOT_SLOTS_MAX }, (_, slot) => slotLocation(publicKey, slot))
+  // Placing fewer slots than there are nodes gives each slot the same node however many follow it, so N at publication is not needed.
+  const placed = ranking.place(locations.slice(0, holders))
+  const likely = placed.map((node, slot): Ask => ({ node, slot, location: locations[slot]! }))
+  const expected = Math.min(holders, sharesOf(1, holders))
+  const asks = [...shuffled(likely.slice(0, expected), rng), ...likely.slice(expected)]
+  const orders = locations.map((location) => ranking.order(location))
+  for (let rank = 0; rank < holders && asks.length < ASKS_TOTAL; rank++) {
+    for (const [slot, location] of locations.entries()) {
+      const node = orders[slot]![rank]!
+      if (node !== placed[slot]) asks.push({ node, slot, location })
+    }
+  }
+  return asks.slice(0, ASKS_TOTAL)
+}
+
+/** The root whose hash is `s`. Errors: `CONTENT_NOT_FOUND`, `CONTENT_DAMAGED` (holders had values, none of them right), the signal's reason. */
+export async function findRoot(s: Uint8Array, search: RootSearch): Promise<Root> {
+  const { network, ranking, health, clock, rng, signal } = search
+  const keys = rootKeys(s)
+  const { publicKey } = keys.signing
+  const asks = asksOf(publicKey, ranking, rng)
+  const found = Promise.withResolvers<Root>()
+  const ending = new AbortController()
+  const both = AbortSignal.any([signal, ending.signal])
+  let underWay = 0
+  let parallel = ASKS_FIRST
+  let sawBad = false
+
+  const rootIn = (values: readonly SlotValue[], slot: number): Root | null => {
+    for (const value of values.slice(0, VARIANTS_MAX)) {
+      const ours = equalPublic(value.publicKey, publicKey) && value.slot === slot && verifySlot(value)
+      const root = ours ? openRoot(s, keys, value.value) : null
+      if (root !== null) return root
+      sawBad = true
+    }
+    return null
+  }
+  const askOne = async ({ node, slot, location }: Ask): Promise<void> => {
+    const deadline = clock.deadline(ASK_TIMEOUT_MS, both)
+    const startedMs = clock.monotonicMs()
+    const patience = clock.setTimer(health.patienceMs, () => {
+      health.failed(node)
+      parallel = Math.min(ASKS_MAX, parallel + 1)
+      goOn()
+    })
+    try {
+      const values = await network.getSlots(node, location, { signal: deadline.signal })
+      if (both.aborted) return
+      const root = rootIn(values, slot)
+      if (values.length > 0 && root === null) health.failed(node)
+      else health.answered(node, clock.monotonicMs() - startedMs)
+      if (root !== null) found.resolve(root)
+      // Nobody answered wrongly, but nothing was there: the view has changed since, so look wider.
+      parallel = Math.min(ASKS_MAX, parallel + 1)
+    } catch (error) {
+      if (both.aborted) return
+      if (!isHolderFault(error)) found.reject(error)
+      health.failed(node)
+    } finally {
+      patience.cancel()
+      deadline.clear()
+    }
+  }
+  const goOn = () => {
+    if (both.aborted) return
+    while (underWay < parallel && asks.length > 0) {
+      const healthy = asks.findIndex(({ node }) => !health.isSuspect(node))
+      const ask = asks.splice(Math.max(0, healthy), 1)[0]!
+      underWay++
+      askOne(ask)
+        .catch((error: unknown) => found.reject(error))
+        .finally(() => {
+          underWay--
+          goOn()
+        })
+    }
+    if (underWay === 0) found.reject(sawBad ? damaged() : notFound())
+  }
+
+  const onAbort = () => found.reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    signal.throwIfAborted()
+    goOn()
+    return await found.promise
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    ending.abort()
+  }
+}
+
+const notFound = () => new OverlayError('not-found', 'CONTENT_NOT_FOUND', 'No holder has the root of this address.')
+const damaged = () =>
+  new OverlayError('integrity', 'CONTENT_DAMAGED', 'Holders have values for this address, and none of them is its root.')

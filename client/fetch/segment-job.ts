@@ -1,0 +1,232 @@
+/**
+ * Fetches the wanted data blocks of one segment. Spec: SPEC.md §7.6.
+ *
+ * Each wanted block is a share of its own (the code is systematic), so at first exactly those are asked for: a range costs its blocks.
+ * When one does not come (its holder is gone, slow, suspect or a liar), other shares of the segment make up for it, until any k are there
+ * and the rest is computed. Only then are further holders asked for the same shares.
+ *
+ * Whatever is delivered was verified against the block's own address, also when it was computed: shares that a publisher made
+ * inconsistent can fail, and never give one reader other bytes than another.
+ */
+import type { NodeId } from '../../src/bytes/index.ts'
+import { SHARE_ADDRESS_BYTES } from '../../src/content/constants.ts'
+import { recoverData } from '../../src/content/erasure.ts'
+import { isShareOf } from '../../src/content/share.ts'
+import { OverlayError } from '../../src/errors/index.ts'
+import { shuffled } from '../../src/runtime/index.ts'
+import type { ShareAsker } from './share-asker.ts'
+
+// Implementation constants.
+/** Holders asked for one share, at most. In a small network that is every node. */
+const HOLDERS_PER_SHARE = 32
+/** Computing a missing block is dear if it takes more other shares than this for each: then one more holder is asked for it first. */
+const DEAR_SHARES = 3
+/** Holders of a wanted share that are asked before that dear way is taken. */
+const HOLDERS_BEFORE_DEAR = 2
+
+/** One share of the segment. */
+interface ShareState {
+  readonly index: number
+  readonly address: Uint8Array
+  /** Holders not yet asked, the likeliest first; `null` until the first is taken. */
+  untried: NodeId[] | null
+  asked: number
+  /** An ask is under way that is not late. */
+  onTime: boolean
+  /** Verified; `null` before. */
+  bytes: Uint8Array | null
+}
+
+export class SegmentJob {
+  readonly #asker: ShareAsker
+  readonly #k: number
+  readonly #shares: readonly ShareState[]
+  /** The holder of each share in our own view, computed as the publisher did. */
+  readonly #placed: readonly NodeId[]
+  readonly #open = new Map<number, PromiseWithResolvers<Uint8Array>>()
+  readonly #blocks = new Map<number, Promise<Uint8Array>>()
+  readonly #ending = new AbortController()
+  readonly #signal: AbortSignal
+  readonly #onAbort: () => void
+  #have = 0
+  #underWay = 0
+  #sawBad = false
+  /** False once computed blocks failed their check: parity is then of no use. */
+  #consistent = true
+
+  /** `addresses`: n share addresses, back to back, the `k` data shares first. `wanted`: indices below `k`. */
+  constructor(asker: ShareAsker, k: number, addresses: Uint8Array, wanted: readonly number[], signal: AbortSignal) {
+    this.#asker = asker
+    this.#k = k
+    this.#shares = Array.from({ length: addresses.length / SHARE_ADDRESS_BYTES }, (_, index) => ({
+      index,
+      address: addresses.subarray(index * SHARE_ADDRESS_BYTES, (index + 1) * SHARE_ADDRESS_BYTES),
+      untried: null,
+      asked: 0,
+      onTime: false,
+      bytes: null,
+    }))
+    this.#placed = asker.parts.ranking.place(this.#shares.map((share) => share.address))
+    for (const index of wanted) {
+      const pending = Promise.withResolvers<Uint8Array>()
+      pending.promise.catch(() => {}) // whoever awaits the block sees it; nobody may, after an abort
+      this.#open.set(index, pending)
+      this.#blocks.set(index, pending.promise)
+    }
+    this.#signal = AbortSignal.any([signal, this.#ending.signal])
+    this.#onAbort = () => this.#fail(this.#signal.reason)
+    if (this.#signal.aborted) this.#onAbort()
+    else {
+      this.#signal.addEventListener('abort', this.#onAbort, { once: true })
+      this.#goOn()
+    }
+  }
+
+  /** The verified (still enciphered) block `index`, which was among the wanted. Errors: `CONTENT_NOT_FOUND`, `CONTENT_DAMAGED`. */
+  block(index: number): Promise<Uint8Array> {
+    return this.#blocks.get(index)!
+  }
+
+  /** `block`, and forgets it: its memory is the caller's. */
+  take(index: number): Promise<Uint8Array> {
+    const block = this.block(index)
+    this.#blocks.delete(index)
+    return block
+  }
+
+  /** Ends what is under way. Blocks that came stay. */
+  close(): void {
+    this.#signal.removeEventListener('abort', this.#onAbort)
+    this.#ending.abort()
+    for (const share of this.#shares) share.bytes = null
+  }
+
+  /** Called after each event: looks at what is there and asks for what is missing. */
+  #goOn(): void {
+    if (this.#consistent && this.#have >= this.#k) this.#recover()
+    if (this.#open.size === 0) return this.close()
+    if (this.#signal.aborted) return
+
+    const gaps = () => [...this.#open.keys()].map((index) => this.#shares[index]!).filter((share) => !share.onTime)
+    // 1. Each wanted share at the holder that should have it, unless that one just failed.
+    for (const share of shuffled(gaps(), this.#asker.parts.rng)) {
+      if (share.asked === 0 && !this.#isSuspect(share)) this.#ask(share)
+    }
+    // 2. A dear gap: one more holder first. Without usable parity that is the only way.
+    for (const share of gaps()) {
+      const dear = this.#missing() > DEAR_SHARES * gaps().length
+      if (!this.#consistent || (dear && share.asked < HOLDERS_BEFORE_DEAR && !this.#isSuspect(share))) this.#ask(share)
+    }
+    // 3. Other shares, as many as are missing to k.
+    if (this.#consistent && gaps().length > 0) {
+      while (this.#missing() > 0) {
+        const share = this.#cheapest()
+        if (share === undefined || !this.#ask(share)) break
+      }
+    }
+    if (gaps().length > 0 && this.#underWay === 0) this.#fail(this.#lost())
+  }
+
+  /** Shares that are neither there nor expected in time, short of k. */
+  #missing(): number {
+    let coming = this.#have
+    for (const share of this.#shares) if (share.onTime && share.bytes === null) coming++
+    return this.#k - coming
+  }
+
+  /** The share that is the best to ask for next: a holder that answers, few failed asks, wanted itself; else at random. */
+  #cheapest(): ShareState | undefined {
+    let best: ShareState | undefined
+    let bestCost = Number.POSITIVE_INFINITY
+    for (const share of this.#shares) {
+      if (share.bytes !== null || share.onTime || share.untried?.length === 0) continue
+      const wanted = this.#open.has(share.index) ? 0 : 1
+      const cost = (this.#isSuspect(share) ? 1000 : 0) + 4 * share.asked + wanted + this.#asker.parts.rng.unit()
+      if (cost < bestCost) [best, bestCost] = [share, cost]
+    }
+    return best
+  }
+
+  #isSuspect(share: ShareState): boolean {
+    const next = share.untried === null ? this.#placed[share.index] : share.untried[0]
+    return next !== undefined && this.#asker.parts.health.isSuspect(next)
+  }
+
+  /** Asks the next holder for `share`; `false` if there is none left. */
+  #ask(share: ShareState): boolean {
+    const node = this.#nextHolder(share)
+    if (node === undefined) return false
+    share.asked++
+    share.onTime = true
+    this.#underWay++
+    let current = true
+    const onLate = () => {
+      current = false
+      share.onTime = false
+      this.#goOn()
+    }
+    this.#asker
+      .ask(node, share.address, this.#signal, onLate)
+      .then((answer) => {
+        if (answer.kind === 'bad') this.#sawBad = true
+        if (answer.kind === 'share') this.#take(share, answer.bytes)
+      })
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => {
+        this.#underWay--
+        if (current) share.onTime = false
+        this.#goOn()
+      })
+    return true
+  }
+
+  /** Our own view's holder first, then by rank; of these the first that did not just fail. */
+  #nextHolder(share: ShareState): NodeId | undefined {
+    const placed = this.#placed[share.index]
+    if (placed === undefined) return undefined
+    if (share.untried === null) {
+      const others = this.#asker.parts.ranking.order(share.address).filter((node) => node !== placed)
+      share.untried = [placed, ...others].slice(0, HOLDERS_PER_SHARE)
+    }
+    const healthy = share.untried.findIndex((node) => !this.#asker.parts.health.isSuspect(node))
+    return share.untried.splice(Math.max(0, healthy), 1)[0]
+  }
+
+  #take(share: ShareState, bytes: Uint8Array): void {
+    if (share.bytes !== null || this.#open.size === 0) return
+    share.bytes = bytes
+    this.#have++
+    this.#deliver(share.index, bytes)
+  }
+
+  #deliver(index: number, bytes: Uint8Array): void {
+    this.#open.get(index)?.resolve(bytes)
+    this.#open.delete(index)
+  }
+
+  /** Computes the wanted blocks that did not come, and checks each against its own address. */
+  #recover(): void {
+    const missing = [...this.#open.keys()]
+    if (missing.length === 0) return
+    const there = this.#shares.flatMap(({ index, bytes }) => (bytes === null ? [] : [{ index, bytes }]))
+    const blocks = recoverData(this.#k, there, missing)
+    for (const [at, index] of missing.entries()) {
+      if (isShareOf(blocks[at]!, this.#shares[index]!.address)) this.#deliver(index, blocks[at]!)
+      else {
+        this.#consistent = false
+        this.#sawBad = true
+      }
+    }
+  }
+
+  #lost(): OverlayError {
+    if (this.#sawBad) return new OverlayError('integrity', 'CONTENT_DAMAGED', 'No holder had the right bytes of a block.')
+    return new OverlayError('not-found', 'CONTENT_NOT_FOUND', 'Too many shares of a segment could not be had.')
+  }
+
+  #fail(error: unknown): void {
+    for (const pending of this.#open.values()) pending.reject(error)
+    this.#open.clear()
+    this.close()
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * Asks holders for shares on behalf of one read, and verifies what comes: an answer leaves this file as the right share or not at all.
+ * It bounds how many asks are under way, in a shuffled order. Spec: SPEC.md §7.6. Threat: holders that lie, stall or are gone.
+ *
+ * An ask that takes longer than others usually do becomes *late*: it goes on, but its permit is given back, so that a few dead holders
+ * cannot stop a read until their time-outs. Late asks are bounded too; one too many is ended.
+ */
+import type { NodeId } from '../../src/bytes/index.ts'
+import type { HolderHealth } from '../../src/content/holder-health.ts'
+import type { ShareNetwork } from '../../src/content/network.ts'
+import { Permits } from '../../src/content/permits.ts'
+import type { Ranking } from '../../src/content/placement.ts'
+import { isShareOf } from '../../src/content/share.ts'
+import { isOverlayError } from '../../src/errors/index.ts'
+import type { Clock, Rng } from '../../src/runtime/index.ts'
+import type { FetchCounters } from '../library.ts'
+
+// Implementation constants.
+/** Asks under way at once, late ones apart: 2 MiB. */
+const ASKS_MAX = 32
+/** Late asks at once. */
+const LATE_MAX = 64
+/** Time for one ask, over everything that the network does for it. */
+const ASK_TIMEOUT_MS = 30_000
+
+export interface AskerParts {
+  readonly network: ShareNetwork
+  readonly ranking: Ranking
+  readonly health: HolderHealth
+  readonly clock: Clock
+  readonly rng: Rng
+}
+
+/** `share`: verified. `none`: the holder does not have it. `bad`: it sent other bytes. `failed`: no answer. */
+export type Answer = { readonly kind: 'share'; readonly bytes: Uint8Array } | { readonly kind: 'none' | 'bad' | 'failed' }
+
+/** What another holder may mend; anything else is a bug and surfaces. */
+export function isHolderFault(error: unknown): boolean {
+  if (!isOverlayError(error) || error.code === 'NETWORK_TOO_SMALL') return false
+  return error.kind !== 'bug' && error.kind !== 'config'
+}
+
+export class ShareAsker {
+  readonly parts: AskerParts
+  readonly counters: { -readonly [K in keyof FetchCounters]: FetchCounters[K] } = { asked: 0, received: 0, bad: 0 }
+  readonly #permits: Permits
+  #late = 0
+
+  constructor(parts: AskerParts) {
+    this.parts = parts
+    this.#permits = new Permits(ASKS_MAX, (count) => parts.rng.below(count))
+  }
+
+  /**
+   * Asks `node` for the share with `address`. `onLate` is called at most once, before the promise settles. Rejects with the signal's reason,
+   * or with an error that is no holder's fault.
+   */
+  async ask(node: NodeId, address: Uint8Array, signal: AbortSignal, onLate: () => void): Promise<Answer> {
+    const { network, clock, health } = this.parts
+    await this.#permits.take(signal)
+    const ending = new AbortController()
+    const deadline = clock.deadline(ASK_TIMEOUT_MS, AbortSignal.any([signal, ending.signal]))
+    const startedMs = clock.monotonicMs()
+    let late = false
+    const patience = clock.setTimer(health.patienceMs, () => {
+      late = true
+      this.#late++
+      this.#permits.give()
+      health.failed(node)
+      if (this.#late > LATE_MAX) ending.abort()
+      onLate()
+    })
+    this.counters.asked++
+    try {
+      const bytes = await network.getShare(node, address, { signal: deadline.signal })
+      signal.throwIfAborted()
+      const isRight = bytes !== null && isShareOf(bytes, address)
+      if (bytes !== null && !isRight) {
+        this.counters.bad++
+        health.failed(node)
+        return { kind: 'bad' }
+      }
+      health.answered(node, clock.monotonicMs() - startedMs)
+      if (bytes === null) return { kind: 'none' }
+      this.counters.received++
+      return { kind: 'share', bytes }
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!ending.signal.aborted && !isHolderFault(error)) throw error
+      health.failed(node)
+      return { kind: 'failed' }
+    } finally {
+      patience.cancel()
+      deadline.clear()
+      if (late) this.#late--
+      else this.#permits.give()
+    }
+  }
+}

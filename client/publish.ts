@@ -1,0 +1,131 @@
+/**
+ * Publishes a stream of bytes as a `file`: draws its secret, writes the tree, brings every share to its holders and the sealed root last.
+ * Spec: SPEC.md §7.2 to §7.5. Memory does not depend on the length: see `publish/tree-writer.ts` and `publish/share-sender.ts`.
+ *
+ * The publisher is a candidate holder like every node: if it never held its own shares, its absence would point at it.
+ */
+
+import { formatFileAddress } from '../src/content/address.ts'
+import { SHARE_BYTES } from '../src/content/constants.ts'
+import { HolderHealth } from '../src/content/holder-health.ts'
+import type { ShareNetwork } from '../src/content/network.ts'
+import { Ranking } from '../src/content/placement.ts'
+import { encodeRoot, isContentType, isName, rootHash, rootKeys, SIGMA_BYTES, sealRoot } from '../src/content/root.ts'
+import { signSlot } from '../src/content/slot.ts'
+import { SPREAD_MAX, sharesOf } from '../src/content/spread.ts'
+import { wipe } from '../src/crypto/index.ts'
+import { OverlayError } from '../src/errors/index.ts'
+import type { Clock, Rng } from '../src/runtime/index.ts'
+import type { Publication, PublishOptions } from './library.ts'
+import { ShareSender } from './publish/share-sender.ts'
+import { TreeWriter } from './publish/tree-writer.ts'
+
+/** Fewest nodes of a network in which anything is published: below, no loop can be built. */
+const HOLDERS_MIN = 4
+/** Least time between two progress calls. */
+const PROGRESS_MS = 300
+export const DEFAULT_CONTENT_TYPE = 'application/octet-stream'
+
+export interface PublishParts {
+  readonly rng: Rng
+  readonly clock: Clock
+}
+
+/**
+ * Publishes `body`. Resolves when every share and root slot is stored so that the promise of §7.3 holds.
+ * Errors: `PUBLISH_FAILED`, `NETWORK_TOO_SMALL`, `CONFIG_BAD` (name, type or length), the signal's reason, or the body's own error. On any
+ * of them nothing can be fetched: the root is stored last.
+ */
+export async function publishFile(
+  network: ShareNetwork,
+  body: AsyncIterable<Uint8Array>,
+  options: PublishOptions,
+  { rng, clock }: PublishParts,
+): Promise<Publication> {
+  options.signal.throwIfAborted()
+  const name = options.name ?? ''
+  const contentType = options.contentType ?? DEFAULT_CONTENT_TYPE
+  if (!isName(name))
+    throw new OverlayError('config', 'CONFIG_BAD', 'The name is longer than 255 bytes or has control characters.')
+  if (!isContentType(contentType)) {
+    throw new OverlayError('config', 'CONFIG_BAD', 'The content type is not 1 to 255 characters of printable ASCII.')
+  }
+  const ranking = new Ranking(network.holders())
+  const holders = ranking.nodes.length
+  if (holders < HOLDERS_MIN) {
+    throw new OverlayError('unreachable', 'NETWORK_TOO_SMALL', `${holders} nodes are known; publishing needs ${HOLDERS_MIN}.`)
+  }
+
+  const sigma = rng.bytes(SIGMA_BYTES)
+  const spread = Math.min(SPREAD_MAX, holders)
+  const ending = new AbortController()
+  const signal = AbortSignal.any([options.signal, ending.signal])
+  const progress = progressOf(clock, options.onProgress)
+  const sender = new ShareSender({
+    ...{ network, ranking, health: new HolderHealth(clock), rng, clock, signal },
+    onStored: (blocks) => progress.add(blocks * SHARE_BYTES, writer.length),
+    onFailure: (error) => ending.abort(error),
+  })
+  const writer = new TreeWriter({ sigma, spread, clock, sink: sender })
+  try {
+    for await (const chunk of endedBy(signal, body)) await writer.write(chunk)
+    const { length, addresses } = await writer.finish()
+    await sender.settled()
+    signal.throwIfAborted()
+    const rootBytes = encodeRoot({ sigma, length, spread, name, contentType, addresses })
+    const s = rootHash(rootBytes)
+    const keys = rootKeys(s)
+    const sealed = sealRoot(keys, rootBytes)
+    wipe(rootBytes)
+    const slots = Array.from({ length: sharesOf(1, spread) }, (_, slot) => signSlot(keys.signing, slot, sealed))
+    await sender.sendSlots(slots)
+    progress.end(length)
+    return { address: formatFileAddress(s), bytes: length, shares: sender.stored, holders: sender.holders }
+  } catch (error) {
+    ending.abort(error)
+    throw error
+  } finally {
+    await sender.settled()
+    wipe(sigma)
+  }
+}
+
+/** The chunks of `body` until `signal` aborts, also while the body does not move: a body may be a peer that went quiet. */
+async function* endedBy(signal: AbortSignal, body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
+  const chunks = body[Symbol.asyncIterator]()
+  const { promise: aborted, reject } = Promise.withResolvers<never>()
+  aborted.catch(() => {}) // seen through the race, or of no interest any more
+  const onAbort = () => reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  let ended = false
+  try {
+    for (;;) {
+      signal.throwIfAborted()
+      const step = await Promise.race([chunks.next(), aborted])
+      if (step.done === true) {
+        ended = true
+        return
+      }
+      yield step.value
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    // Not waited for: a body that hangs would hang the publication with it. Its late errors are of no use to anybody.
+    if (!ended) chunks.return?.().catch(() => {})
+  }
+}
+
+/** Passes on progress a few times a second, and never more than was read: the last blocks are partly padding. */
+function progressOf(clock: Clock, report: ((bytes: number) => void) | undefined) {
+  let stored = 0
+  let lastMs = Number.NEGATIVE_INFINITY
+  return {
+    add(bytes: number, read: number): void {
+      stored += bytes
+      if (report === undefined || clock.monotonicMs() - lastMs < PROGRESS_MS) return
+      lastMs = clock.monotonicMs()
+      report(Math.min(stored, read))
+    },
+    end: (bytes: number): void => report?.(bytes),
+  }
+}

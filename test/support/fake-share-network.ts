@@ -1,0 +1,130 @@
+/**
+ * A `ShareNetwork` without a network: every node is a map. Tests make nodes vanish (from the directory too, or only from reach), fall
+ * silent, refuse, slow down or lie, and count what was asked of whom.
+ */
+import { type NodeId, nodeIdOf, toHex } from '../../src/bytes/index.ts'
+import type { ShareNetwork, ShareWork, SlotValue } from '../../src/content/network.ts'
+import { shareAddress } from '../../src/content/share.ts'
+import { slotLocation } from '../../src/content/slot.ts'
+import { OverlayError } from '../../src/errors/index.ts'
+import type { Clock } from '../../src/runtime/index.ts'
+import { seededRng } from './seeded-rng.ts'
+
+export interface FakeNode {
+  readonly id: NodeId
+  readonly shares: Map<string, Uint8Array>
+  readonly slots: Map<string, SlotValue[]>
+  /** `up`; `gone` from directory and reach; `dead`: listed, unreachable at once; `silent`: listed, never answers; `full`: refuses puts. */
+  state: 'up' | 'gone' | 'dead' | 'silent' | 'full'
+  /** Time before each answer; needs a clock. */
+  delayMs: number
+  /** What is sent in place of a share, or of slot values. */
+  lie: ((address: Uint8Array, right: Uint8Array | null) => Uint8Array | null) | null
+  slotLie: ((right: readonly SlotValue[]) => readonly SlotValue[]) | null
+  asked: number
+}
+
+export interface FakeOptions {
+  readonly clock?: Clock
+  /** Called before a put is stored; throwing fails it. */
+  readonly onPut?: (node: FakeNode, count: number) => void
+  /** Keeps no share, only counts: for long streams. */
+  readonly forget?: boolean
+}
+
+export class FakeShareNetwork implements ShareNetwork {
+  readonly self: NodeId
+  readonly nodes: readonly FakeNode[]
+  readonly #options: FakeOptions
+  #listed: readonly NodeId[] | null = null
+  puts = 0
+  gets = 0
+  underWay = 0
+  underWayPeak = 0
+
+  constructor(count: number, seed: number | string = 1, options: FakeOptions = {}) {
+    const rng = seededRng(`nodes ${seed}`)
+    this.nodes = Array.from({ length: count }, () => ({
+      id: nodeIdOf(rng.bytes(32)),
+      shares: new Map(),
+      slots: new Map(),
+      ...{ state: 'up' as const, delayMs: 0, lie: null, slotLie: null, asked: 0 },
+    }))
+    this.self = this.nodes[0]!.id
+    this.#options = options
+  }
+
+  holders(): readonly NodeId[] {
+    const now = this.nodes.filter((node) => node.state !== 'gone').map((node) => node.id)
+    if (this.#listed === null || this.#listed.length !== now.length || now.some((id, at) => id !== this.#listed![at]))
+      this.#listed = now
+    return this.#listed
+  }
+
+  node(id: NodeId): FakeNode {
+    return this.nodes.find((node) => node.id === id)!
+  }
+
+  async putShare(id: NodeId, share: Uint8Array, work: ShareWork): Promise<void> {
+    const node = await this.#reach(id, work, 'put')
+    const address = toHex(shareAddress(share))
+    if (this.#options.forget !== true) node.shares.set(address, share.slice())
+  }
+
+  async getShare(id: NodeId, address: Uint8Array, work: ShareWork): Promise<Uint8Array | null> {
+    const node = await this.#reach(id, work, 'get')
+    const right = node.shares.get(toHex(address)) ?? null
+    return node.lie === null ? right : node.lie(address, right)
+  }
+
+  async putSlot(id: NodeId, slot: SlotValue, work: ShareWork): Promise<void> {
+    const node = await this.#reach(id, work, 'put')
+    const location = toHex(slotLocation(slot.publicKey, slot.slot))
+    node.slots.set(location, [...(node.slots.get(location) ?? []), slot])
+  }
+
+  async getSlots(id: NodeId, location: Uint8Array, work: ShareWork): Promise<readonly SlotValue[]> {
+    const node = await this.#reach(id, work, 'get')
+    const right = node.slots.get(toHex(location)) ?? []
+    return node.slotLie === null ? right : node.slotLie(right)
+  }
+
+  async #reach(id: NodeId, { signal }: ShareWork, kind: 'put' | 'get'): Promise<FakeNode> {
+    signal.throwIfAborted()
+    const node = this.node(id)
+    node.asked++
+    if (kind === 'put') this.puts++
+    else this.gets++
+    this.underWayPeak = Math.max(this.underWayPeak, ++this.underWay)
+    try {
+      if (node.delayMs > 0) await this.#options.clock!.sleep(node.delayMs, { signal })
+      else await Promise.resolve()
+      if (node.state === 'silent')
+        await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
+      if (node.state === 'gone' || node.state === 'dead') throw new OverlayError('unreachable', 'STORE_UNREACHABLE', 'dead')
+      if (kind === 'put') {
+        if (node.state === 'full') throw new OverlayError('overload', 'STORE_REFUSED', 'full')
+        this.#options.onPut?.(node, this.puts)
+      }
+      signal.throwIfAborted()
+      return node
+    } finally {
+      this.underWay--
+    }
+  }
+}
+
+/** `bytes` as a stream of pieces of `size`. */
+export async function* streamOf(bytes: Uint8Array, size = 100_000): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += size) yield bytes.slice(at, at + size)
+}
+
+/** A whole stream as one array. */
+export async function collect(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = []
+  for await (const piece of stream) pieces.push(piece)
+  return new Uint8Array(Buffer.concat(pieces))
+}
+
+/** A signal that never aborts. */
+export const never: AbortSignal = new AbortController().signal
