@@ -21,7 +21,8 @@ export const ERROR_CODES = {
   LINK_WRONG_PEER: 'Another node answered at the address. Its descriptor or the bootstrap address is out of date.',
   LOOP_FAILED: 'A loop could not be built: members did not pass the set-up on in time. Another path is tried by itself.',
   LOOP_LIMIT: 'This node uses as many loops at once as it may. Wait until other work is done.',
-  LOOP_NO_PATH: 'The links that are up form no loop. `gyre peers` shows this node\'s neighbours; wait, or add bootstrap addresses.',
+  LOOP_NO_PATH:
+    "The links that are up form no loop. `gyre peers` shows this node's neighbours; wait, or add bootstrap addresses.",
   TIMEOUT: 'No answer came in time. Try again; `gyre status` shows whether this node has neighbours and loops.',
   CONTENT_DAMAGED: 'Bytes failed verification and no other holder had right ones. Nothing wrong was delivered. Try again later.',
   CONTENT_NOT_FOUND: 'Nobody that should hold it has it: the address is wrong, it expired, or too many holders are away.',
@@ -40,7 +41,8 @@ export const ERROR_CODES = {
   SETUP_REFUSED: 'This node set up more loops than one onion key allows. New keys come within the hour; nothing is to be done.',
   STORE_REFUSED: 'A store did not take a share: it is full, or the request was wrong.',
   STORE_UNREACHABLE: 'No loop with the store could be used. The work moves to another holder.',
-  STORE_UNUSABLE: 'The folder of the store cannot be used. Check that it is writable and on a sound disk; if it is damaged, remove it: others hold copies.',
+  STORE_UNUSABLE:
+    'The folder of the store cannot be used. Check that it is writable and on a sound disk; if it is damaged, remove it: others hold copies.',
   WORK_TOO_HARD: 'More proof of work was asked than this node does. The peer is overloaded or hostile; try again later.',
   INTERNAL: 'A fault of the program itself. Please report it with the message and the version.',
 } as const satisfies Record<string, string>

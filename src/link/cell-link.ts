@@ -11,7 +11,7 @@ import type { NodeId } from '../bytes/index.ts'
 import { CELL_BYTES, type CircuitId } from '../cell/index.ts'
 import type { Clock } from '../runtime/index.ts'
 import type { CellPools } from './cell-pool.ts'
-import { INBOX_HIGH_CELLS, INBOX_LOW_CELLS, Inbox } from './inbox.ts'
+import { INBOX_CELLS_MAX, INBOX_HIGH_CELLS, INBOX_LOW_CELLS, Inbox } from './inbox.ts'
 import { type Lane, type Link, type LinkCloseReason, type LinkReceiver, TURN_CELLS } from './index.ts'
 import { type CellWire, Outbox } from './lanes.ts'
 
@@ -72,6 +72,11 @@ export class CellLink implements Link {
     return this.#outbox.waitingCells
   }
 
+  /** How the wire takes what is written: a host ends links on which nothing moves. */
+  get writing(): { readonly finishedWrites: number; readonly unfinishedBytes: number } {
+    return { finishedWrites: this.#outbox.finishedWrites, unfinishedBytes: this.#outbox.unfinishedBytes }
+  }
+
   /** Whole cells that have come and were not handled yet. */
   get queuedCells(): number {
     return this.#inbox.cells
@@ -117,6 +122,7 @@ export class CellLink implements Link {
   onBytes(chunk: Uint8Array): void {
     if (this.#ended !== null) return
     this.#inbox.append(chunk)
+    if (this.#inbox.cells > INBOX_CELLS_MAX) return this.close('overload')
     if (this.#inbox.cells > 0) this.#askTurn()
     if (!this.#paused && this.#inbox.cells >= INBOX_HIGH_CELLS) {
       this.#paused = true

@@ -13,6 +13,8 @@ import type { BlockPool } from './cell-pool.ts'
 export const INBOX_HIGH_CELLS = 512
 /** Whole cells queued below which it reads again. */
 export const INBOX_LOW_CELLS = INBOX_HIGH_CELLS / 2
+/** Whole cells queued above which the link is closed: a wire that goes on although it was told to pause. */
+export const INBOX_CELLS_MAX = 8 * INBOX_HIGH_CELLS
 
 export class Inbox {
   readonly #pool: BlockPool

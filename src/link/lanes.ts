@@ -44,6 +44,7 @@ export class Outbox {
   /** Writes handed to the wire and not finished, oldest first. At most `WRITES_AHEAD_MAX`, and one. */
   readonly #written: { readonly block: Uint8Array; readonly bytes: number }[] = []
   #unfinishedBytes = 0
+  #finishedWrites = 0
   /** The lane served last, in a ring of all lanes in which cells wait. */
   #served: CellLane | null = null
   #waitingCells = 0
@@ -62,6 +63,11 @@ export class Outbox {
   /** Bytes that the wire has taken and not finished. */
   get unfinishedBytes(): number {
     return this.#unfinishedBytes
+  }
+
+  /** Writes that the wire has finished since the start: stands still while the peer takes nothing. */
+  get finishedWrites(): number {
+    return this.#finishedWrites
   }
 
   lane(id: CircuitId): Lane {
@@ -101,6 +107,7 @@ export class Outbox {
     const write = this.#written.shift()
     if (write === undefined) return
     this.#unfinishedBytes -= write.bytes
+    this.#finishedWrites++
     // A wire that is being torn down may still look at its blocks: they go to the collector, not to the next link.
     if (!this.#open) return
     this.#pools.blocks.give(write.block)
