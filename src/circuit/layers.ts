@@ -19,6 +19,7 @@ import {
   hkdfExpand,
   wipe,
 } from '../crypto/index.ts'
+import { OverlayError } from '../errors/index.ts'
 import { TURN_CELLS } from '../link/index.ts'
 
 /** Cells per generation of a key. */
@@ -40,6 +41,7 @@ class KeyChain {
   readonly #secret: Uint8Array
   #generation = 0
   #key: CellKey | null = null
+  #wiped = false
 
   /** Copies `secret`. */
   constructor(cipher: CellCipher, secret: Uint8Array) {
@@ -49,6 +51,14 @@ class KeyChain {
 
   /** The key for a counter. Prepared when first asked for, so that layers that are never used cost no cipher contexts. */
   at(counter: number): CellKey {
+    this.advance(counter)
+    this.#key ??= this.#cipher.key(this.#secret)
+    return this.#key
+  }
+
+  /** Leaves the generations before `counter`'s: called for keys not in use as well, so that none outlives its generation. */
+  advance(counter: number): void {
+    if (this.#wiped) throw new OverlayError('bug', 'INTERNAL', 'A wiped layer was used.')
     const generation = Math.floor(counter / RATCHET_CELLS)
     while (this.#generation < generation) {
       this.#generation++
@@ -58,11 +68,10 @@ class KeyChain {
       this.#key?.wipe()
       this.#key = null
     }
-    this.#key ??= this.#cipher.key(this.#secret)
-    return this.#key
   }
 
   wipe(): void {
+    this.#wiped = true
     this.#key?.wipe()
     this.#key = null
     wipe(this.#secret)
@@ -102,6 +111,11 @@ function apply(
   }
 }
 
+/** Brings chains to the generation of a batch's first cell. */
+function advanceAll(chains: readonly KeyChain[], counters: Uint32Array, count: number): void {
+  if (count > 0) for (let at = 0; at < chains.length; at++) chains[at]!.advance(counters[0]!)
+}
+
 /** Whether the body at `at` begins with 16 zero bytes. Same time whatever it holds. */
 export function isRecognised(cells: Uint8Array, at: number): boolean {
   let bits = 0
@@ -121,6 +135,7 @@ export class HopLayer {
 
   /** Takes this hop's layer off a batch of cells, in place. */
   peel(cells: Uint8Array, offsets: Int32Array, counters: Uint32Array, count: number): void {
+    if (count > 0) this.#answer.advance(counters[0]!)
     apply(this.#cell, DECIPHER, CELL_DOMAIN, cells, offsets, counters, count)
   }
 
@@ -156,11 +171,14 @@ export class OriginLayers {
 
   /** Puts on the layers of `addressee` (1 … hops + 1) down to 1, in place. */
   wrap(addressee: number, cells: Uint8Array, offsets: Int32Array, counters: Uint32Array, count: number): void {
+    advanceAll(this.#send, counters, count)
     for (let hop = addressee; hop >= 1; hop--) apply(this.#send[hop - 1]!, ENCIPHER, CELL_DOMAIN, cells, offsets, counters, count)
   }
 
   /** Undoes what the hops after `addressee` did to its answers and opens them, in place. The caller checks `isRecognised`. */
   open(addressee: number, cells: Uint8Array, offsets: Int32Array, counters: Uint32Array, count: number): void {
+    advanceAll(this.#receive, counters, count)
+    advanceAll(this.#answers, counters, count)
     if (addressee > this.hops) {
       apply(this.#receive[this.hops]!, DECIPHER, CELL_DOMAIN, cells, offsets, counters, count)
       return
