@@ -27,27 +27,29 @@ const MLKEM_PKCS8_SEED = fromHex('3054020100300b060960864801650304040204428040')
 
 /** A private key that can be used but not read. */
 export type PrivateKeyHandle = KeyObject
+/** A public key imported once, to be used often. */
+export type PublicKeyHandle = KeyObject
 
 export interface KeyPair {
   readonly publicKey: Uint8Array
   readonly privateKey: PrivateKeyHandle
 }
 
-function tail(key: KeyObject, length: number): Uint8Array {
-  const der = key.export({ type: 'spki', format: 'der' })
-  return new Uint8Array(der.subarray(der.length - length))
+/** The raw bytes of a public key; writing DER to cut them out of it would take ten times as long. */
+function rawPublic(key: KeyObject): Uint8Array {
+  return new Uint8Array(key.export({ format: 'raw-public' }))
 }
 
 /** A fresh X25519 pair from the system's randomness. */
 export function x25519Generate(): KeyPair {
   const { publicKey, privateKey } = generateKeyPairSync('x25519')
-  return { publicKey: tail(publicKey, X25519_BYTES), privateKey }
+  return { publicKey: rawPublic(publicKey), privateKey }
 }
 
 /** The X25519 pair of a 32-byte secret: for keys kept on disk and for vectors. */
 export function x25519FromSecret(secret: Uint8Array): KeyPair {
   const privateKey = createPrivateKey({ key: Buffer.from(concat(X25519_PKCS8, secret)), format: 'der', type: 'pkcs8' })
-  return { publicKey: tail(createPublicKey(privateKey), X25519_BYTES), privateKey }
+  return { publicKey: rawPublic(createPublicKey(privateKey)), privateKey }
 }
 
 /** The 32-byte secret of a pair, to keep it on disk. The caller wipes it. */
@@ -58,11 +60,19 @@ export function x25519Secret(key: PrivateKeyHandle): Uint8Array {
 
 const ZERO = new Uint8Array(X25519_BYTES)
 
-/** The shared secret, or `null` if the peer's key is malformed or of small order (an all-zero result, RFC 7748 §6.1). */
-export function x25519(privateKey: PrivateKeyHandle, peerPublic: Uint8Array): Uint8Array | null {
-  if (peerPublic.length !== X25519_BYTES) return null
+/** An imported X25519 public key: import once, exchange often. `null` if `bytes` has the wrong length. Points are judged by `x25519`. */
+export function x25519Public(bytes: Uint8Array): KeyObject | null {
+  if (bytes.length !== X25519_BYTES) return null
+  return createPublicKey({ key: Buffer.from(concat(X25519_SPKI, bytes)), format: 'der', type: 'spki' })
+}
+
+/**
+ * The shared secret, or `null` if the peer's key (raw or imported) is malformed or of small order (an all-zero result, RFC 7748 §6.1).
+ */
+export function x25519(privateKey: PrivateKeyHandle, peerPublic: Uint8Array | KeyObject): Uint8Array | null {
   try {
-    const publicKey = createPublicKey({ key: Buffer.from(concat(X25519_SPKI, peerPublic)), format: 'der', type: 'spki' })
+    const publicKey = peerPublic instanceof Uint8Array ? x25519Public(peerPublic) : peerPublic
+    if (publicKey === null) return null
     const secret = new Uint8Array(diffieHellman({ privateKey, publicKey }))
     return equalSecret(secret, ZERO) ? null : secret
   } catch {
@@ -73,13 +83,13 @@ export function x25519(privateKey: PrivateKeyHandle, peerPublic: Uint8Array): Ui
 /** A fresh ML-KEM-768 pair. */
 export function mlkemGenerate(): KeyPair {
   const { publicKey, privateKey } = generateKeyPairSync('ml-kem-768')
-  return { publicKey: tail(publicKey, MLKEM_PUBLIC_BYTES), privateKey }
+  return { publicKey: rawPublic(publicKey), privateKey }
 }
 
 /** The ML-KEM-768 pair of a 64-byte seed. */
 export function mlkemFromSeed(seed: Uint8Array): KeyPair {
   const privateKey = createPrivateKey({ key: Buffer.from(concat(MLKEM_PKCS8_SEED, seed)), format: 'der', type: 'pkcs8' })
-  return { publicKey: tail(createPublicKey(privateKey), MLKEM_PUBLIC_BYTES), privateKey }
+  return { publicKey: rawPublic(createPublicKey(privateKey)), privateKey }
 }
 
 /** An imported ML-KEM-768 public key: import once, encapsulate often. `null` if `bytes` is no valid key. */
