@@ -2,8 +2,9 @@
  * What one set-up costs: the origin's building and checking, and each hop's handling. Prints one line of JSON for each loop length.
  * `node test/bench/setup.ts [rounds]`. Aim: at most 0.5 ms of CPU a hop, 2 ms at the origin with 5 others.
  */
-import { sendRound, testLoop, testNode } from '../support/setup-loops.ts'
+
 import { seededRng } from '../support/seeded-rng.ts'
+import { sendRound, testLoop, testNode } from '../support/setup-loops.ts'
 
 const rounds = Number(process.argv[2] ?? 100)
 const rng = seededRng(1)

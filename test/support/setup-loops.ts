@@ -5,10 +5,10 @@
 import type { NodeId, UnixMs } from '../../src/bytes/index.ts'
 import { nodeIdOf } from '../../src/bytes/index.ts'
 import {
-  buildSetUp,
   type HopSurroundings,
   type OnionKeyPair,
   openSetUp,
+  PendingSetUp,
   type ReplayGuard,
   type SetUpBuild,
   type SetUpLayer,
@@ -18,6 +18,8 @@ import {
   type SetUpVerdict,
   swiftPlan,
 } from '../../src/circuit/setup/index.ts'
+import { composeSetUp } from '../../src/circuit/setup/origin.ts'
+import type { PendingState } from '../../src/circuit/setup/pending.ts'
 import { mlkemFromSeed, mlkemGenerate, x25519FromSecret, x25519Generate } from '../../src/crypto/index.ts'
 import type { Rng } from '../../src/runtime/index.ts'
 import { seededRng } from './seeded-rng.ts'
@@ -48,6 +50,8 @@ export interface TestLoop {
   readonly nodes: readonly TestNode[]
   readonly origin: TestNode
   readonly built: SetUpBuild
+  /** What `built.pending` keeps: for checks that are to be repeated. */
+  readonly state: PendingState
 }
 
 export interface TestLoopOptions {
@@ -64,7 +68,7 @@ export interface TestLoopOptions {
 export function testLoop({ hops, rng = seededRng(hops), plan, network, primitives, nodes }: TestLoopOptions): TestLoop {
   const all = nodes ?? Array.from({ length: hops + 1 }, () => testNode(rng))
   const origin = all[hops]!
-  const built = buildSetUp({
+  const { packet, state } = composeSetUp({
     network: network ?? NETWORK,
     members: all.slice(0, hops),
     self: origin,
@@ -73,7 +77,7 @@ export function testLoop({ hops, rng = seededRng(hops), plan, network, primitive
     rng,
     ...(primitives === undefined ? {} : { primitives }),
   })
-  return { nodes: all.slice(0, hops), origin, built }
+  return { nodes: all.slice(0, hops), origin, built: { packet, pending: new PendingSetUp(state) }, state }
 }
 
 /** What hop `at` (from 0) sees; every other node is its neighbour unless `over` says otherwise. */

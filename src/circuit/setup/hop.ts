@@ -8,7 +8,7 @@
  * where something is missing: what a busy thread shows is the same. What is refused before (length, key id, version, replay) the sender knew.
  */
 import { type NodeId, toHex, type UnixMs } from '../../bytes/index.ts'
-import { chacha20Xor, openOnce, type PrivateKeyHandle, wipe, X25519_BYTES } from '../../crypto/index.ts'
+import { chacha20Xor, openOnce, type PrivateKeyHandle, wipe, X25519_BYTES, x25519Public } from '../../crypto/index.ts'
 import type { OnionPublicKeys } from '../../directory/index.ts'
 import {
   CIPHERTEXT_AT,
@@ -115,7 +115,8 @@ export function openSetUp(packet: Uint8Array, hop: HopSurroundings): SetUpVerdic
   const p = hop.primitives ?? PRIMITIVES
   const ciphertext = packet.subarray(CIPHERTEXT_AT, SEALED_AT)
   const ctx = recordContext(hop.network, hop.self, pair.published, ephemeral, ciphertext)
-  const ecdh = p.x25519(pair.x25519, ephemeral)
+  const ephemeralKey = x25519Public(ephemeral)!
+  const ecdh = p.x25519(pair.x25519, ephemeralKey)
   const ecdhSecret = ecdh ?? new Uint8Array(X25519_BYTES)
   const kemSecret = p.mlkemDecapsulate(pair.mlkem768, ciphertext) ?? new Uint8Array(X25519_BYTES)
   const keys = recordKeys(p, hop.network, ctx, ecdhSecret, kemSecret)
@@ -136,7 +137,7 @@ export function openSetUp(packet: Uint8Array, hop: HopSurroundings): SetUpVerdic
   const stack = packet.subarray(0, STACK_BYTES)
   const reply = packet.subarray(STACK_BYTES)
   const fresh = p.x25519Generate()
-  const freshSecret = p.x25519(fresh.privateKey, ephemeral) ?? new Uint8Array(X25519_BYTES)
+  const freshSecret = p.x25519(fresh.privateKey, ephemeralKey) ?? new Uint8Array(X25519_BYTES)
   const th = transcript(ctx, stack, reply, fresh.publicKey)
   const { cellKey, answerKey, confirmation } = layerKeys(p, keys.prk1, freshSecret, th)
 

@@ -15,6 +15,7 @@ import {
   mlkemDecapsulate,
   mlkemEncapsulate,
   type PrivateKeyHandle,
+  type PublicKeyHandle,
   taggedHash,
   wipe,
   x25519,
@@ -33,8 +34,8 @@ export const RECORD_LABEL = utf8('gyre/1 rec')
  */
 export interface SetUpPrimitives {
   x25519Generate(): KeyPair
-  x25519(privateKey: PrivateKeyHandle, peerPublic: Uint8Array): Uint8Array | null
-  mlkemEncapsulate(publicKey: PrivateKeyHandle): { readonly secret: Uint8Array; readonly ciphertext: Uint8Array }
+  x25519(privateKey: PrivateKeyHandle, peerPublic: PublicKeyHandle): Uint8Array | null
+  mlkemEncapsulate(publicKey: PublicKeyHandle): { readonly secret: Uint8Array; readonly ciphertext: Uint8Array }
   mlkemDecapsulate(privateKey: PrivateKeyHandle, ciphertext: Uint8Array): Uint8Array | null
   hkdfExtract(salt: Uint8Array, secret: Uint8Array): Uint8Array
   hkdfExpand(prk: Uint8Array, info: Uint8Array, length: number): Uint8Array

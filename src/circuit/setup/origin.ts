@@ -7,7 +7,7 @@
  * origin's own record finds the body of a relay in it.
  */
 import { concat, type NodeId } from '../../bytes/index.ts'
-import { chacha20Xor, type KeyPair, mlkemPublic, type PrivateKeyHandle, sealOnce, wipe } from '../../crypto/index.ts'
+import { chacha20Xor, type KeyPair, mlkemPublic, type PublicKeyHandle, sealOnce, wipe, x25519Public } from '../../crypto/index.ts'
 import type { OnionPublicKeys } from '../../directory/index.ts'
 import { OverlayError } from '../../errors/index.ts'
 import { type Rng, shuffled } from '../../runtime/index.ts'
@@ -26,7 +26,7 @@ import {
   STACK_BYTES,
 } from './constants.ts'
 import { PRIMITIVES, RECORD_LABEL, type RecordKeys, recordContext, recordKeys, type SetUpPrimitives } from './keys.ts'
-import { PendingSetUp } from './pending.ts'
+import { PendingSetUp, type PendingState } from './pending.ts'
 import { encodeBody, RECORD_RANDOM_BYTES, type SetUpPlan, WORK_BYTES } from './record.ts'
 
 /** A member of a loop to be, as the directory has it. Keep the same `onion` object: its imported key is cached on it. */
@@ -71,14 +71,26 @@ interface Draft {
   readonly keys: RecordKeys
 }
 
-/** Imported ML-KEM keys live as long as the descriptor's key object that they belong to. */
-const importedKeys = new WeakMap<OnionPublicKeys, PrivateKeyHandle>()
+/** Both halves of a member's published keys, ready for use. */
+interface ImportedKeys {
+  readonly ecdh: PublicKeyHandle
+  readonly kem: PublicKeyHandle
+}
+
+/** Imported keys live as long as the descriptor's key object that they belong to, which bounds them by the directory. */
+const imported = new WeakMap<OnionPublicKeys, ImportedKeys>()
 
 /**
  * Builds the packet that sets up a loop through `members` and back. Errors: `SETUP_BAD_MEMBER` (a member's published keys are unusable: leave
  * it out), `SETUP_REFUSED` (own replay cache full: rotate the keys), `INTERNAL` (a member list that path choice must never give).
  */
 export function buildSetUp(request: SetUpRequest): SetUpBuild {
+  const { packet, state } = composeSetUp(request)
+  return { packet, pending: new PendingSetUp(state) }
+}
+
+/** The work of `buildSetUp`, with the state laid open: for `PendingSetUp`, and for tests that check one loop's return many times. */
+export function composeSetUp(request: SetUpRequest): { readonly packet: Uint8Array; readonly state: PendingState } {
   checkMembers(request)
   const { members, self, network, plan, rng } = request
   const p = request.primitives ?? PRIMITIVES
@@ -122,19 +134,18 @@ export function buildSetUp(request: SetUpRequest): SetUpBuild {
     return { slot, ephemeral: ephemeral.privateKey, ctx, prk1: keys.prk1, replyKey: keys.reply, stack: stacks[at]! }
   })
   const last = members[count - 1]!.id
-  const pending = new PendingSetUp({ hops: awaited, ownStack: stacks[count]!, reply, last, primitives: p })
-  return { packet, pending }
+  return { packet, state: { hops: awaited, ownStack: stacks[count]!, reply, last, primitives: p } }
 }
 
 /** Draws a record's ephemeral key and encapsulation and derives its keys. */
 function draft(p: SetUpPrimitives, network: Uint8Array, hop: SetUpMember, slot: number): Draft {
-  const kemKey = importKey(hop.onion)
+  const onion = importKeys(hop.onion)
   const ephemeral = p.x25519Generate()
-  const ecdhSecret = kemKey === null ? null : p.x25519(ephemeral.privateKey, hop.onion.x25519)
-  if (kemKey === null || ecdhSecret === null) {
+  const ecdhSecret = onion === null ? null : p.x25519(ephemeral.privateKey, onion.ecdh)
+  if (onion === null || ecdhSecret === null) {
     throw new OverlayError('protocol', 'SETUP_BAD_MEMBER', 'The published onion keys of a chosen member are unusable.')
   }
-  const { secret, ciphertext } = p.mlkemEncapsulate(kemKey)
+  const { secret, ciphertext } = p.mlkemEncapsulate(onion.kem)
   const ctx = recordContext(network, hop.id, hop.onion, ephemeral.publicKey, ciphertext)
   const keys = recordKeys(p, network, ctx, ecdhSecret, secret)
   wipe(ecdhSecret, secret)
@@ -161,12 +172,15 @@ function unpeel(stackKey: Uint8Array, stack: Uint8Array): Uint8Array {
   return whole.subarray(0, REST_BYTES)
 }
 
-function importKey(onion: OnionPublicKeys): PrivateKeyHandle | null {
-  const known = importedKeys.get(onion)
+function importKeys(onion: OnionPublicKeys): ImportedKeys | null {
+  const known = imported.get(onion)
   if (known !== undefined) return known
-  const key = mlkemPublic(onion.mlkem768)
-  if (key !== null) importedKeys.set(onion, key)
-  return key
+  const ecdh = x25519Public(onion.x25519)
+  const kem = mlkemPublic(onion.mlkem768)
+  if (ecdh === null || kem === null) return null
+  const keys = { ecdh, kem }
+  imported.set(onion, keys)
+  return keys
 }
 
 function checkMembers({ members, self, network }: SetUpRequest): void {

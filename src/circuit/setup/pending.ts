@@ -7,7 +7,7 @@
  * even after a mismatch: how long it takes does not say where it lay.
  */
 import { equalPublic, type NodeId } from '../../bytes/index.ts'
-import { chacha20Xor, equalSecret, type PrivateKeyHandle, wipe, X25519_BYTES } from '../../crypto/index.ts'
+import { chacha20Xor, equalSecret, type PrivateKeyHandle, wipe, X25519_BYTES, x25519Public } from '../../crypto/index.ts'
 import { RECORDS, REPLY_BYTES, SETUP_BYTES, SLOT_BYTES, STACK_BYTES } from './constants.ts'
 import { ephemeralOf, xorInto } from './hop.ts'
 import { layerKeys, type SetUpLayer, type SetUpPrimitives, transcript, wipeLayer } from './keys.ts'
@@ -84,7 +84,7 @@ export function checkReturn(state: PendingState, packet: Uint8Array): SetUpLayer
   for (const { slot, ephemeral, ctx, prk1, replyKey, stack } of state.hops) {
     const answer = delta.subarray(slot * SLOT_BYTES, (slot + 1) * SLOT_BYTES)
     const fresh = answer.subarray(0, X25519_BYTES)
-    const secret = state.primitives.x25519(ephemeral, fresh)
+    const secret = state.primitives.x25519(ephemeral, x25519Public(fresh)!)
     if (secret === null) right = false
     const freshSecret = secret ?? new Uint8Array(X25519_BYTES)
     const th = transcript(ctx, stack, reply, fresh)
