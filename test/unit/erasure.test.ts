@@ -85,7 +85,13 @@ test('the fast kernel computes what the plain one does, for every coefficient, l
     plainKernel.combine([input], [Uint8Array.of(coefficient)], [b])
     assert.deepEqual(a, b)
   }
-  for (const [k, outputs, length] of [[1, 1, 32], [3, 5, 64], [10, 20, 4096], [10, 7, SHARE_BYTES], [200, 9, 96]] as const) {
+  for (const [k, outputs, length] of [
+    [1, 1, 32],
+    [3, 5, 64],
+    [10, 20, 4096],
+    [10, 7, SHARE_BYTES],
+    [200, 9, 96],
+  ] as const) {
     const inputs = Array.from({ length: k }, () => rng.bytes(length))
     const rows = Array.from({ length: outputs }, () => rng.bytes(k))
     const [a, b] = [0, 0].map(() => Array.from({ length: outputs }, () => rng.bytes(length)))
