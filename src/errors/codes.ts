@@ -44,6 +44,9 @@ export const ERROR_CODES = {
   STORE_UNUSABLE:
     'The folder of the store cannot be used. Check that it is writable and on a sound disk; if it is damaged, remove it: others hold copies.',
   WORK_TOO_HARD: 'More proof of work was asked than this node does. The peer is overloaded or hostile; try again later.',
+  DATA_DIR_LOCKED: 'Another node runs with this data folder. Stop it, or give this one a folder of its own.',
+  DATA_DIR_UNUSABLE: 'The data folder cannot be made, read or written. Check its path, owner and free space.',
+  IDENTITY_DAMAGED: 'The identity file in the data folder is damaged. Restore it from a backup; only if there is none, remove it: the node gets a new identity.',
   INTERNAL: 'A fault of the program itself. Please report it with the message and the version.',
 } as const satisfies Record<string, string>
 
