@@ -7,5 +7,4 @@ export {
   type ShareStore,
   type StoreOptions,
   type StoreStats,
-  shareAddress,
 } from './store.ts'

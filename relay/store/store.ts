@@ -11,8 +11,9 @@
 import { mkdir } from 'node:fs/promises'
 import { compareBytes, concat, equalPublic, readU32, type UnixMs, writeU32 } from '../../src/bytes/index.ts'
 import type { SlotValue } from '../../src/content/network.ts'
+import { isShareOf, shareAddress } from '../../src/content/share.ts'
 import { SLOT_BYTES_MAX, slotLocation, verifySlot } from '../../src/content/slot.ts'
-import { SIGN_PUBLIC_BYTES, SIGNATURE_BYTES, taggedHash } from '../../src/crypto/index.ts'
+import { SIGN_PUBLIC_BYTES, SIGNATURE_BYTES } from '../../src/crypto/index.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import type { Clock, Timer } from '../../src/runtime/index.ts'
@@ -54,7 +55,7 @@ export interface StoreStats {
 /** Whoever calls bounds how many calls run at once. After `close()` every put is `full` and every get finds nothing. */
 export interface ShareStore {
   readonly quotaBytes: number
-  /** Stores `share` (65536 bytes, borrowed until the promise settles) under `shareAddress(share)`; the later `keepUntilMs` holds. */
+  /** Stores `share` (65536 bytes, borrowed until the promise settles) under the hash of its bytes; the later `keepUntilMs` holds. */
   putShare(share: Uint8Array, keepUntilMs: UnixMs): Promise<PutVerdict>
   /** The share of this address, verified, owned by the caller. */
   getShare(address: Uint8Array): Promise<Uint8Array | null>
@@ -75,11 +76,6 @@ export interface StoreOptions {
   readonly quotaBytes: number
   readonly clock: Clock
   readonly log: Pick<Logger, 'warn'>
-}
-
-/** Where a share lies: 32 bytes. */
-export function shareAddress(share: Uint8Array): Uint8Array {
-  return taggedHash('gyre/1 share', share)
 }
 
 /** Opens the store of a folder. Errors: `STORE_UNUSABLE`. */
@@ -144,7 +140,7 @@ class DiskStore implements ShareStore {
 
   async getShare(address: Uint8Array): Promise<Uint8Array | null> {
     if (address.length !== KEY_BYTES) return null
-    const right = (share: Uint8Array) => equalPublic(shareAddress(share), address)
+    const right = (share: Uint8Array) => isShareOf(share, address)
     return this.#call(null, () => this.#readRight(this.#shares, address, 0, right))
   }
 
