@@ -63,23 +63,25 @@ export class ShareSessions {
     return new ShareSession(this.#deps, null)
   }
 
-  /** The session of `name`, which closes itself when unused. The least recently used one goes when there are too many. */
+  /** The session of `name`, which closes itself when unused. The oldest idle one goes when there are too many. */
   named(name: string): ShareSession {
     let session = this.#sessions.get(name)
     if (session === undefined || session.closed) {
+      this.#makeRoom()
       session = new ShareSession(this.#deps, SESSION_IDLE_MS)
-    }
-    this.#sessions.delete(name)
-    this.#sessions.set(name, session)
-    for (const [other, held] of this.#sessions) {
-      if (held.closed) this.#sessions.delete(other)
-      else if (this.#sessions.size > SESSIONS_MAX && !held.busy) {
-        held.close()
-        this.#sessions.delete(other)
-      }
+      this.#sessions.set(name, session)
     }
     session.touch()
     return session
+  }
+
+  /** Forgets closed sessions and, at the limit, closes the oldest idle one. */
+  #makeRoom(): void {
+    for (const [name, held] of this.#sessions) {
+      if (!held.closed && (held.busy || this.#sessions.size < SESSIONS_MAX)) continue
+      held.close()
+      this.#sessions.delete(name)
+    }
   }
 
   close(): void {

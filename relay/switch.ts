@@ -152,6 +152,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     }
     for (let at = 0; at < this.#touched.length; at++) {
       const circuit = this.#touched[at]!
+      if (circuit.turnCells === 0) continue // ended by a cell of this very turn
       if (circuit instanceof RelayHop) {
         circuit.lastCellAt = now
         const verdict = circuit.run(cells)
@@ -298,6 +299,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     from.incoming.delete(hop.fromId)
     this.#links.get(hop.to)?.outgoing.delete(hop.toId)
     this.#relayed--
+    hop.turnCells = 0
     hop.close()
   }
 
@@ -308,7 +310,10 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     this.#launches.delete(own.launch.ephemeral)
     own.out.outgoing.delete(own.lane.id)
     own.lane.close()
-    own.home?.state.incoming.delete(own.home.id)
+    if (own.home !== null) {
+      own.home.state.incoming.delete(own.home.id)
+      own.home.circuit.turnCells = 0
+    }
     if (reason === null) return
     if (own.home === null) own.launch.onGone(reason)
     else own.home.circuit.end.onGone(reason)

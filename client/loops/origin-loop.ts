@@ -22,13 +22,22 @@ import {
 import { OverlayError } from '../../src/errors/index.ts'
 import { TURN_CELLS } from '../../src/link/index.ts'
 import type { Clock, Timer } from '../../src/runtime/index.ts'
-import { MessageReader, type MuxStream, ResetCode, StreamMux, sendMessage } from '../../src/stream/index.ts'
+import {
+  BACKLOG_BYTES,
+  FrameType,
+  MessageReader,
+  type MuxStream,
+  ResetCode,
+  StreamMux,
+  sendMessage,
+} from '../../src/stream/index.ts'
 
 // Implementation constants.
 /** Cells kept going round while an answer is awaited and the hop has none waiting. */
 const POLL_CELLS = 4
-/** Empty answers in a row after which polls slow down. */
-const POLL_PATIENCE = 12
+/** Round trips, and at least milliseconds, without anything useful either way, after which polls slow down: to an eighth of the idle time. */
+const POLL_PATIENCE_ROUND_TRIPS = 4
+const POLL_PATIENCE_MS = 8
 const POLL_GAP_MAX_MS = 20
 /** Nothing home for this long, with cells out: the loop is dead. */
 const STALL_MIN_MS = 2_500
@@ -57,6 +66,14 @@ export interface OriginLoopParts {
   readonly onEnd: (loop: OriginLoop, reason: CircuitEnd | 'stalled' | 'noise') => void
 }
 
+export interface LoopFigures {
+  readonly roundTripMs: number
+  readonly lastRoundTripMs: number
+  readonly windowCells: number
+  readonly inFlight: number
+  readonly cells: number
+}
+
 export class OriginLoop implements LoopEnd {
   readonly hops: readonly NodeId[]
   readonly apex: NodeId
@@ -76,8 +93,9 @@ export class OriginLoop implements LoopEnd {
   /** Cells in flight per addressee. */
   readonly #inFlight: Uint16Array
   #turnAddressee = 0
-  #emptyAnswers = 0
   #lastSentAt: MonotonicMs
+  /** When content last went out or came home. */
+  #lastUsefulAt: MonotonicMs
   #pollTimer: Timer | null = null
   #watchTimer: Timer | null = null
   #wakeDue = false
@@ -94,6 +112,7 @@ export class OriginLoop implements LoopEnd {
     this.#muxes = new Array(parts.hops.length + 1)
     this.#inFlight = new Uint16Array(parts.hops.length + 2)
     this.#lastSentAt = parts.clock.monotonicMs()
+    this.#lastUsefulAt = this.#lastSentAt
   }
 
   /** Hands over the launched circuit, once, before the first cell. */
@@ -113,15 +132,10 @@ export class OriginLoop implements LoopEnd {
     return streams
   }
 
-  /** Smoothed round trip in milliseconds, and the window in cells: for benchmarks and this node's own user. */
-  get figures(): {
-    readonly roundTripMs: number
-    readonly windowCells: number
-    readonly inFlight: number
-    readonly cells: number
-  } {
-    const { roundTripMs, cells, inFlight } = this.#window
-    return { roundTripMs, windowCells: cells, inFlight, cells: this.#sent }
+  /** For benchmarks and for this node's own user. Times in milliseconds; `cells` were sent so far. */
+  get figures(): LoopFigures {
+    const { roundTripMs, lastRoundTripMs, cells, inFlight } = this.#window
+    return { roundTripMs, lastRoundTripMs, windowCells: cells, inFlight, cells: this.#sent }
   }
 
   /**
@@ -168,7 +182,6 @@ export class OriginLoop implements LoopEnd {
   #wake(): void {
     if (this.#wakeDue || this.#over) return
     this.#wakeDue = true
-    this.#emptyAnswers = 0
     this.#clock.nextTurn(() => {
       this.#wakeDue = false
       this.#pump()
@@ -191,11 +204,11 @@ export class OriginLoop implements LoopEnd {
       }
       from += taken
       this.#inFlight[addressee]! -= taken
-      this.#openGroup(addressee, cells, taken)
+      this.#openGroup(addressee, cells, taken, now)
     }
   }
 
-  #openGroup(addressee: number, cells: Uint8Array, count: number): void {
+  #openGroup(addressee: number, cells: Uint8Array, count: number, now: MonotonicMs): void {
     this.#layers.open(addressee, cells, groupOffsets, groupCounters, count)
     const mux = this.#muxes[addressee]
     if (mux === undefined) this.#probing = false
@@ -204,8 +217,8 @@ export class OriginLoop implements LoopEnd {
       if (!isRecognised(cells, at + CELL_HEADER_BYTES)) return this.#fail('noise')
       if (mux === undefined) continue
       if (!mux.receive(cells, at + FRAMES_AT, at + CELL_BYTES)) return this.#fail('protocol')
-      // An answer of a BACKLOG frame alone is one in which nothing came.
-      this.#emptyAnswers = cells[at + FRAMES_AT + 3] === 0 && mux.peerBacklogCells === 0 ? this.#emptyAnswers + 1 : 0
+      // A BACKLOG frame alone, with nothing waiting, is an empty answer.
+      if (cells[at + FRAMES_AT + BACKLOG_BYTES] !== FrameType.END || mux.peerBacklogCells > 0) this.#lastUsefulAt = now
     }
   }
 
@@ -224,19 +237,26 @@ export class OriginLoop implements LoopEnd {
     return false
   }
 
-  /** How many cells without content of ours `hop` should have in flight for its answers. */
+  /** How many cells without content of ours `hop` should get for its answers. */
   #pull(hop: number, mux: StreamMux): number {
     if (!mux.awaiting) return 0
     const waiting = mux.peerBacklogCells
-    if (waiting === 0 && this.#emptyAnswers > POLL_PATIENCE) return this.#pollLater() ? 0 : 1
+    if (waiting === 0 && this.#idle()) return this.#pollLater() ? 0 : 1
     return waiting + POLL_CELLS - this.#inFlight[hop]!
+  }
+
+  /** Whether nothing useful went round lately. */
+  #idle(): boolean {
+    const patience = Math.max(POLL_PATIENCE_MS, POLL_PATIENCE_ROUND_TRIPS * this.#window.roundTripMs)
+    return this.#clock.monotonicMs() - this.#lastUsefulAt > patience
   }
 
   /** Whether the next poll must wait; sets the timer for it. */
   #pollLater(): boolean {
-    const gap = Math.min(POLL_GAP_MAX_MS, this.#emptyAnswers / 4)
-    const wait = this.#lastSentAt + gap - this.#clock.monotonicMs()
     if (this.#window.inFlight > 0) return true
+    const now = this.#clock.monotonicMs()
+    const gap = Math.min(POLL_GAP_MAX_MS, (now - this.#lastUsefulAt) / 8)
+    const wait = this.#lastSentAt + gap - now
     if (wait <= 0) return false
     this.#pollTimer ??= this.#clock.setTimer(wait, () => {
       this.#pollTimer = null
@@ -248,6 +268,7 @@ export class OriginLoop implements LoopEnd {
   /** Sends what the window and the hops let. */
   #pump(): void {
     if (this.#over || this.#launched === null) return
+    const now = this.#clock.monotonicMs()
     let pushed = false
     for (;;) {
       const room = Math.min(this.#window.room, TURN_CELLS)
@@ -258,6 +279,7 @@ export class OriginLoop implements LoopEnd {
       let count = 0
       while (count < room) {
         const output = mux?.hasOutput ?? false
+        if (output) this.#lastUsefulAt = now
         if (!output && count > 0 && (mux === undefined || this.#pull(addressee, mux) <= 0)) break
         this.#plain(addressee, mux, count++)
         if (mux === undefined) break

@@ -2,6 +2,9 @@
  * How many cells an origin keeps in flight round one loop (clock `swift`): a delay-based window in the manner of LEDBAT (RFC 6817)
  * and Vegas. It aims at `TARGET_QUEUE_MS` of queueing above the shortest round trip seen lately, so that a slow relay builds no queue,
  * and it never exceeds `WINDOW_CELLS_MAX` (P3: no queue in the network is longer than the origins' windows).
+ *
+ * A loop that is busy for long sees its own standing queue in every round trip and would take it for the way's length. So each time the
+ * older half of what it remembers goes, a busy loop drains: it sends through the smallest window until that many cells came home.
  * Pure: cells and times in, a window out. Spec: SPEC.md §4.4.
  */
 import type { MonotonicMs } from '../bytes/index.ts'
@@ -12,6 +15,8 @@ export const WINDOW_CELLS_START = 24
 export const WINDOW_CELLS_MAX = 192
 /** Queueing that the window aims at. */
 export const TARGET_QUEUE_MS = 6
+/** Most growth in one round once the start is over; a quarter of a small window, or a slow relay would see bursts. */
+const GROWTH_CELLS_MAX = 8
 /** The shortest round trip is remembered for this long, in two halves. */
 const BASE_MEMORY_MS = 10_000
 
@@ -26,9 +31,13 @@ export class DelayWindow {
   #basePrevious = Number.POSITIVE_INFINITY
   #baseSince: number = 0
   #smoothed = 0
+  #last = 0
   /** Shortest round trip of the current round: one burst of processing must not look like a queue. */
   #roundShortest = Number.POSITIVE_INFINITY
   #roundEnd = 0
+  /** While draining: the window to go back to, and the count of cells home at which. */
+  #resumeCells = 0
+  #drainEnd = 0
 
   /** Cells that may be sent now. */
   get room(): number {
@@ -50,6 +59,11 @@ export class DelayWindow {
     return this.#smoothed
   }
 
+  /** Round trip of the cell that came home last, in milliseconds. */
+  get lastRoundTripMs(): number {
+    return this.#last
+  }
+
   /** Notes one cell sent. The caller checked `room`. */
   onSend(now: MonotonicMs): void {
     this.#sentAt[this.#sent % WINDOW_CELLS_MAX] = now
@@ -60,16 +74,34 @@ export class DelayWindow {
   onHome(now: MonotonicMs, wanted: boolean): void {
     const roundTrip = now - this.#sentAt[this.#home % WINDOW_CELLS_MAX]!
     this.#home++
+    this.#last = roundTrip
     this.#smoothed = this.#smoothed === 0 ? roundTrip : this.#smoothed + (roundTrip - this.#smoothed) / 16
     if (now - this.#baseSince > BASE_MEMORY_MS / 2) {
       this.#basePrevious = this.#base
       this.#base = Number.POSITIVE_INFINITY
       this.#baseSince = now
+      if (wanted && this.#resumeCells === 0) this.#drain()
     }
     if (roundTrip < this.#base) this.#base = roundTrip
+    if (this.#resumeCells > 0) return this.#onDrained()
     if (roundTrip < this.#roundShortest) this.#roundShortest = roundTrip
     if (this.#home < this.#roundEnd) return
     this.#onRound(wanted)
+  }
+
+  #drain(): void {
+    this.#resumeCells = this.#cells
+    this.#cells = WINDOW_CELLS_MIN
+    this.#drainEnd = this.#sent + WINDOW_CELLS_MIN
+  }
+
+  /** A cell came home while draining. */
+  #onDrained(): void {
+    if (this.#home < this.#drainEnd) return
+    this.#cells = this.#resumeCells
+    this.#resumeCells = 0
+    this.#roundShortest = Number.POSITIVE_INFINITY
+    this.#roundEnd = this.#sent
   }
 
   /** Once per window of cells. */
@@ -81,7 +113,8 @@ export class DelayWindow {
       this.#starting = false
       this.#cells = Math.max(WINDOW_CELLS_MIN, this.#cells * Math.max(0.7, TARGET_QUEUE_MS / queueMs))
     } else if (wanted) {
-      const grown = this.#starting ? this.#cells * 2 : this.#cells + 8 * (1 - queueMs / TARGET_QUEUE_MS)
+      const step = Math.min(GROWTH_CELLS_MAX, this.#cells / 4)
+      const grown = this.#starting ? this.#cells * 2 : this.#cells + step * (1 - queueMs / TARGET_QUEUE_MS)
       this.#cells = Math.min(WINDOW_CELLS_MAX, grown)
     }
   }
