@@ -15,8 +15,6 @@ export const WINDOW_CELLS_START = 24
 export const WINDOW_CELLS_MAX = 192
 /** Queueing that the window aims at. */
 export const TARGET_QUEUE_MS = 6
-/** Most growth in one round once the start is over; a quarter of a small window, or a slow relay would see bursts. */
-const GROWTH_CELLS_MAX = 8
 /** The shortest round trip is remembered for this long, in two halves. */
 const BASE_MEMORY_MS = 10_000
 
@@ -113,8 +111,7 @@ export class DelayWindow {
       this.#starting = false
       this.#cells = Math.max(WINDOW_CELLS_MIN, this.#cells * Math.max(0.7, TARGET_QUEUE_MS / queueMs))
     } else if (wanted) {
-      const step = Math.min(GROWTH_CELLS_MAX, this.#cells / 4)
-      const grown = this.#starting ? this.#cells * 2 : this.#cells + step * (1 - queueMs / TARGET_QUEUE_MS)
+      const grown = this.#starting ? this.#cells * 2 : this.#cells + 8 * (1 - queueMs / TARGET_QUEUE_MS)
       this.#cells = Math.min(WINDOW_CELLS_MAX, grown)
     }
   }
