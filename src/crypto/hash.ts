@@ -21,7 +21,7 @@ const HASH_BLOCK_BYTES = 64
 
 /**
  * HMAC-SHA-256 of `parts` in order. 32 bytes. Spelt out over two hashes (RFC 2104 §2): `createHmac` looks its algorithm up on each call,
- * 15 µs against 4, and a set-up takes ten at each hop. `createHmac` is the tests' oracle.
+ * 15 µs against 5, and a set-up takes ten at each hop. Checked by RFC 4231's vectors.
  */
 export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
   const pad = new Uint8Array(HASH_BLOCK_BYTES)
