@@ -6,7 +6,7 @@
  */
 
 import { formatFileAddress } from '../src/content/address.ts'
-import { SHARE_BYTES } from '../src/content/constants.ts'
+import { HOLDERS_MIN, SHARE_BYTES } from '../src/content/constants.ts'
 import { HolderHealth } from '../src/content/holder-health.ts'
 import type { ShareNetwork } from '../src/content/network.ts'
 import { Ranking } from '../src/content/placement.ts'
@@ -20,8 +20,6 @@ import type { Publication, PublishOptions } from './library.ts'
 import { ShareSender } from './publish/share-sender.ts'
 import { TreeWriter } from './publish/tree-writer.ts'
 
-/** Fewest nodes of a network in which anything is published: below, no loop can be built. */
-const HOLDERS_MIN = 4
 /** Least time between two progress calls. */
 const PROGRESS_MS = 300
 export const DEFAULT_CONTENT_TYPE = 'application/octet-stream'

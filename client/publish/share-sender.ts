@@ -6,6 +6,7 @@
  * Limits: at most `SEGMENTS_MAX` segments and `PUTS_MAX` puts are under way; `send` waits at the first, so the body is read no faster.
  */
 import type { NodeId } from '../../src/bytes/index.ts'
+import { HOLDERS_MIN } from '../../src/content/constants.ts'
 import type { HolderHealth } from '../../src/content/holder-health.ts'
 import type { ShareNetwork, SlotValue } from '../../src/content/network.ts'
 import { Permits } from '../../src/content/permits.ts'
@@ -113,9 +114,12 @@ export class ShareSender implements SegmentSink {
     if (segment.level === 0) onStored(segment.k)
   }
 
-  /** Sends what belongs together, and checks that any `k` of it survive what the publication promises to survive. */
+  /**
+   * Sends what belongs together, and checks that any `k` of it survive what the publication promises to survive. The promise is about the
+   * holders that are there: the directory still lists nodes that left, and they can neither hold a share nor vanish once more.
+   */
   async #sendAll(parcels: readonly Parcel[], k: number, what: string): Promise<void> {
-    const { ranking, rng } = this.#parts
+    const { ranking, rng, health } = this.#parts
     const placed = ranking.place(parcels.map((parcel) => parcel.place))
     const tally = new Map<NodeId, number>()
     for (const node of placed) tally.set(node, (tally.get(node) ?? 0) + 1)
@@ -124,15 +128,11 @@ export class ShareSender implements SegmentSink {
     const outcomes = await Promise.allSettled(jobs)
     const broken = outcomes.find((outcome) => outcome.status === 'rejected')
     if (broken !== undefined) throw broken.reason
-    const holders = ranking.nodes.length
-    if (!keepsPromise([...tally.values()], holders, k)) {
-      const count = [...tally.values()].reduce((sum, held) => sum + held, 0)
-      throw new OverlayError(
-        'unreachable',
-        'PUBLISH_FAILED',
-        `${what} was taken by too few of ${holders} holders: ${count} of ${parcels.length} parts.`,
-      )
-    }
+    const there = ranking.nodes.filter((node) => tally.has(node) || !health.isSuspect(node)).length
+    if (there >= HOLDERS_MIN && keepsPromise([...tally.values()], there, k)) return
+    const count = [...tally.values()].reduce((sum, held) => sum + held, 0)
+    const outcome = `${count} of ${parcels.length} parts on ${tally.size} of ${there} reachable holders.`
+    throw new OverlayError('unreachable', 'PUBLISH_FAILED', `${what} could not be stored as promised: ${outcome}`)
   }
 
   /** Brings one parcel to its holder or, if need be, to another. `tally`: parts of the same segment at each node, kept up to date. */

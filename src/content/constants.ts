@@ -32,6 +32,8 @@ export const LEVELS_MAX = 6
 export const ROOT_SLOTS_MAX = 16
 /** The period that placement is computed for. Long periods come with hand-over; until then there is one. */
 export const PLACEMENT_PERIOD = 0
+/** Fewest nodes on which anything is published: below, no loop can be built. */
+export const HOLDERS_MIN = 4
 
 // Labels: each names one use of a hash or of a derived key, nothing else uses it.
 export const LABEL_ADDRESS = 'gyre/1 address'

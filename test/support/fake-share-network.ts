@@ -26,7 +26,7 @@ export interface FakeNode {
 
 export interface FakeOptions {
   readonly clock?: Clock
-  /** Called before a put is stored; throwing fails it. */
+  /** Called before a put is stored, with its number from 1; throwing fails it. */
   readonly onPut?: (node: FakeNode, count: number) => void
   /** Keeps no share, only counts: for long streams. */
   readonly forget?: boolean
@@ -67,8 +67,7 @@ export class FakeShareNetwork implements ShareNetwork {
 
   async putShare(id: NodeId, share: Uint8Array, work: ShareWork): Promise<void> {
     const node = await this.#reach(id, work, 'put')
-    const address = toHex(shareAddress(share))
-    if (this.#options.forget !== true) node.shares.set(address, share.slice())
+    if (this.#options.forget !== true) node.shares.set(toHex(shareAddress(share)), share.slice())
   }
 
   async getShare(id: NodeId, address: Uint8Array, work: ShareWork): Promise<Uint8Array | null> {
@@ -93,8 +92,7 @@ export class FakeShareNetwork implements ShareNetwork {
     signal.throwIfAborted()
     const node = this.node(id)
     node.asked++
-    if (kind === 'put') this.puts++
-    else this.gets++
+    const count = kind === 'put' ? ++this.puts : ++this.gets
     this.underWayPeak = Math.max(this.underWayPeak, ++this.underWay)
     try {
       if (node.delayMs > 0) await this.#options.clock!.sleep(node.delayMs, { signal })
@@ -104,7 +102,7 @@ export class FakeShareNetwork implements ShareNetwork {
       if (node.state === 'gone' || node.state === 'dead') throw new OverlayError('unreachable', 'STORE_UNREACHABLE', 'dead')
       if (kind === 'put') {
         if (node.state === 'full') throw new OverlayError('overload', 'STORE_REFUSED', 'full')
-        this.#options.onPut?.(node, this.puts)
+        this.#options.onPut?.(node, count)
       }
       signal.throwIfAborted()
       return node
