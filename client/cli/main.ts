@@ -12,6 +12,7 @@ const program = new Command('gyre')
   .version(version(), '-V, --version')
   .showHelpAfterError('(gyre COMMAND --help shows what it takes)')
   .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, 'gyre:')) })
   .helpCommand(false)
   .addHelpText('after', '\nExit codes: 0 done, 1 fault, 2 usage, 3 not found, 4 network, 5 integrity.')
 
@@ -137,7 +138,7 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) {
     // Commander has printed it; help and version are no errors.
-    process.exitCode = error.exitCode === 0 || error.code === 'commander.help' ? EXIT.done : EXIT.usage
+    process.exitCode = error.exitCode === 0 ? EXIT.done : EXIT.usage
   } else {
     printFailure(error, process.argv.includes('--json'))
     process.exitCode = exitCodeOf(error)

@@ -29,7 +29,7 @@ export const ERROR_CODES = {
   NETWORK_TOO_SMALL: 'Fewer than 4 nodes are known: no loop can be built. Check the bootstrap addresses, or start more nodes.',
   NODE_BUSY: 'Another node runs in this data folder. Stop it, or choose another with --data-dir.',
   NODE_NOT_READY: 'The node has no neighbours or no ready loop yet. Wait a little; `gyre status` shows how far it is.',
-  NODE_UNREACHABLE: 'No node answers there. Start one with `gyre start`, or name the right one with --data-dir or --api.',
+  NODE_UNREACHABLE: 'Start a node with `gyre start`, or name the right one with --data-dir or --api.',
   PORT_TAKEN: 'Another program listens on this address. Choose another with --api, --proxy or --listen.',
   PROXY_BAD_REQUEST: 'The request to the proxy is malformed. The message says which part, and what it takes.',
   PROXY_REFUSED:
