@@ -19,8 +19,8 @@ import { decodeEntry, ENTRY_BYTES, encodeEntry, KEY_BYTES } from './place-entry.
 /** The index begins with one entry's length of header: a magic text, then the place's length as u32 at 32. */
 const MAGIC = utf8('gyre places 1\n')
 const PLACE_BYTES_AT = 32
-/** Entries read in one go at opening: 1 MiB. */
-const LOAD_ENTRIES = 16_384
+/** Entries read in one go at opening: a few milliseconds of work. */
+const LOAD_ENTRIES = 1024
 
 export interface PlaceFileOptions {
   readonly dir: string

@@ -1,0 +1,86 @@
+/** The store's service on hostile bytes: random ones, and valid requests with bytes changed, cut or added. It always answers. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { openStore, type StoreAnswer, storeService } from '../../relay/store/index.ts'
+import { concat } from '../../src/bytes/index.ts'
+import { isShareOf, shareAddress } from '../../src/content/share.ts'
+import { signSlot, slotLocation, verifySlot } from '../../src/content/slot.ts'
+import { signingKey } from '../../src/crypto/index.ts'
+import { encodeStoreRequest, parseStoreReply } from '../../src/wire/index.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { seededRng } from '../support/seeded-rng.ts'
+
+const SEED = Number(process.env.FUZZ_SEED ?? 1)
+const FOR_MS = Number(process.env.FUZZ_MS ?? 3_000)
+const ROUNDS_MAX = 200_000
+const STATUSES = new Set(['ok', 'not-found', 'refused', 'busy', 'bad-request'])
+
+const rng = seededRng(SEED)
+const none = new Uint8Array(0)
+const share = rng.bytes(65_536)
+const slot = signSlot(signingKey(rng.bytes(32)), 1, rng.bytes(300))
+const valid = [
+  encodeStoreRequest({ kind: 'put-share', share, keepHours: 5, work: none }),
+  encodeStoreRequest({ kind: 'get-share', address: shareAddress(share) }),
+  encodeStoreRequest({ kind: 'put-slot', ...slot, keepHours: 5, work: none }),
+  encodeStoreRequest({ kind: 'get-slot', location: slotLocation(slot.publicKey, 1) }),
+]
+
+/** One hostile request. */
+function hostile(): Uint8Array {
+  if (rng.below(4) === 0) return rng.bytes(rng.below(200))
+  const bytes = new Uint8Array(valid[rng.below(valid.length)]!)
+  switch (rng.below(4)) {
+    case 0:
+      return bytes.subarray(0, rng.below(bytes.length))
+    case 1:
+      return concat(bytes, rng.bytes(1 + rng.below(20)))
+    case 2:
+      return concat(bytes, valid[rng.below(valid.length)]!)
+    default:
+      // Mostly near the start, where the tags and lengths are.
+      for (let flips = 1 + rng.below(4); flips > 0; flips--) {
+        const at = rng.below(rng.below(2) === 0 ? Math.min(bytes.length, 24) : bytes.length)
+        bytes[at]! ^= 1 + rng.below(255)
+      }
+      return bytes
+  }
+}
+
+/** Whatever is answered with `ok` and a body holds right shares and slots only. */
+function check({ status, body }: StoreAnswer): void {
+  assert.ok(STATUSES.has(status), `seed ${SEED}: status ${status}`)
+  if (status !== 'ok') assert.equal(body.length, 0)
+  const reply = parseStoreReply(body)
+  assert.ok(reply !== null, `seed ${SEED}: an answer that its reader refuses`)
+  for (const each of reply.slots) assert.ok(verifySlot(each))
+}
+
+test(`the service answers ${FOR_MS} ms of hostile requests (seed ${SEED})`, async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'gyre-fuzz-'))
+  const store = await openStore({ dir, quotaBytes: 32 * 65_536, clock: new FakeClock(), log: { warn: () => {} } })
+  t.after(async () => {
+    await store.close()
+    rmSync(dir, { recursive: true, force: true })
+  })
+  const answer = storeService(store, { clock: new FakeClock() })
+  for (const request of valid) check(await answer(request))
+  const end = performance.now() + FOR_MS
+  let rounds = 0
+  while (performance.now() < end && rounds++ < ROUNDS_MAX) {
+    const request = hostile()
+    const before = new Uint8Array(request)
+    check(await answer(request))
+    assert.ok(
+      before.every((byte, at) => request[at] === byte),
+      `seed ${SEED}: the request was changed`,
+    )
+  }
+  assert.ok(store.stats().bytes <= store.quotaBytes)
+  const still = await answer(valid[1]!)
+  assert.equal(still.status, 'ok')
+  assert.ok(isShareOf(parseStoreReply(still.body)!.share!, shareAddress(share)))
+})

@@ -1,0 +1,115 @@
+/** The store as a hop's service: statuses, limits, keeping times. Spec: SPEC.md §7.1. */
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import { openStore, type ShareStore, storeService } from '../../relay/store/index.ts'
+import { equalPublic } from '../../src/bytes/index.ts'
+import { shareAddress } from '../../src/content/share.ts'
+import { SLOT_BYTES_MAX, signSlot, slotLocation } from '../../src/content/slot.ts'
+import { signingKey } from '../../src/crypto/index.ts'
+import { encodeStoreRequest, parseStoreReply, type StoreRequest } from '../../src/wire/index.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+
+const SHARE_BYTES = 65_536
+const HOUR = 3_600_000
+const work = new Uint8Array(0)
+const share = new Uint8Array(SHARE_BYTES).fill(9)
+const slot = signSlot(signingKey(new Uint8Array(32).fill(2)), 3, new Uint8Array(100).fill(1))
+const putShare = (keepHours = 0): StoreRequest => ({ kind: 'put-share', share, keepHours, work })
+const putSlot = (changes: object = {}): StoreRequest => ({ kind: 'put-slot', ...slot, keepHours: 0, work, ...changes })
+const getShare: StoreRequest = { kind: 'get-share', address: shareAddress(share) }
+const getSlot: StoreRequest = { kind: 'get-slot', location: slotLocation(slot.publicKey, 3) }
+
+async function service(t: TestContext, quotaBytes = 4 * SHARE_BYTES, limits?: { puts: number; gets: number }) {
+  const dir = mkdtempSync(join(tmpdir(), 'gyre-service-'))
+  const clock = new FakeClock()
+  const store = await openStore({ dir, quotaBytes, clock, log: { warn: () => {} } })
+  t.after(async () => {
+    await store.close()
+    rmSync(dir, { recursive: true, force: true })
+  })
+  const answer = storeService(store, limits === undefined ? { clock } : { clock, limits })
+  return { clock, store, ask: (request: StoreRequest) => answer(encodeStoreRequest(request)), answer }
+}
+
+test('puts and gets have the statuses of the specification', async (t) => {
+  const { ask, answer } = await service(t)
+  assert.equal((await ask(getShare)).status, 'not-found')
+  assert.equal((await ask(getSlot)).status, 'not-found')
+  assert.deepEqual(await ask(putShare()), { status: 'ok', body: new Uint8Array(0) })
+  assert.equal((await ask(putShare())).status, 'ok')
+  const got = await ask(getShare)
+  assert.equal(got.status, 'ok')
+  assert.ok(equalPublic(parseStoreReply(got.body)!.share!, share))
+  assert.equal((await ask(putSlot())).status, 'ok')
+  const slots = parseStoreReply((await ask(getSlot)).body)!.slots
+  assert.deepEqual({ ...slots[0] }, { ...slot })
+  assert.equal((await ask(putSlot({ slot: 4 }))).status, 'bad-request')
+  assert.equal((await ask(putSlot({ value: new Uint8Array(SLOT_BYTES_MAX + 1) }))).status, 'bad-request')
+  assert.equal((await answer(new Uint8Array(0))).status, 'bad-request')
+  assert.equal((await answer(new Uint8Array(10).fill(255))).status, 'bad-request')
+})
+
+test('a full store refuses', async (t) => {
+  const { ask } = await service(t, 0)
+  assert.equal((await ask(putShare())).status, 'refused')
+  assert.equal((await ask(putSlot())).status, 'refused')
+})
+
+for (const [asked, kept] of [
+  [0, 720],
+  [1, 1],
+  [2160, 2160],
+  [8784, 2160],
+] as const) {
+  test(`asked for ${asked} hours it keeps ${kept}`, async (t) => {
+    const { ask, clock } = await service(t)
+    await ask(putShare(asked))
+    clock.jumpWallClock(kept * HOUR - 1)
+    assert.equal((await ask(getShare)).status, 'ok')
+    clock.jumpWallClock(1)
+    assert.equal((await ask(getShare)).status, 'not-found')
+  })
+}
+
+test('above its limits it is busy, at once, and not for longer than that', async (t) => {
+  const { answer: _, ...real } = await service(t)
+  const gates: (() => void)[] = []
+  const gate = () => new Promise<void>((resolve) => void gates.push(resolve))
+  const slow: ShareStore = {
+    ...real.store,
+    putShare: async () => {
+      await gate()
+      return 'stored'
+    },
+    getShare: async () => {
+      await gate()
+      return null
+    },
+  }
+  const answer = storeService(slow, { clock: real.clock, limits: { puts: 2, gets: 1 } })
+  const ask = (request: StoreRequest) => answer(encodeStoreRequest(request))
+  const puts = [ask(putShare()), ask(putShare())]
+  assert.equal((await ask(putShare())).status, 'busy')
+  const get = ask(getShare)
+  assert.equal((await ask(getShare)).status, 'busy')
+  assert.equal((await answer(new Uint8Array(3))).status, 'busy')
+  for (const open of gates) open()
+  assert.deepEqual(
+    (await Promise.all([...puts, get])).map(({ status }) => status),
+    ['ok', 'ok', 'not-found'],
+  )
+  const again = ask(putShare())
+  gates.at(-1)!()
+  assert.equal((await again).status, 'ok')
+})
+
+test('a closed store refuses and finds nothing', async (t) => {
+  const { ask, store } = await service(t)
+  await ask(putShare())
+  await store.close()
+  assert.equal((await ask(putShare())).status, 'refused')
+  assert.equal((await ask(getShare)).status, 'not-found')
+})
