@@ -9,7 +9,7 @@
  * A segment is placed evenly: no node gets two shares more than another. Within that, each share in turn takes its best node.
  * Threat: losing many nodes at once (P9); a node that gathers a whole segment.
  */
-import { compareBytes, le32, type NodeId, nodeIdBytes, readU48 } from '../bytes/index.ts'
+import { le32, type NodeId, nodeIdBytes, readU48 } from '../bytes/index.ts'
 import { PERMUTED_BLOCK_BYTES, permuteBlocks } from '../crypto/blocks.ts'
 import { taggedHash } from '../crypto/index.ts'
 import { LABEL_HOLDER, LABEL_PLACE, PLACEMENT_PERIOD } from './constants.ts'
@@ -23,7 +23,8 @@ export class Ranking {
   readonly #blocks: Uint8Array
 
   constructor(nodes: readonly NodeId[], period: number = PLACEMENT_PERIOD) {
-    this.nodes = [...new Set(nodes)].sort((a, b) => compareBytes(nodeIdBytes(a), nodeIdBytes(b)))
+    // Lower-case hex sorts like the bytes that it spells.
+    this.nodes = [...new Set(nodes)].sort()
     this.period = period
     this.#blocks = new Uint8Array(this.nodes.length * PERMUTED_BLOCK_BYTES)
     for (const [at, node] of this.nodes.entries()) {

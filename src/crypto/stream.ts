@@ -1,5 +1,5 @@
 /** ChaCha20 and ChaCha20-Poly1305 (RFC 8439) for set-up packets and content, from node:crypto. Cells have their own cipher. */
-import { createCipheriv, createDecipheriv } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createSecretKey } from 'node:crypto'
 import { writeU32 } from '../bytes/index.ts'
 
 export const STREAM_KEY_BYTES = 32
@@ -16,7 +16,7 @@ export function chacha20Keystream(key: Uint8Array, length: number): Uint8Array {
 export function chacha20Xor(key: Uint8Array, nonce: number, input: Uint8Array): Uint8Array {
   const iv = new Uint8Array(16)
   writeU32(iv, 4, nonce)
-  return new Uint8Array(createCipheriv('chacha20', key, iv).update(input))
+  return new Uint8Array(createCipheriv('chacha20', createSecretKey(key), iv).update(input))
 }
 
 /** Seals with a key that is used once (zero nonce). Ciphertext, then 16 bytes of tag. */
