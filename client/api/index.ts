@@ -1,4 +1,4 @@
 /** The HTTP API of a node: publish, fetch, status. For the user's own programs, on loopback, behind a token. */
 export { type ApiOptions, type FaceServer, startApi } from './server.ts'
-export { ensureToken, readToken, TOKEN_FILE } from './token.ts'
+export { readToken, TOKEN_FILE } from './token.ts'
 export { TRANSFERS_MAX, type TransferReport } from './transfers.ts'

@@ -30,7 +30,7 @@ export interface FaceServer {
 
 export interface ApiOptions extends FaceParts {
   readonly at: HostPort
-  /** See `ensureToken`. */
+  /** What a Bearer header must carry. */
   readonly token: string
 }
 

@@ -1,39 +1,15 @@
 /**
- * The bearer token of the API: 32 random bytes in `DIR/api.token`, readable by the owner only. Who can read the user's files can use
- * the node; a web page, another user of the machine or a program in a sandbox cannot.
+ * Reading the token of the API, for commands that call it. `client/identity.ts` makes it (`openApiToken`): who can read the user's files can
+ * use the node; a web page, another user of the machine or a program in a sandbox cannot.
  */
-import { chmodSync, lstatSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { lstatSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { toHex } from '../../src/bytes/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
-import type { Rng } from '../../src/runtime/index.ts'
 
 /** Name of the file within the data folder. */
 export const TOKEN_FILE = 'api.token'
-const TOKEN_BYTES = 32
-const TOKEN_TEXT = /^[0-9a-f]{64}$/
-
-/** The token of the node in `dataDir`, made (with the folder) if there is none. Errors: `API_TOKEN_BAD`. */
-export function ensureToken(dataDir: string, rng: Rng): string {
-  const path = join(dataDir, TOKEN_FILE)
-  try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-    const found = readToken(dataDir)
-    if (found !== null) {
-      // A copy or an unpacked archive may have left it open to others.
-      if ((lstatSync(path).mode & 0o077) !== 0) chmodSync(path, 0o600)
-      return found
-    }
-    const token = toHex(rng.bytes(TOKEN_BYTES))
-    const temporary = `${path}.${process.pid}.tmp`
-    writeFileSync(temporary, `${token}\n`, { mode: 0o600, flag: 'wx' })
-    renameSync(temporary, path)
-    return token
-  } catch (error) {
-    if (error instanceof OverlayError) throw error
-    throw new OverlayError('config', 'API_TOKEN_BAD', `The token file ${path} cannot be made or read.`, error)
-  }
-}
+/** 32 bytes in base64url. */
+const TOKEN_TEXT = /^[A-Za-z0-9_-]{43}$/
 
 /** The token in `dataDir`, or `null` if there is none. Errors: `API_TOKEN_BAD`. */
 export function readToken(dataDir: string): string | null {

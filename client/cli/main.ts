@@ -2,25 +2,19 @@
  * The `gyre` command: its arguments, its help, and the way to each sub-command. Everything else is imported only when its command runs,
  * so that `gyre status` does not wait for the whole node to load. Exit codes: `output.ts`.
  */
-import { readFileSync } from 'node:fs'
 import { Command, CommanderError, Option } from 'commander'
 import { KEYS, type Key, LOG_LEVELS, type LogLevel, variableOf } from '../../src/config/index.ts'
+import { VERSION } from '../version.ts'
 import { EXIT, exitCodeOf, Interrupted, printFailure, UsageError } from './output.ts'
 
 const program = new Command('gyre')
   .description('Publish and fetch over closed onion-routed loops.')
-  .version(version(), '-V, --version')
+  .version(VERSION, '-V, --version')
   .showHelpAfterError('(gyre COMMAND --help shows what it takes)')
   .exitOverride()
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, 'gyre:')) })
   .helpCommand(false)
   .addHelpText('after', '\nExit codes: 0 done, 1 fault, 2 usage, 3 not found, 4 network, 5 integrity.')
-
-/** The version in package.json. */
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
-}
 
 /** A sub-command that speaks to a running node. */
 function nodeCommand(name: string, description: string): Command {

@@ -8,14 +8,14 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Config, formatHostPort, resolveBootstrap } from '../../src/config/index.ts'
-import { writeAtomically } from '../../src/directory/atomic-file.ts'
+import { writeAtomically } from '../../src/directory/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import { systemClock, systemRng } from '../../src/runtime/index.ts'
-import { ensureToken, startApi } from '../api/index.ts'
+import { startApi } from '../api/index.ts'
+import { holdDataDir, openApiToken } from '../identity.ts'
 import type { NodeFace } from '../library.ts'
 import { startProxy } from '../proxy/index.ts'
 import { RUN_FILE } from './api-client.ts'
-import { lockDataDir } from './lock.ts'
 import { EXIT } from './output.ts'
 
 /** A node without faces, as the composition root makes it. */
@@ -53,8 +53,9 @@ export async function runNode(config: Config, log: Logger, startNode: StartNode,
   const stop = stopSignal(supervised)
   const closers: (() => Promise<void> | void)[] = []
   try {
-    closers.push(lockDataDir(config.dataDir))
-    const token = ensureToken(config.dataDir, systemRng)
+    const held = await holdDataDir(config.dataDir, { clock: systemClock, rng: systemRng, signal: stop })
+    closers.push(() => held.release())
+    const token = await openApiToken(config.dataDir, systemRng)
     const resolved = await resolveBootstrap(config, { clock: systemClock, signal: stop })
     const node = await startNode(resolved, log)
     closers.push(() => node.close())

@@ -51,6 +51,13 @@ export function loadConfig(sources: ConfigSources): Config {
   return Object.freeze(config) as Config
 }
 
+/** The defaults with `values` in place of them, for programs that make nodes themselves: nothing is read, nothing is checked. */
+export function defaultConfig(values: Partial<Config> & Pick<Config, 'dataDir'>): Config {
+  const config: Partial<Record<keyof Config, unknown>> = {}
+  for (const key of KEYS) if (key.fallback !== null) config[key.field] = key.parse(key.fallback)
+  return Object.freeze({ ...(config as Config), ...values })
+}
+
 /** `~/.gyre` if it is there or nothing else is said; `$XDG_DATA_HOME/gyre` if that is set and `~/.gyre` does not exist. */
 export function defaultDataDir(env: Readonly<Record<string, string | undefined>>, home: string = homedir()): string {
   const classic = join(home, '.gyre')

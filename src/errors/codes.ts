@@ -8,7 +8,7 @@ export const ERROR_CODES = {
   API_FORBIDDEN:
     'The request came from a foreign web page or under a foreign host name. Use the address that the node was started with.',
   API_NO_ROUTE: 'There is nothing at this path of the API. The README lists what there is.',
-  API_TOKEN_BAD: 'The token file cannot be used. Remove DIR/api.token and start the node again: it writes a new one.',
+  API_TOKEN_BAD: 'The token file cannot be used. Remove DIR/api.token and start the node again: it makes a new one.',
   API_UNAUTHORISED: 'The token is missing or wrong. Send `Authorization: Bearer` with the content of DIR/api.token.',
   CELL_BAD_LENGTH: 'A cell or cell body of another length than the protocol has. The link or circuit it came on is closed.',
   CIRCUIT_ENDED: 'The loop ended while it was in use. The work moves to another loop; nothing is to be done.',
@@ -27,7 +27,6 @@ export const ERROR_CODES = {
   CONTENT_DAMAGED: 'Bytes failed verification and no other holder had right ones. Nothing wrong was delivered. Try again later.',
   CONTENT_NOT_FOUND: 'Nobody that should hold it has it: the address is wrong, it expired, or too many holders are away.',
   NETWORK_TOO_SMALL: 'Fewer than 4 nodes are known: no loop can be built. Check the bootstrap addresses, or start more nodes.',
-  NODE_BUSY: 'Another node runs in this data folder. Stop it, or choose another with --data-dir.',
   NODE_NOT_READY: 'The node has no neighbours or no ready loop yet. Wait a little; `gyre status` shows how far it is.',
   NODE_UNREACHABLE: 'Start a node with `gyre start`, or name the right one with --data-dir or --api.',
   PORT_TAKEN: 'Another program listens on this address. Choose another with --api, --proxy or --listen.',

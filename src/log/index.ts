@@ -75,10 +75,10 @@ type Target = Pick<ReturnType<typeof pino>, 'debug' | 'info' | 'warn' | 'error' 
 
 function wrap(target: Target): Logger {
   return Object.freeze({
-    debug: (text: string, fields?: LogFields) => target.debug(harmless(fields), text),
-    info: (text: string, fields?: LogFields) => target.info(harmless(fields), text),
-    warn: (text: string, fields?: LogFields) => target.warn(harmless(fields), text),
-    error: (text: string, fields?: LogFields) => target.error(harmless(fields), text),
+    debug: (text: string, fields?: LogFields) => target.debug(harmless(fields), spoken(text)),
+    info: (text: string, fields?: LogFields) => target.info(harmless(fields), spoken(text)),
+    warn: (text: string, fields?: LogFields) => target.warn(harmless(fields), spoken(text)),
+    error: (text: string, fields?: LogFields) => target.error(harmless(fields), spoken(text)),
     child: (component: string) => wrap(target.child({ component: word(component) })),
   })
 }
@@ -86,7 +86,7 @@ function wrap(target: Target): Logger {
 /** Only listed fields of listed types; everything else is left out. */
 function harmless(fields: LogFields | undefined): Record<string, unknown> {
   const kept: Record<string, unknown> = {}
-  if (fields === undefined) return kept
+  if (typeof fields !== 'object' || fields === null) return kept
   for (const name of ['count', 'bytes', 'ms', 'port'] as const) {
     const value = fields[name]
     if (typeof value === 'number') kept[name] = value
@@ -106,6 +106,11 @@ function named(error: unknown): Record<string, string> {
   if (!(error instanceof Error)) return { kind: 'bug' }
   const code = (error as NodeJS.ErrnoException).code
   return { kind: 'bug', fault: word(error.name), ...(typeof code === 'string' ? { code: word(code) } : {}) }
+}
+
+/** A line's text. Callers without types may pass an object, which could hold anything. */
+function spoken(text: unknown): string {
+  return typeof text === 'string' ? text : '(withheld)'
 }
 
 /** `text` if it is a short word of ours; anything else could be somebody's data. */

@@ -4,6 +4,7 @@
  */
 import { readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { exitCodeOf, printFailure } from '../../client/cli/output.ts'
 import { runNode } from '../../client/cli/start.ts'
 import type { NodeId } from '../../src/bytes/index.ts'
 import { toHex, utf8 } from '../../src/bytes/index.ts'
@@ -29,4 +30,9 @@ const startFake = async () => ({
   addresses: [`/ip4/127.0.0.1/tcp/9/p2p/${'Q'.repeat(46)}`],
   close: async () => {},
 })
-process.exit(await runNode(config, createLog(config.logLevel), startFake, args.includes('--supervised')))
+try {
+  process.exit(await runNode(config, createLog(config.logLevel), startFake, args.includes('--supervised')))
+} catch (error) {
+  printFailure(error, false)
+  process.exit(exitCodeOf(error))
+}

@@ -2,16 +2,16 @@
  * The API around a fake node: its contract (issue: "Fixed outside contract"), who is refused, and what a client sees when things break.
  */
 import assert from 'node:assert/strict'
-import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
-import { ensureToken, type FaceServer, readToken, startApi, TRANSFERS_MAX, type TransferReport } from '../../client/api/index.ts'
+import { type FaceServer, readToken, startApi, TRANSFERS_MAX, type TransferReport } from '../../client/api/index.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import { silentLog } from '../../src/log/index.ts'
-import { systemClock, systemRng } from '../../src/runtime/index.ts'
+import { systemClock } from '../../src/runtime/index.ts'
 import { FakeFace } from '../support/fake-face.ts'
 import { type Answer, type Ask, ask, askRaw, problem } from '../support/http.ts'
 
@@ -397,22 +397,20 @@ test('two APIs cannot share a port', async () => {
   )
 })
 
-test('the token: made once, for the owner only; a damaged one is an error', () => {
+test('a token file that holds none is an error, an absent one is not', () => {
   const dir = mkdtempSync(join(tmpdir(), 'gyre-token-'))
   const path = join(dir, 'api.token')
   try {
     assert.equal(readToken(dir), null)
-    const made = ensureToken(dir, systemRng)
-    assert.match(made, /^[0-9a-f]{64}$/)
-    assert.equal(statSync(path).mode & 0o777, 0o600)
-    chmodSync(path, 0o644)
-    assert.equal(ensureToken(dir, systemRng), made)
-    assert.equal(statSync(path).mode & 0o777, 0o600)
-    writeFileSync(path, 'short')
-    assert.throws(
-      () => ensureToken(dir, systemRng),
-      (error) => isOverlayError(error, 'API_TOKEN_BAD'),
-    )
+    writeFileSync(path, `${'A'.repeat(43)}\n`)
+    assert.equal(readToken(dir), 'A'.repeat(43))
+    for (const text of ['', 'short', 'A'.repeat(44)]) {
+      writeFileSync(path, text)
+      assert.throws(
+        () => readToken(dir),
+        (error) => isOverlayError(error, 'API_TOKEN_BAD'),
+      )
+    }
   } finally {
     rmSync(dir, { recursive: true })
   }
