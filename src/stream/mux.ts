@@ -183,7 +183,10 @@ export class StreamMux implements FrameSink {
     return this.#ready.some((stream) => stream.queuedBytes === 0 && stream.finQueued)
   }
 
-  /** Opens a stream (origin only), or `null` if too many are open or the mux is closed. */
+  /**
+   * Opens a stream (origin only), or `null` if too many are open or the mux is closed. Streams are to be written to first in the order in
+   * which they were opened: a hop takes a lower id than one it has seen for a stream that is gone.
+   */
   open(events: StreamEvents): MuxStream | null {
     if (this.#role !== 'origin' || this.#closed || this.#streams.size >= STREAMS_MAX) return null
     const stream = new StreamState(this, this.#nextId)
@@ -317,6 +320,8 @@ export class StreamMux implements FrameSink {
 
   /** A stream's owner is done with bytes. Called by the stream. */
   onConsumed(stream: StreamState, bytes: number): void {
+    // Never more than was received: else an owner that is late or wrong would widen what the peer may send to all.
+    bytes = Math.min(bytes, stream.received - stream.consumedBytes)
     stream.consumedBytes += bytes
     this.#consumeAll(bytes)
     if (this.#closed || stream.creditDue || stream.finReceived || !this.#streams.has(stream.id)) return
@@ -336,8 +341,10 @@ export class StreamMux implements FrameSink {
   /** A stream's owner gave up. Called by the stream. */
   resetStream(stream: StreamState, code: number): void {
     if (this.#closed || !this.#streams.delete(stream.id)) return
+    // The peer knows nothing of a stream of which nothing was sent. To reset it would make older ones, not yet begun there, look gone.
+    const known = this.#role === 'hop' || stream.sent > 0 || stream.finSent
     this.#forget(stream)
-    this.#queueReset(stream.id, code)
+    if (known) this.#queueReset(stream.id, code)
   }
 
   #forget(stream: StreamState): void {
@@ -345,6 +352,8 @@ export class StreamMux implements FrameSink {
     stream.queuedBytes = 0
     stream.chunks = []
     stream.finSent = true
+    if (stream.ready) this.#ready.splice(this.#ready.indexOf(stream), 1)
+    stream.ready = false
     // What it received and never consumed must not be lost to the credit of all.
     const held = stream.received - stream.consumedBytes
     if (held > 0) this.#consumeAll(held)
