@@ -12,7 +12,7 @@ import {
   type StreamEvents,
   sendMessage,
 } from '../src/stream/index.ts'
-import { encodeHopReply, type HopReply, type HopStatus, parseHopRequest } from '../src/wire/index.ts'
+import { encodeHopReply, HOP_REQUEST_BYTES_MAX, type HopReply, type HopStatus, parseHopRequest } from '../src/wire/index.ts'
 
 /** Answers one request of its kind. Never rejects; bounds its own work. */
 export type ApexService = (request: Uint8Array) => Promise<{ readonly status: HopStatus; readonly body: Uint8Array }>
@@ -71,7 +71,11 @@ class ApexStream implements StreamEvents {
     this.#apex = apex
     this.#stream = stream
     apex.hold()
-    this.#reader = new MessageReader({ onMessage: (message) => void this.#answer(message), onFail: () => this.#fail() })
+    this.#reader = new MessageReader({
+      onLength: (bytes) => bytes <= HOP_REQUEST_BYTES_MAX,
+      onMessage: (message) => void this.#answer(message),
+      onFail: () => this.#fail(),
+    })
     this.#reader.stream = stream
   }
 

@@ -5,8 +5,8 @@
 import { concat, le32, readU32 } from '../bytes/index.ts'
 import type { MuxStream, StreamEvents } from './mux.ts'
 
-/** Longest message: a share and its envelope. */
-export const MESSAGE_BYTES_MAX = 72 * 1024
+/** Longest message: an answer with all variants of a root slot. Whoever expects less refuses more in `onLength`. A test holds it to the wire's limits. */
+export const MESSAGE_BYTES_MAX = 136 * 1024
 
 const LENGTH_BYTES = 4
 
