@@ -17,7 +17,7 @@ export class TokenBucket {
   /** Takes `count` tokens if there are as many. */
   take(now: MonotonicMs, count = 1): boolean {
     this.#tokens = Math.min(this.#burst, this.#tokens + Math.max(0, now - this.#at) * this.#perMs)
-    this.#at = now
+    this.#at = Math.max(this.#at, now) as MonotonicMs
     if (this.#tokens < count) return false
     this.#tokens -= count
     return true
