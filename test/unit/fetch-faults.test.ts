@@ -6,11 +6,15 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openFile } from '../../client/fetch.ts'
 import { publishFile } from '../../client/publish.ts'
-import { parseAddress } from '../../src/content/address.ts'
+import { concat, toHex } from '../../src/bytes/index.ts'
+import { formatFileAddress, parseAddress } from '../../src/content/address.ts'
 import { SHARE_BYTES } from '../../src/content/constants.ts'
 import { shapeOf } from '../../src/content/layout.ts'
-import { encodeRoot, rootKeys, sealRoot } from '../../src/content/root.ts'
-import { signSlot } from '../../src/content/slot.ts'
+import { Ranking } from '../../src/content/placement.ts'
+import { encodeRoot, levelKey, rootHash, rootKeys, sealRoot } from '../../src/content/root.ts'
+import { shareAddress } from '../../src/content/share.ts'
+import { signSlot, slotLocation } from '../../src/content/slot.ts'
+import { chacha20Xor } from '../../src/crypto/index.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
 import { type Clock, systemClock } from '../../src/runtime/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -229,4 +233,50 @@ test('one block whose holder is dead is computed from others, within the segment
       assert.ok(read.counters.asked === 1 || read.counters.asked <= 16, `${read.counters.asked}`)
     }
   }
+})
+
+test('P10: parity that does not belong to the data delivers nothing; the data itself still comes', async () => {
+  const network = new FakeShareNetwork(8, 18)
+  const rng = seededRng(18)
+  const sigma = rng.bytes(32)
+  const body = rng.bytes(2 * SHARE_BYTES)
+  const data = [0, 1].map((block) =>
+    chacha20Xor(levelKey(sigma, 0), block, body.subarray(block * SHARE_BYTES, (block + 1) * SHARE_BYTES)),
+  )
+  const shares = [...data, ...Array.from({ length: 4 }, () => rng.bytes(SHARE_BYTES))]
+  const addresses = shares.map(shareAddress)
+  const root = encodeRoot({
+    ...{ sigma, length: body.length, spread: 8, name: '', contentType: 'a/b', addresses: concat(...addresses) },
+  })
+  const s = rootHash(root)
+  const ranking = new Ranking(network.holders())
+  for (const [at, node] of ranking.place(addresses).entries()) await network.putShare(node, shares[at]!, waiting)
+  const keys = rootKeys(s)
+  for (let slot = 0; slot < 5; slot++) {
+    const value = signSlot(keys.signing, slot, sealRoot(keys, root))
+    await network.putSlot(ranking.order(slotLocation(value.publicKey, slot))[0]!, value, waiting)
+  }
+  const address = formatFileAddress(s)
+  assert.equal(Buffer.compare((await fetched(network, address)).bytes, body), 0)
+
+  // The first data share is on no holder: 5 others are, any 2 of which should do, and do not.
+  for (const node of network.nodes) node.shares.delete(toHex(addresses[0]!))
+  const file = await openFile(network, address, { rng: seededRng(1), clock: systemClock }, waiting)
+  let delivered = 0
+  const reading = async () => {
+    for await (const piece of file.read({ start: 0, end: file.bytes }, waiting)) delivered += piece.length
+  }
+  await assert.rejects(reading(), (error) => isOverlayError(error, 'CONTENT_DAMAGED'))
+  assert.equal(delivered, 0)
+  const second = { start: SHARE_BYTES, end: body.length }
+  assert.equal(Buffer.compare(await collect(file.read(second, waiting)), body.subarray(SHARE_BYTES)), 0)
+})
+
+test('P10: an index block that is damaged everywhere is an error, and no byte of what it covers comes', async () => {
+  const { network, address } = await published(12_000_000, 8, 19)
+  const file = await openFile(network, address, { rng: seededRng(1), clock: systemClock }, waiting)
+  const flip = (_: Uint8Array, right: Uint8Array | null) => right?.map((byte, at) => (at === 9 ? byte ^ 4 : byte)) ?? null
+  for (const node of network.nodes) node.lie = flip
+  const reading = collect(file.read({ start: 11_000_000, end: 11_000_001 }, waiting))
+  await assert.rejects(reading, (error) => isOverlayError(error, 'CONTENT_DAMAGED'))
 })
