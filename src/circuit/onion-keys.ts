@@ -6,7 +6,7 @@
  * Threat: a later thief of the node's keys or disk; replay. Ages are taken on both clocks, whichever says more: a wall clock set back does
  * not keep a key alive, and a machine that slept does not either. No timer here: the owner calls `tick`.
  */
-import { type KeyPair, mlkemGenerate, x25519Generate } from '../crypto/index.ts'
+import { type KeyPair, mlkemGenerate, wipe, type X25519KeyPair, x25519Generate } from '../crypto/index.ts'
 import type { OnionPublicKeys } from '../directory/index.ts'
 import type { Clock, Rng } from '../runtime/index.ts'
 import { type OnionKeyFinder, type OnionKeyPair, REPLAY_ENTRIES_MAX, ReplayCache } from './setup/index.ts'
@@ -34,7 +34,7 @@ export interface OnionKeyRingOptions {
   /** Most set-ups per pair; default `REPLAY_ENTRIES_MAX`. */
   readonly replayEntries?: number
   /** Makes the two halves; the real ones by default, fixed ones for vectors. */
-  readonly generate?: () => { readonly x25519: KeyPair; readonly mlkem768: KeyPair }
+  readonly generate?: () => { readonly x25519: X25519KeyPair; readonly mlkem768: KeyPair }
 }
 
 /** The current pair and, for an hour after a change, the one before. Never more than two. */
@@ -80,7 +80,7 @@ export class OnionKeyRing implements OnionKeyFinder {
     if (current === null) return false
     const due = this.#age(current) >= ONION_KEY_LIFE_MS
     if (!due && (this.#previous !== null || current.replay.pressure < PRESSURE_MAX)) return false
-    this.#previous?.replay.wipe()
+    if (this.#previous !== null) wipePair(this.#previous)
     this.#previous = current
     current.sinceMonotonicMs = this.#options.clock.monotonicMs()
     current.sinceUnixMs = this.#options.clock.unixMs()
@@ -90,8 +90,8 @@ export class OnionKeyRing implements OnionKeyFinder {
 
   /** Forgets all keys. Idempotent. */
   close(): void {
-    this.#current?.replay.wipe()
-    this.#previous?.replay.wipe()
+    if (this.#current !== null) wipePair(this.#current)
+    if (this.#previous !== null) wipePair(this.#previous)
     this.#current = null
     this.#previous = null
   }
@@ -114,10 +114,15 @@ export class OnionKeyRing implements OnionKeyFinder {
     return Math.max(clock.monotonicMs() - sinceMonotonicMs, clock.unixMs() - sinceUnixMs)
   }
 
-  /** The node holds the only handles: dropping them lets OpenSSL clear and free the keys. */
   #expire(): void {
     if (this.#previous === null || this.#age(this.#previous) < ONION_KEY_OVERLAP_MS) return
-    this.#previous.replay.wipe()
+    wipePair(this.#previous)
     this.#previous = null
   }
+}
+
+/** The X25519 half is overwritten; the ML-KEM half is OpenSSL's, which clears it when the last handle (the ring's) is collected. */
+function wipePair(pair: HeldPair): void {
+  wipe(pair.x25519)
+  pair.replay.wipe()
 }

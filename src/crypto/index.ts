@@ -15,13 +15,16 @@ export {
   mlkemPublic,
   type PrivateKeyHandle,
   type PublicKeyHandle,
-  X25519_BYTES,
-  x25519,
-  x25519FromSecret,
-  x25519Generate,
-  x25519Public,
-  x25519Secret,
 } from './kem.ts'
 export { findWork, verifyWork, WORK_BINDING_BYTES_MAX, WORK_BITS_MAX, WORK_NONCE_BYTES, type WorkOptions } from './pow.ts'
 export { SIGN_PUBLIC_BYTES, SIGN_SEED_BYTES, SIGNATURE_BYTES, type SigningKey, signingKey, verifySignature } from './sign.ts'
 export { AEAD_TAG_BYTES, chacha20Keystream, chacha20Xor, openOnce, STREAM_KEY_BYTES, sealOnce } from './stream.ts'
+export {
+  X25519_BYTES,
+  type X25519KeyPair,
+  type X25519PrivateKey,
+  x25519,
+  x25519FromSecret,
+  x25519Generate,
+  x25519Secret,
+} from './x25519.ts'

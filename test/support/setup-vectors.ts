@@ -6,7 +6,7 @@
 import { fromHex, type NodeId, toHex, type UnixMs } from '../../src/bytes/index.ts'
 import { openSetUp, PRIMITIVES, type SetUpDrop, type SetUpMember, type SetUpPlan } from '../../src/circuit/setup/index.ts'
 import { composeSetUp } from '../../src/circuit/setup/origin.ts'
-import { type KeyPair, mlkemFromSeed, x25519FromSecret } from '../../src/crypto/index.ts'
+import { mlkemFromSeed, type X25519KeyPair, x25519FromSecret } from '../../src/crypto/index.ts'
 import type { Rng } from '../../src/runtime/index.ts'
 import { seededRng } from './seeded-rng.ts'
 import { NO_REPLAY_CACHE } from './setup-loops.ts'
@@ -59,7 +59,7 @@ export function vectorMember({ id, kid, x25519Secret, mlkem768Seed }: SetUpVecto
 }
 
 /** Generates, in turn, the X25519 pairs of these secrets. */
-export function inTurn(secrets: readonly string[]): () => KeyPair {
+export function inTurn(secrets: readonly string[]): () => X25519KeyPair {
   let at = 0
   return () => x25519FromSecret(fromHex(secrets[at++]!)!)
 }

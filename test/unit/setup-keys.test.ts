@@ -33,12 +33,18 @@ describe('the key ring', () => {
     const clock = new FakeClock()
     const keys = ring(clock)
     const old = keys.published.kid
+    const pair = keys.find(old)!
     clock.advanceNow(ONION_KEY_LIFE_MS)
     keys.tick()
     clock.advanceNow(ONION_KEY_OVERLAP_MS - 1)
-    assert.notEqual(keys.find(old), null)
+    assert.equal(keys.find(old), pair)
+    assert.ok(pair.x25519.some((byte) => byte !== 0))
     clock.advanceNow(1)
     assert.equal(keys.find(old), null)
+    assert.ok(
+      pair.x25519.every((byte) => byte === 0),
+      'the X25519 key is overwritten',
+    )
     assert.notEqual(keys.find(keys.published.kid), null)
   })
 

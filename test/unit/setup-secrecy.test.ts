@@ -16,19 +16,19 @@ import { decodeBody } from '../../src/circuit/setup/record.ts'
 import {
   chacha20Xor,
   hkdfExpand,
-  type KeyPair,
   mlkemDecapsulate,
   openOnce,
+  type X25519KeyPair,
   x25519,
   x25519Generate,
 } from '../../src/crypto/index.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 import { NETWORK, sendRound, surroundings, testLoop, testNode } from '../support/setup-loops.ts'
 
-/** Primitives that keep hold of every secret that they return. */
-function watched(): { readonly primitives: SetUpPrimitives; readonly secrets: Uint8Array[]; readonly fresh: KeyPair[] } {
+/** Primitives that keep hold of every secret that they return (`fresh`: of copies, for what a thief in time would have). */
+function watched(): { readonly primitives: SetUpPrimitives; readonly secrets: Uint8Array[]; readonly fresh: X25519KeyPair[] } {
   const secrets: Uint8Array[] = []
-  const fresh: KeyPair[] = []
+  const fresh: X25519KeyPair[] = []
   const keep = <T extends Uint8Array | null>(secret: T): T => {
     if (secret !== null) secrets.push(secret)
     return secret
@@ -36,7 +36,7 @@ function watched(): { readonly primitives: SetUpPrimitives; readonly secrets: Ui
   const primitives: SetUpPrimitives = {
     x25519Generate: () => {
       const pair = x25519Generate()
-      fresh.push(pair)
+      fresh.push({ ...pair, privateKey: keep(pair.privateKey).slice() })
       return pair
     },
     x25519: (...args) => keep(PRIMITIVES.x25519(...args)),
@@ -142,7 +142,7 @@ describe('secrets are overwritten', () => {
     const kept = secrets.filter((secret) => secret === verdict.cellKey || secret === verdict.answerKey)
     assert.equal(kept.length, 2)
     assert.ok(kept.every((key) => !isZero(key)))
-    assert.equal(secrets.length, 11, 'two exchanges, one decapsulation, two extractions, six expansions')
+    assert.equal(secrets.length, 12, 'the fresh key, two exchanges, one decapsulation, two extractions, six expansions')
     for (const secret of secrets) assert.ok(kept.includes(secret) || isZero(secret))
   })
 
@@ -152,10 +152,10 @@ describe('secrets are overwritten', () => {
     changed[SEALED_AT]! ^= 1
     const zeroPoint = loop.built.packet.slice().fill(0, EPHEMERAL_AT, CIPHERTEXT_AT)
     const cases = [
-      { packet: changed, over: {}, made: 11 },
-      { packet: zeroPoint, over: {}, made: 9 }, // both exchanges gave nothing to keep
-      { packet: loop.built.packet, over: { isNeighbour: () => false }, made: 11 },
-      { packet: loop.built.packet, over: { previous: loop.nodes[1]!.id }, made: 11 },
+      { packet: changed, over: {}, made: 12 },
+      { packet: zeroPoint, over: {}, made: 10 }, // both exchanges gave nothing to keep
+      { packet: loop.built.packet, over: { isNeighbour: () => false }, made: 12 },
+      { packet: loop.built.packet, over: { previous: loop.nodes[1]!.id }, made: 12 },
     ]
     for (const { packet, over, made } of cases) {
       const { primitives, secrets } = watched()

@@ -11,7 +11,6 @@ import {
   SLOT_BYTES,
   STACK_BYTES,
 } from '../../src/circuit/setup/constants.ts'
-import { xorInto } from '../../src/circuit/setup/hop.ts'
 import {
   buildSetUp,
   ephemeralOf,
@@ -28,6 +27,7 @@ import {
 import { layerKeys, transcript } from '../../src/circuit/setup/keys.ts'
 import { checkReturn } from '../../src/circuit/setup/pending.ts'
 import { decodeBody, encodeBody, type RecordBody } from '../../src/circuit/setup/record.ts'
+import { xorInto } from '../../src/circuit/setup/xor.ts'
 import { chacha20Xor, x25519, x25519Generate } from '../../src/crypto/index.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
 import { seededRng } from '../support/seeded-rng.ts'
@@ -47,6 +47,19 @@ const SMALL_ORDER = [
   'edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
   'eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
 ]
+
+test('XOR by words is XOR by bytes, at every place and length', () => {
+  const rng = seededRng('xor')
+  for (let round = 0; round < 400; round++) {
+    const held = rng.bytes(1400)
+    const bytes = rng.bytes(800).subarray(rng.below(9), 200 + rng.below(500))
+    const target = held.slice().subarray(rng.below(9))
+    const at = rng.below(300)
+    const expected = target.map((byte, i) => byte ^ (i >= at && i < at + bytes.length ? bytes[i - at]! : 0))
+    xorInto(target, at, bytes)
+    assert.deepEqual(target, expected)
+  }
+})
 
 describe('an honest round', () => {
   test('the geometry is that of the protocol', () => {

@@ -8,7 +8,7 @@
  * where something is missing: what a busy thread shows is the same. What is refused before (length, key id, version, replay) the sender knew.
  */
 import { type NodeId, toHex, type UnixMs } from '../../bytes/index.ts'
-import { chacha20Xor, openOnce, type PrivateKeyHandle, wipe, X25519_BYTES, x25519Public } from '../../crypto/index.ts'
+import { chacha20Xor, openOnce, type PrivateKeyHandle, wipe, X25519_BYTES, type X25519PrivateKey } from '../../crypto/index.ts'
 import type { OnionPublicKeys } from '../../directory/index.ts'
 import {
   CIPHERTEXT_AT,
@@ -36,11 +36,12 @@ import {
 import { type PlanRefusal, refusePlan } from './plan.ts'
 import { decodeBody, type LoopClock, type RecordBody, type SetUpPlan } from './record.ts'
 import type { ReplayGuard } from './replay-cache.ts'
+import { xorInto } from './xor.ts'
 
 /** One of this node's onion key pairs. */
 export interface OnionKeyPair {
   readonly published: OnionPublicKeys
-  readonly x25519: PrivateKeyHandle
+  readonly x25519: X25519PrivateKey
   readonly mlkem768: PrivateKeyHandle
   /** Lives exactly as long as the pair. */
   readonly replay: ReplayGuard
@@ -115,8 +116,7 @@ export function openSetUp(packet: Uint8Array, hop: HopSurroundings): SetUpVerdic
   const p = hop.primitives ?? PRIMITIVES
   const ciphertext = packet.subarray(CIPHERTEXT_AT, SEALED_AT)
   const ctx = recordContext(hop.network, hop.self, pair.published, ephemeral, ciphertext)
-  const ephemeralKey = x25519Public(ephemeral)!
-  const ecdh = p.x25519(pair.x25519, ephemeralKey)
+  const ecdh = p.x25519(pair.x25519, ephemeral)
   const ecdhSecret = ecdh ?? new Uint8Array(X25519_BYTES)
   const kemSecret = p.mlkemDecapsulate(pair.mlkem768, ciphertext) ?? new Uint8Array(X25519_BYTES)
   const keys = recordKeys(p, hop.network, ctx, ecdhSecret, kemSecret)
@@ -137,7 +137,7 @@ export function openSetUp(packet: Uint8Array, hop: HopSurroundings): SetUpVerdic
   const stack = packet.subarray(0, STACK_BYTES)
   const reply = packet.subarray(STACK_BYTES)
   const fresh = p.x25519Generate()
-  const freshSecret = p.x25519(fresh.privateKey, ephemeralKey) ?? new Uint8Array(X25519_BYTES)
+  const freshSecret = p.x25519(fresh.privateKey, ephemeral) ?? new Uint8Array(X25519_BYTES)
   const th = transcript(ctx, stack, reply, fresh.publicKey)
   const { cellKey, answerKey, confirmation } = layerKeys(p, keys.prk1, freshSecret, th)
 
@@ -150,8 +150,8 @@ export function openSetUp(packet: Uint8Array, hop: HopSurroundings): SetUpVerdic
   xorInto(onward, slotAt, fresh.publicKey)
   xorInto(onward, slotAt + X25519_BYTES, confirmation)
 
-  // (8) wipe; the fresh private key has no other holder and goes with this call
-  wipe(ecdhSecret, kemSecret, freshSecret)
+  // (8) wipe
+  wipe(fresh.privateKey, ecdhSecret, kemSecret, freshSecret)
   wipeRecordKeys(keys)
   if (opened !== null) wipe(opened)
   if (refused !== null || body === null) {
@@ -168,9 +168,4 @@ function refuseBody(body: RecordBody, ctx: Uint8Array, hop: HopSurroundings): Se
   if (hop.verifyWork !== undefined && !hop.verifyWork(body.work, ctx)) return 'work'
   if (body.next === hop.self || body.next === hop.previous || !hop.isNeighbour(body.next)) return 'next'
   return null
-}
-
-/** XORs `bytes` into `target` at `at`. */
-export function xorInto(target: Uint8Array, at: number, bytes: Uint8Array): void {
-  for (let i = 0; i < bytes.length; i++) target[at + i]! ^= bytes[i]!
 }

@@ -11,13 +11,14 @@ import {
   hkdfExpand,
   hkdfExtract,
   hmacSha256,
-  type KeyPair,
   mlkemDecapsulate,
   mlkemEncapsulate,
   type PrivateKeyHandle,
   type PublicKeyHandle,
   taggedHash,
   wipe,
+  type X25519KeyPair,
+  type X25519PrivateKey,
   x25519,
   x25519Generate,
 } from '../../crypto/index.ts'
@@ -33,8 +34,8 @@ export const RECORD_LABEL = utf8('gyre/1 rec')
  * randomness from its caller), tests keep hold of what they return to see it wiped.
  */
 export interface SetUpPrimitives {
-  x25519Generate(): KeyPair
-  x25519(privateKey: PrivateKeyHandle, peerPublic: PublicKeyHandle): Uint8Array | null
+  x25519Generate(): X25519KeyPair
+  x25519(privateKey: X25519PrivateKey, peerPublic: Uint8Array): Uint8Array | null
   mlkemEncapsulate(publicKey: PublicKeyHandle): { readonly secret: Uint8Array; readonly ciphertext: Uint8Array }
   mlkemDecapsulate(privateKey: PrivateKeyHandle, ciphertext: Uint8Array): Uint8Array | null
   hkdfExtract(salt: Uint8Array, secret: Uint8Array): Uint8Array

@@ -7,7 +7,7 @@
  * origin's own record finds the body of a relay in it.
  */
 import { concat, type NodeId } from '../../bytes/index.ts'
-import { chacha20Xor, type KeyPair, mlkemPublic, type PublicKeyHandle, sealOnce, wipe, x25519Public } from '../../crypto/index.ts'
+import { chacha20Keystream, mlkemPublic, type PublicKeyHandle, sealOnce, wipe, type X25519KeyPair } from '../../crypto/index.ts'
 import type { OnionPublicKeys } from '../../directory/index.ts'
 import { OverlayError } from '../../errors/index.ts'
 import { type Rng, shuffled } from '../../runtime/index.ts'
@@ -28,6 +28,7 @@ import {
 import { PRIMITIVES, RECORD_LABEL, type RecordKeys, recordContext, recordKeys, type SetUpPrimitives } from './keys.ts'
 import { PendingSetUp, type PendingState } from './pending.ts'
 import { encodeBody, RECORD_RANDOM_BYTES, type SetUpPlan, WORK_BYTES } from './record.ts'
+import { xorInto } from './xor.ts'
 
 /** A member of a loop to be, as the directory has it. Keep the same `onion` object: its imported key is cached on it. */
 export interface SetUpMember {
@@ -65,20 +66,14 @@ export interface SetUpBuild {
 /** A record in the making. */
 interface Draft {
   readonly slot: number
-  readonly ephemeral: KeyPair
+  readonly ephemeral: X25519KeyPair
   readonly ciphertext: Uint8Array
   readonly ctx: Uint8Array
   readonly keys: RecordKeys
 }
 
-/** Both halves of a member's published keys, ready for use. */
-interface ImportedKeys {
-  readonly ecdh: PublicKeyHandle
-  readonly kem: PublicKeyHandle
-}
-
-/** Imported keys live as long as the descriptor's key object that they belong to, which bounds them by the directory. */
-const imported = new WeakMap<OnionPublicKeys, ImportedKeys>()
+/** Imported ML-KEM keys live as long as the descriptor's key object that they belong to, which bounds them by the directory. */
+const imported = new WeakMap<OnionPublicKeys, PublicKeyHandle>()
 
 /**
  * Builds the packet that sets up a loop through `members` and back. Errors: `SETUP_BAD_MEMBER` (a member's published keys are unusable: leave
@@ -107,11 +102,12 @@ export function composeSetUp(request: SetUpRequest): { readonly packet: Uint8Arr
   }
 
   // φ: what peeling by hops 1…n leaves at the end of the stack
-  let filler: Uint8Array = new Uint8Array(0)
-  for (const { keys } of drafts.slice(0, count)) {
-    const grown = new Uint8Array(STACK_BYTES)
-    grown.set(filler, STACK_BYTES - RECORD_BYTES - filler.length)
-    filler = chacha20Xor(keys.stack, 0, grown).slice(STACK_BYTES - RECORD_BYTES - filler.length)
+  const masks = drafts.slice(0, count).map(({ keys }) => chacha20Keystream(keys.stack, STACK_BYTES))
+  let filler = new Uint8Array(0)
+  for (const mask of masks) {
+    const grown = mask.slice(STACK_BYTES - RECORD_BYTES - filler.length)
+    xorInto(grown, 0, filler)
+    filler = grown
   }
 
   // A_{n+1}, then backwards A_n … A_1
@@ -119,7 +115,7 @@ export function composeSetUp(request: SetUpRequest): { readonly packet: Uint8Arr
   let rest: Uint8Array = concat(rng.bytes(REST_BYTES - filler.length), filler)
   for (let at = count; at >= 0; at--) {
     const { slot, keys, ctx } = drafts[at]!
-    if (at < count) rest = unpeel(keys.stack, stacks[at + 1]!)
+    if (at < count) rest = unpeel(masks[at]!, stacks[at + 1]!)
     const next = hops[at + 1]?.id ?? request.decoyNext ?? members[0]!.id
     const work = request.solveWork?.(ctx) ?? new Uint8Array(WORK_BYTES)
     const body = encodeBody({ next, slot, plan, work }, rng.bytes(RECORD_RANDOM_BYTES))
@@ -129,7 +125,7 @@ export function composeSetUp(request: SetUpRequest): { readonly packet: Uint8Arr
 
   const reply = rng.bytes(REPLY_BYTES)
   const packet = concat(stacks[0]!, reply)
-  wipe(own.keys.prk1, own.keys.reply)
+  wipe(own.ephemeral.privateKey, own.keys.prk1, own.keys.reply)
   const awaited = drafts.slice(0, count).map(({ slot, ephemeral, ctx, keys }, at) => {
     return { slot, ephemeral: ephemeral.privateKey, ctx, prk1: keys.prk1, replyKey: keys.reply, stack: stacks[at]! }
   })
@@ -139,13 +135,13 @@ export function composeSetUp(request: SetUpRequest): { readonly packet: Uint8Arr
 
 /** Draws a record's ephemeral key and encapsulation and derives its keys. */
 function draft(p: SetUpPrimitives, network: Uint8Array, hop: SetUpMember, slot: number): Draft {
-  const onion = importKeys(hop.onion)
+  const kemKey = importKey(hop.onion)
   const ephemeral = p.x25519Generate()
-  const ecdhSecret = onion === null ? null : p.x25519(ephemeral.privateKey, onion.ecdh)
-  if (onion === null || ecdhSecret === null) {
+  const ecdhSecret = p.x25519(ephemeral.privateKey, hop.onion.x25519)
+  if (kemKey === null || ecdhSecret === null) {
     throw new OverlayError('protocol', 'SETUP_BAD_MEMBER', 'The published onion keys of a chosen member are unusable.')
   }
-  const { secret, ciphertext } = p.mlkemEncapsulate(onion.kem)
+  const { secret, ciphertext } = p.mlkemEncapsulate(kemKey)
   const ctx = recordContext(network, hop.id, hop.onion, ephemeral.publicKey, ciphertext)
   const keys = recordKeys(p, network, ctx, ecdhSecret, secret)
   wipe(ecdhSecret, secret)
@@ -164,23 +160,24 @@ function sealRecord(hop: SetUpMember, { ephemeral, ciphertext, keys }: Draft, bo
   return stack
 }
 
-/** The rest that a hop must receive so that its peeling gives `stack`: its last record's worth must come out as the zeros that the hop adds. */
-function unpeel(stackKey: Uint8Array, stack: Uint8Array): Uint8Array {
-  const whole = chacha20Xor(stackKey, 0, stack)
-  if (whole.subarray(REST_BYTES).some((byte) => byte !== 0))
-    throw new OverlayError('bug', 'INTERNAL', 'The set-up filler is wrong.')
-  return whole.subarray(0, REST_BYTES)
+/**
+ * The rest that a hop must receive so that its peeling gives `stack`; made in `mask`. A record's worth at the end must come out as the
+ * zeros that the hop adds.
+ */
+function unpeel(mask: Uint8Array, stack: Uint8Array): Uint8Array {
+  xorInto(mask, 0, stack)
+  for (let at = REST_BYTES; at < STACK_BYTES; at++) {
+    if (mask[at] !== 0) throw new OverlayError('bug', 'INTERNAL', 'The set-up filler is wrong.')
+  }
+  return mask.subarray(0, REST_BYTES)
 }
 
-function importKeys(onion: OnionPublicKeys): ImportedKeys | null {
+function importKey(onion: OnionPublicKeys): PublicKeyHandle | null {
   const known = imported.get(onion)
   if (known !== undefined) return known
-  const ecdh = x25519Public(onion.x25519)
-  const kem = mlkemPublic(onion.mlkem768)
-  if (ecdh === null || kem === null) return null
-  const keys = { ecdh, kem }
-  imported.set(onion, keys)
-  return keys
+  const key = mlkemPublic(onion.mlkem768)
+  if (key !== null) imported.set(onion, key)
+  return key
 }
 
 function checkMembers({ members, self, network }: SetUpRequest): void {

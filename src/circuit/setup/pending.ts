@@ -7,15 +7,16 @@
  * even after a mismatch: how long it takes does not say where it lay.
  */
 import { equalPublic, type NodeId } from '../../bytes/index.ts'
-import { chacha20Xor, equalSecret, type PrivateKeyHandle, wipe, X25519_BYTES, x25519Public } from '../../crypto/index.ts'
+import { chacha20Keystream, equalSecret, wipe, X25519_BYTES, type X25519PrivateKey } from '../../crypto/index.ts'
 import { RECORDS, REPLY_BYTES, SETUP_BYTES, SLOT_BYTES, STACK_BYTES } from './constants.ts'
-import { ephemeralOf, xorInto } from './hop.ts'
+import { ephemeralOf } from './hop.ts'
 import { layerKeys, type SetUpLayer, type SetUpPrimitives, transcript, wipeLayer } from './keys.ts'
+import { xorInto } from './xor.ts'
 
 /** What is awaited from one member. Secrets: `ephemeral`, `prk1`, `replyKey`. */
 export interface AwaitedHop {
   readonly slot: number
-  readonly ephemeral: PrivateKeyHandle
+  readonly ephemeral: X25519PrivateKey
   readonly ctx: Uint8Array
   readonly prk1: Uint8Array
   readonly replyKey: Uint8Array
@@ -63,7 +64,7 @@ export class PendingSetUp {
 
   /** Ends the wait. Idempotent. */
   wipe(): void {
-    for (const { prk1, replyKey } of this.#state?.hops ?? []) wipe(prk1, replyKey)
+    for (const { ephemeral, prk1, replyKey } of this.#state?.hops ?? []) wipe(ephemeral, prk1, replyKey)
     this.#state = null
   }
 }
@@ -74,17 +75,18 @@ export function checkReturn(state: PendingState, packet: Uint8Array): SetUpLayer
   const received = packet.subarray(STACK_BYTES)
 
   // Δ: with every mask taken off, each member's answer lies open in its slot
-  let delta: Uint8Array = received.slice()
+  const masks = state.hops.map(({ replyKey }) => chacha20Keystream(replyKey, REPLY_BYTES))
+  const delta = received.slice()
   xorInto(delta, 0, state.reply)
-  for (const { replyKey } of state.hops) delta = chacha20Xor(replyKey, 0, delta)
+  for (const mask of masks) xorInto(delta, 0, mask)
   let right = unusedSlotsZero(delta, state.hops)
 
   const layers: SetUpLayer[] = []
-  let reply: Uint8Array = state.reply.slice()
-  for (const { slot, ephemeral, ctx, prk1, replyKey, stack } of state.hops) {
+  const reply = state.reply.slice()
+  for (const [at, { slot, ephemeral, ctx, prk1, stack }] of state.hops.entries()) {
     const answer = delta.subarray(slot * SLOT_BYTES, (slot + 1) * SLOT_BYTES)
     const fresh = answer.subarray(0, X25519_BYTES)
-    const secret = state.primitives.x25519(ephemeral, x25519Public(fresh)!)
+    const secret = state.primitives.x25519(ephemeral, fresh)
     if (secret === null) right = false
     const freshSecret = secret ?? new Uint8Array(X25519_BYTES)
     const th = transcript(ctx, stack, reply, fresh)
@@ -92,10 +94,11 @@ export function checkReturn(state: PendingState, packet: Uint8Array): SetUpLayer
     if (!equalSecret(confirmation, answer.subarray(X25519_BYTES))) right = false
     wipe(freshSecret)
     layers.push(layer)
-    reply = chacha20Xor(replyKey, 0, reply)
+    xorInto(reply, 0, masks[at]!)
     xorInto(reply, slot * SLOT_BYTES, answer)
   }
   if (!equalPublic(reply, received)) right = false
+  wipe(...masks)
   if (right) return layers
   for (const layer of layers) wipeLayer(layer)
   return null
