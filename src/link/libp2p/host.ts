@@ -258,15 +258,17 @@ class Libp2pHost implements LinkHost {
   async #dialOne(address: Multiaddr, signal: AbortSignal): Promise<CellLink> {
     const endpoint = endpointOf(address)!
     const expected = endpoint.transport === 'ws' ? this.#sockets.expect(endpoint.host, endpoint.port) : null
+    let linked = false
     try {
       const connection = await this.#parts!.transportManager.dial(address, { signal })
       const opened = this.#dialled.get(connection)
       if (opened === undefined) throw duplicate()
+      linked = true
       // The link that this one replaces says `onClose` in the next turn: its owner hears of that first.
       if (opened.replaced) await new Promise<void>((resolve) => this.#clock.nextTurn(resolve))
       return opened.link
     } finally {
-      expected?.done()
+      expected?.done(linked)
     }
   }
 

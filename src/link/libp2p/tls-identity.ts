@@ -10,7 +10,6 @@
  * size. Tickets for resumption are off: they would be records of another size, and would tie connections of one node together.
  * Spec: SPEC.md §3.1, §3.2.
  */
-import { constants } from 'node:crypto'
 import { createSecureContext, type SecureContext, type TLSSocket } from 'node:tls'
 import type { Ed25519PrivateKey } from '@libp2p/interface'
 import { generateCertificate, verifyPeerCertificate } from '@libp2p/tls/utils'
@@ -27,15 +26,27 @@ const SUITES = 'TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256'
 /** What both roles of a handshake share. */
 export async function tlsContext(identity: Ed25519PrivateKey): Promise<SecureContext> {
   const { key, cert } = await generateCertificate(identity)
-  return createSecureContext({
-    key,
-    cert,
-    minVersion: 'TLSv1.3',
-    maxVersion: 'TLSv1.3',
-    ecdhCurve: GROUPS,
-    ciphers: SUITES,
-    secureOptions: constants.SSL_OP_NO_TICKET,
-  })
+  const versions = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' } as const
+  const context = createSecureContext({ key, cert, ...versions, ecdhCurve: GROUPS, ciphers: SUITES })
+  refuseTickets(context)
+  return context
+}
+
+/** What the callback below answers: status 0 ("no ticket"), and in their places four unused values of the size that Node checks for. */
+const NO_TICKET = [0, Buffer.alloc(16), Buffer.alloc(16), Buffer.alloc(16), Buffer.alloc(16)] as const
+
+/**
+ * Makes a server send no session tickets. `SSL_OP_NO_TICKET` does not do it in TLS 1.3: OpenSSL then sends stateful ones, two records of
+ * 74 bytes. A ticket key callback that answers 0 does (openssl/ssl/statem/statem_srvr.c, `construct_stateless_ticket`). Node offers the
+ * callback on the native context only; where it is missing, the tickets go out at the end of the handshake, before any cell.
+ */
+function refuseTickets({ context }: SecureContext): void {
+  const native: unknown = context
+  if (typeof native !== 'object' || native === null) return
+  const enable: unknown = Reflect.get(native, 'enableTicketKeyCallback')
+  if (typeof enable !== 'function') return
+  Reflect.set(native, 'onticketkeycallback', () => NO_TICKET)
+  Reflect.apply(enable, native, [])
 }
 
 /** Options of one handshake; `checkServerIdentity` and chains mean nothing here, `verifiedPeer` decides. */

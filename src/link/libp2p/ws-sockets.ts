@@ -37,8 +37,8 @@ export class WsSockets {
   readonly #accepted = new Map<string, Accepted>()
   /** Dialled sockets by their far end; bounded by the dials under way and the links. */
   readonly #dialled = new Map<string, Socket>()
-  /** Far ends that are being dialled. */
-  readonly #dialling = new Set<string>()
+  /** Far ends that are being dialled, each with the socket that came of it. */
+  readonly #dialling = new Map<string, { socket: Socket | null }>()
   readonly #onServerSocket = (message: unknown) => this.#arrived(socketIn(message))
   readonly #onClientSocket = (message: unknown) => this.#left(socketIn(message))
 
@@ -64,11 +64,17 @@ export class WsSockets {
     this.#ports.add(port)
   }
 
-  /** Takes note of the socket that a dial to this far end opens, until `done`. */
-  expect(address: string, port: number): { done(): void } {
+  /** Takes note of the socket that a dial to this far end opens, until `done`. A dial that failed leaves none behind. */
+  expect(address: string, port: number): { done(linked: boolean): void } {
     const key = endKey(address, port)
-    this.#dialling.add(key)
-    return { done: () => void this.#dialling.delete(key) }
+    const expected: { socket: Socket | null } = { socket: null }
+    this.#dialling.set(key, expected)
+    return {
+      done: (linked) => {
+        if (this.#dialling.get(key) === expected) this.#dialling.delete(key)
+        if (!linked) expected.socket?.destroy()
+      },
+    }
   }
 
   /** The accepted socket with this far end; its handshake is done. */
@@ -105,7 +111,9 @@ export class WsSockets {
     if (socket === null || this.#dialling.size === 0) return
     socket.once('connect', () => {
       const key = endKey(socket.remoteAddress, socket.remotePort)
-      if (!this.#dialling.has(key)) return
+      const expected = this.#dialling.get(key)
+      if (expected === undefined) return
+      expected.socket = socket
       this.#dialled.set(key, socket)
       socket.on('close', () => {
         if (this.#dialled.get(key) === socket) this.#dialled.delete(key)
