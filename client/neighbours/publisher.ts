@@ -1,0 +1,194 @@
+/**
+ * Publishes this node's descriptor: at start, soon after what it says has changed (neighbours, onion keys, addresses), and every hour. Its
+ * time of publication grows strictly, across restarts and clock steps too: a high-water mark on disk is always ahead of what was used.
+ * The proof of work is found once and kept. Threat: two descriptors with one time, or an older one after a newer, would leave nodes with
+ * different views of this node. Spec: SPEC.md §6.1.
+ */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fromHex, type NodeId, nodeIdBytes, toHex, type UnixMs } from '../../src/bytes/index.ts'
+import { findWork, verifyWork } from '../../src/crypto/index.ts'
+import {
+  DESCRIPTOR_WORK_LABEL,
+  type Descriptor,
+  type Directory,
+  makeDescriptor,
+  PUBLISHED_AHEAD_MS,
+  TokenBucket,
+  workBinding,
+  writeAtomically,
+} from '../../src/directory/index.ts'
+import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
+import type { Identity } from '../identity.ts'
+
+// Implementation constants.
+const STATE_FILE = 'published'
+const FIRST_LINE = 'gyre published 1'
+const DAY_MS = 24 * 3_600_000
+/** How far the mark on disk runs ahead: so long without a write. */
+const MARK_AHEAD_MS = 60_000
+/** A last time of publication further ahead than this was a fault of the clock: nobody took it. */
+const STEP_MAX_MS = PUBLISHED_AHEAD_MS - 2 * MARK_AHEAD_MS
+/** Changes within this time go out together. */
+const GATHER_MS = 100
+const RENEW_MS = 3_600_000
+/** Publications at once, and the time for one more: below what directories take of one node. */
+const AT_ONCE = 24
+const EVERY_MS = 12_000
+
+/** What a descriptor says besides identity, addresses and neighbours. */
+export interface OwnClaims {
+  /** Read at each publication. */
+  readonly onion: () => Descriptor['onion']
+  readonly capacityClass: number
+  readonly storeQuotaBytes: number
+  /** Nodes of the same operator, at most 16; default none. */
+  readonly family?: Descriptor['family']
+}
+
+export interface PublisherDeps {
+  readonly directory: Directory
+  readonly identity: Identity
+  readonly dataDir: string
+  readonly clock: Clock
+  readonly rng: Rng
+  readonly claims: OwnClaims
+  readonly addresses: () => readonly string[]
+  readonly neighbours: () => readonly NodeId[]
+  /** A new descriptor is in the directory: hand it on. */
+  readonly onPublished: (signed: Uint8Array) => void
+  /** The state could not be written. It is tried again. */
+  readonly onFault: (error: unknown) => void
+}
+
+export class Publisher {
+  readonly #deps: PublisherDeps
+  readonly #tokens: TokenBucket
+  #work: Uint8Array = new Uint8Array(0)
+  #firstSeenDay = 0
+  /** The time of the newest descriptor of this node that there can be. */
+  #last = 0
+  /** What the disk holds: no descriptor is later. */
+  #mark = 0
+  #timer: Timer | null = null
+  #renewal: Timer | null = null
+  /** The publication under way, so that there is one at a time. */
+  #running: Promise<void> = Promise.resolve()
+  #unwatch: (() => void) | null = null
+  #closed = false
+
+  constructor(deps: PublisherDeps) {
+    this.#deps = deps
+    this.#tokens = new TokenBucket(AT_ONCE, 1000 / EVERY_MS, deps.clock.monotonicMs())
+  }
+
+  /** Reads the state, finds the work at the first start, and publishes. */
+  async start(signal: AbortSignal): Promise<void> {
+    const { directory, identity, clock } = this.#deps
+    await this.#load()
+    const binding = workBinding(directory.rules.network, nodeIdBytes(identity.id))
+    if (!verifyWork(DESCRIPTOR_WORK_LABEL, binding, this.#work, directory.rules.workBits)) {
+      this.#work = await findWork(DESCRIPTOR_WORK_LABEL, binding, directory.rules.workBits, { clock, signal })
+    }
+    // Somebody may hold a later one: of a run whose mark was lost, or made with a copy of this identity.
+    this.#unwatch = directory.onChange((id) => {
+      const published = id === identity.id ? directory.get(id)?.publishedMs : undefined
+      if (published === undefined || published <= this.#last) return
+      this.#last = published
+      this.soon()
+    })
+    await this.#publish()
+  }
+
+  /** This node's own signed descriptor. */
+  get signed(): Uint8Array {
+    return this.#deps.directory.signedOf(this.#deps.identity.id) ?? new Uint8Array(0)
+  }
+
+  /** What the descriptor says has changed. */
+  soon(): void {
+    if (this.#closed || this.#timer !== null) return
+    const { clock } = this.#deps
+    const wait = this.#tokens.has(1, clock.monotonicMs()) ? GATHER_MS : EVERY_MS
+    this.#timer = clock.setTimer(wait, () => {
+      this.#timer = null
+      this.#running = this.#running.then(() => this.#publish())
+    })
+  }
+
+  /** Stops, and writes down the exact time of the last publication. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#unwatch?.()
+    this.#timer?.cancel()
+    this.#renewal?.cancel()
+    await this.#running
+    if (this.#last > 0) await this.#save(this.#last)
+  }
+
+  async #publish(): Promise<void> {
+    if (this.#closed) return
+    const { directory, identity, clock, rng } = this.#deps
+    this.#tokens.take(1, clock.monotonicMs())
+    const now = clock.unixMs()
+    const stepped = this.#last - now > STEP_MAX_MS
+    const publishedMs = (stepped ? now : Math.max(now, this.#last + 1)) as UnixMs
+    if ((publishedMs > this.#mark || stepped) && !(await this.#save(publishedMs + MARK_AHEAD_MS)))
+      return this.#renewIn(GATHER_MS * 100)
+    const { onion, capacityClass, storeQuotaBytes, family = [] } = this.#deps.claims
+    const claims = {
+      onion: onion(),
+      capacityClass,
+      storeQuotaBytes,
+      family,
+      addresses: this.#deps.addresses(),
+      neighbours: this.#deps.neighbours(),
+      publishedMs,
+      work: this.#work,
+      firstSeenDay: this.#firstSeenDay,
+    }
+    this.#last = publishedMs
+    if (directory.add(makeDescriptor(claims, directory.rules.network, identity.key)) === 'added')
+      this.#deps.onPublished(this.signed)
+    this.#renewIn(RENEW_MS * (0.75 + rng.unit() / 4))
+  }
+
+  #renewIn(ms: number): void {
+    this.#renewal?.cancel()
+    if (!this.#closed) this.#renewal = this.#deps.clock.setTimer(ms, () => this.soon())
+  }
+
+  /** Four lines: format, mark, day of the first start, nonce. Anything else is a first start. */
+  async #load(): Promise<void> {
+    this.#firstSeenDay = Math.floor(this.#deps.clock.unixMs() / DAY_MS)
+    let text: string
+    try {
+      text = await readFile(join(this.#deps.dataDir, STATE_FILE), 'utf8')
+    } catch {
+      return // unreadable is as good as none: the network corrects a mark that is too low
+    }
+    const [first, mark, day, nonce = ''] = text.split('\n')
+    if (first !== FIRST_LINE || !isCount(mark) || !isCount(day)) return
+    this.#mark = Number(mark)
+    this.#last = this.#mark
+    this.#firstSeenDay = Math.min(Number(day), this.#firstSeenDay)
+    this.#work = fromHex(nonce) ?? this.#work
+  }
+
+  async #save(mark: number): Promise<boolean> {
+    const text = `${[FIRST_LINE, mark, this.#firstSeenDay, toHex(this.#work)].join('\n')}\n`
+    try {
+      await writeAtomically(join(this.#deps.dataDir, STATE_FILE), [text])
+    } catch (error) {
+      this.#deps.onFault(error)
+      return false
+    }
+    this.#mark = mark
+    return true
+  }
+}
+
+function isCount(text: string | undefined): boolean {
+  return text !== undefined && /^\d{1,15}$/.test(text)
+}

@@ -1,0 +1,166 @@
+/** Whole networks of control planes: they find together, settle, survive losses and liars, and remember. Spec: SPEC.md §6. */
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { drawLoop, loopMembers } from '../../client/paths.ts'
+import { networkIdOf } from '../../src/directory/index.ts'
+import { TEST_RULES } from '../support/directory.ts'
+import { isWhole, NeighbourNet, type NetNode } from '../support/neighbour-net.ts'
+import { SeededRng } from '../support/seeded-rng.ts'
+
+function network(t: TestContext, seed: string): NeighbourNet {
+  const net = new NeighbourNet(seed)
+  t.after(() => net.close())
+  return net
+}
+
+/** `count` nodes that all know node 0, started 20 ms apart. */
+async function town(net: NeighbourNet, count: number): Promise<NetNode[]> {
+  const nodes = Array.from({ length: count }, (_, index) => net.make(index, index === 0 ? {} : { bootstrap: [net.addressOf(0)] }))
+  for (const node of nodes) {
+    await net.start(node)
+    await net.pass(20)
+  }
+  return nodes
+}
+
+const chosenOf = (nodes: readonly NetNode[]) => nodes.map(({ neighbours }) => neighbours.chosen().length)
+
+for (const count of [4, 8, 32]) {
+  test(`${count} nodes have the whole directory everywhere soon after the last start`, async (t) => {
+    const net = network(t, `whole ${count}`)
+    const nodes = await town(net, count)
+    const everybodyKnown = await net.until(() => nodes.every(({ directory }) => directory.size === count), 10_000)
+    const settled = await net.until(() => nodes.every(({ neighbours }) => neighbours.settled) && isWhole(nodes), 20_000)
+    t.diagnostic(`all known after ${everybodyKnown} ms, settled after ${settled} ms more; chosen ${chosenOf(nodes).join()}`)
+    assert.ok(everybodyKnown !== null && everybodyKnown <= 2_000)
+    assert.ok(settled !== null)
+    for (const { neighbours, plane, identity } of nodes) {
+      const accepted = neighbours.all().length - neighbours.chosen().length
+      assert.ok(accepted <= 8)
+      assert.ok(neighbours.chosen().length >= Math.min(4, count - 1))
+      assert.deepEqual([...plane.links.keys()].sort(), [...neighbours.all()].sort())
+      for (const peer of neighbours.all()) {
+        assert.ok(nodes.find((other) => other.identity.id === peer)?.neighbours.linkTo(identity.id), 'a link has two ends')
+      }
+    }
+    if (count < 8) return
+    const rng = new SeededRng(count)
+    for (const { identity, directory, neighbours } of nodes) {
+      const mine = { self: identity.id, neighbours: neighbours.all(), chosen: neighbours.chosen() }
+      const apex = nodes.find((other) => other.identity.id !== identity.id)!.identity.id
+      assert.ok(drawLoop({ view: directory, ...mine, members: loopMembers(count), apex, rng }), 'a loop to any node')
+    }
+  })
+}
+
+test('links stay as they are: an hour later the web is the same', async (t) => {
+  const net = network(t, 'calm')
+  const nodes = await town(net, 8)
+  await net.until(() => nodes.every(({ neighbours }) => neighbours.settled) && isWhole(nodes), 20_000)
+  const before = nodes.map(({ plane }) => [...plane.links.values()])
+  for (let minute = 0; minute < 60; minute++) await net.clock.advance(60_000)
+  assert.deepEqual(
+    nodes.map(({ plane }) =>
+      [...plane.links.values()].every((link, at) => link === before[nodes.findIndex((n) => n.plane === plane)]![at]),
+    ),
+    nodes.map(() => true),
+  )
+  assert.ok(isWhole(nodes))
+})
+
+test('half of the network gone: the rest finds together again, and the lost come back as the same', async (t) => {
+  const net = network(t, 'half')
+  const nodes = await town(net, 12)
+  await net.until(() => nodes.every(({ neighbours }) => neighbours.settled), 20_000)
+  const gone = nodes.slice(6)
+  const left = nodes.slice(0, 6)
+  await net.settled(Promise.all(gone.map(({ neighbours }) => neighbours.close())))
+  const took = await net.until(() => left.every(({ neighbours }) => neighbours.chosen().length >= 4), 60_000)
+  t.diagnostic(`4 chosen again after ${took} ms`)
+  assert.ok(took !== null)
+  // All restart from disk, without a bootstrap node, with the published time going on.
+  const again = gone.map(({ dataDir }, at) => net.make(6 + at, { dataDir }))
+  for (const node of again) await net.start(node)
+  const alive = [...left, ...again]
+  const back = await net.until(() => isWhole(alive) && again.every(({ neighbours }) => neighbours.settled), 120_000)
+  t.diagnostic(`whole again after ${back} ms`)
+  assert.ok(back !== null)
+})
+
+test('a node that starts again keeps its chosen neighbours', async (t) => {
+  const net = network(t, 'keep')
+  const nodes = await town(net, 16)
+  await net.until(() => nodes.every(({ neighbours }) => neighbours.settled), 20_000)
+  const last = nodes[15]!
+  const before = [...last.neighbours.chosen()].sort()
+  const published = last.directory.get(last.identity.id)!.publishedMs
+  await net.settled(last.neighbours.close())
+  net.clock.jumpWallClock(-3_600_000 / 30) // two minutes back: time of publication goes on all the same
+  const again = net.make(15, { dataDir: last.dataDir })
+  await net.start(again)
+  assert.ok(again.directory.get(again.identity.id)!.publishedMs > published)
+  assert.ok((await net.until(() => again.neighbours.settled, 20_000)) !== null)
+  assert.deepEqual([...again.neighbours.chosen()].sort(), before)
+})
+
+test('networks of different names never mix', async (t) => {
+  const net = network(t, 'mix')
+  const here = net.make(0)
+  const there = net.make(1, { bootstrap: [net.addressOf(0)], rules: { ...TEST_RULES, network: networkIdOf('other') } })
+  await net.start(here)
+  await net.start(there)
+  await net.pass(20_000)
+  assert.equal(here.directory.size, 1)
+  assert.equal(there.directory.size, 1)
+  assert.equal(here.neighbours.all().length + there.neighbours.all().length, 0)
+})
+
+test('a node that cannot be dialled links out and is part of the web', async (t) => {
+  const net = network(t, 'nat')
+  const nodes = await town(net, 8)
+  const hidden = net.make(20, { bootstrap: [net.addressOf(0)], reachable: false })
+  await net.start(hidden)
+  const all = [...nodes, hidden]
+  assert.ok((await net.until(() => hidden.neighbours.chosen().length === 4 && isWhole(all), 20_000)) !== null)
+  assert.deepEqual(nodes[3]!.directory.get(hidden.identity.id)!.addresses, [])
+})
+
+test('the bootstrap node comes last: everybody waits for it', async (t) => {
+  const net = network(t, 'late')
+  const others = Array.from({ length: 4 }, (_, at) => net.make(at + 1, { bootstrap: [net.addressOf(0)] }))
+  for (const node of others) await net.start(node)
+  await net.pass(5_000)
+  const first = net.make(0)
+  await net.start(first)
+  const all = [first, ...others]
+  const took = await net.until(() => isWhole(all) && all.every(({ neighbours }) => neighbours.chosen().length === 4), 30_000)
+  t.diagnostic(`whole ${took} ms after the bootstrap node`)
+  assert.ok(took !== null)
+})
+
+test('a cut cable is mended, a stalled neighbour is given up', async (t) => {
+  const net = network(t, 'cut')
+  const nodes = await town(net, 6)
+  const settled = () => nodes.every(({ neighbours }) => neighbours.chosen().length >= 4) && isWhole(nodes)
+  assert.ok((await net.until(settled, 20_000)) !== null)
+  const [a] = nodes
+  const peer = a!.neighbours.chosen()[0]!
+  net.wires.sever(a!.identity.id, peer)
+  await net.pass(100)
+  assert.ok((await net.until(settled, 10_000)) !== null)
+  net.wires.stall(peer, true)
+  await net.pass(90_000)
+  assert.ok(!a!.neighbours.all().includes(peer))
+  net.wires.stall(peer, false)
+  assert.ok((await net.until(settled, 400_000)) !== null)
+})
+
+test('after close no timer, turn or link is left', async (t) => {
+  const net = network(t, 'close')
+  await town(net, 5)
+  await net.pass(3_000)
+  await net.settled(Promise.all(net.nodes.map(({ neighbours }) => neighbours.close())))
+  await net.clock.settle()
+  assert.equal(net.clock.pendingTimers, 0)
+  assert.equal(net.wires.openLinkEnds, 0)
+})
