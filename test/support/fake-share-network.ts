@@ -30,6 +30,8 @@ export interface FakeOptions {
   readonly onPut?: (node: FakeNode, count: number) => void
   /** Keeps no share, only counts: for long streams. */
   readonly forget?: boolean
+  /** Answers in a later turn of the event loop, as a socket would, and not in the same one. */
+  readonly turns?: boolean
 }
 
 export class FakeShareNetwork implements ShareNetwork {
@@ -96,6 +98,7 @@ export class FakeShareNetwork implements ShareNetwork {
     this.underWayPeak = Math.max(this.underWayPeak, ++this.underWay)
     try {
       if (node.delayMs > 0) await this.#options.clock!.sleep(node.delayMs, { signal })
+      else if (this.#options.turns === true) await new Promise((resolve) => setImmediate(resolve))
       else await Promise.resolve()
       if (node.state === 'silent')
         await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
