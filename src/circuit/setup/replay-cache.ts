@@ -3,8 +3,9 @@
  * recorded packet again and watch which neighbour it leaves by. Spec: SPEC.md §4.3, step 2 of the hop.
  *
  * Bounded: at the limit every new ephemeral is refused (fail closed: a forgotten one could be replayed); the key ring asks for new keys
- * before that. Entries are 64-bit fingerprints under a random key, in an open table that doubles: 16 to 32 bytes an entry. A collision
- * refuses an honest set-up (once in 2^44 at the limit) and never admits a replay. The key keeps peers from choosing colliding places.
+ * before that. Entries are 64-bit fingerprints under a random key, which keeps peers from choosing colliding places; a collision refuses an
+ * honest set-up (once in 2^44 at the limit) and never admits a replay. They lie in open tables of one size, a new one when the last is half
+ * full: one growing table would hold the thread for 100 ms when it moves half a million entries.
  */
 import { readU32 } from '../../bytes/index.ts'
 import { hmacSha256, wipe } from '../../crypto/index.ts'
@@ -12,7 +13,8 @@ import { hmacSha256, wipe } from '../../crypto/index.ts'
 // Implementation constants.
 /** Most ephemerals per onion key: 48 set-ups a second for 6 hours. 16 MiB when full. */
 export const REPLAY_ENTRIES_MAX = 1 << 20
-const FIRST_SLOTS = 1024
+const SEGMENT_SLOTS = 1 << 15
+const SEGMENT_ENTRIES = SEGMENT_SLOTS / 2
 
 /** `full`: not seen, but cannot be remembered, so it is to be refused as well. */
 export type Admission = 'fresh' | 'seen' | 'full'
@@ -25,8 +27,8 @@ export interface ReplayGuard {
 export class ReplayCache implements ReplayGuard {
   readonly #key: Uint8Array
   readonly #limit: number
-  /** Two words a slot; both zero: free. At most half of the slots are taken. */
-  #table = new Uint32Array(2 * FIRST_SLOTS)
+  /** Two words a slot; the first zero: free. All but the last hold `SEGMENT_ENTRIES`. */
+  #segments: Uint32Array[] = []
   #count = 0
   #wiped = false
 
@@ -52,45 +54,33 @@ export class ReplayCache implements ReplayGuard {
     const print = hmacSha256(this.#key, ephemeral)
     const low = readU32(print, 0) || 1
     const high = readU32(print, 4)
-    const at = find(this.#table, low, high)
-    if (this.#table[at] !== 0) return 'seen'
+    for (const segment of this.#segments) if (segment[placeOf(segment, low, high)] !== 0) return 'seen'
     if (this.#count >= this.#limit) return 'full'
-    this.#table[at] = low
-    this.#table[at + 1] = high
+    if (this.#count === this.#segments.length * SEGMENT_ENTRIES) this.#segments.push(new Uint32Array(2 * SEGMENT_SLOTS))
+    const last = this.#segments.at(-1)!
+    const at = placeOf(last, low, high)
+    last[at] = low
+    last[at + 1] = high
     this.#count++
-    if (4 * this.#count >= this.#table.length && this.#count < this.#limit) this.#grow()
     return 'fresh'
   }
 
   /** Forgets everything, once the onion key is gone. From now on all is refused. */
   wipe(): void {
     wipe(this.#key)
-    this.#table = new Uint32Array(0)
+    this.#segments = []
     this.#count = this.#limit
     this.#wiped = true
-  }
-
-  #grow(): void {
-    const larger = new Uint32Array(2 * this.#table.length)
-    for (let from = 0; from < this.#table.length; from += 2) {
-      const low = this.#table[from]!
-      if (low === 0) continue
-      const at = find(larger, low, this.#table[from + 1]!)
-      larger[at] = low
-      larger[at + 1] = this.#table[from + 1]!
-    }
-    this.#table = larger
   }
 }
 
 /** The place of an entry, or the free place where it belongs. `low` is never 0, which marks a free place. */
-function find(table: Uint32Array, low: number, high: number): number {
-  const mask = table.length / 2 - 1
-  let slot = low & mask
+function placeOf(segment: Uint32Array, low: number, high: number): number {
+  let slot = low % SEGMENT_SLOTS
   for (;;) {
     const at = 2 * slot
-    const held = table[at]
-    if (held === 0 || (held === low && table[at + 1] === high)) return at
-    slot = (slot + 1) & mask
+    const held = segment[at]
+    if (held === 0 || (held === low && segment[at + 1] === high)) return at
+    slot = (slot + 1) % SEGMENT_SLOTS
   }
 }
