@@ -16,9 +16,9 @@ export interface TappedCell {
 /** What the hands do. */
 export interface LinkTap {
   /** A cell came from the peer. Returns what the node is to see instead: the same array, none, or others. Absent: as it is. */
-  incoming?(cell: TappedCell): readonly TappedCell[]
+  incoming?: (cell: TappedCell) => readonly TappedCell[]
   /** The node pushed a cell; `taken`: the lane took it. `body` is borrowed until return. */
-  outgoing?(id: CircuitId, command: Command, body: Uint8Array, taken: boolean): void
+  outgoing?: (id: CircuitId, command: Command, body: Uint8Array, taken: boolean) => void
 }
 
 /** A cell as bytes. */
