@@ -356,7 +356,9 @@ describe('links on real sockets', () => {
       const stranger = connect(portOf(b), '127.0.0.1')
       stranger.on('error', () => {})
       await new Promise<void>((resolve) => stranger.once('connect', () => resolve()))
+      const since = performance.now()
       await Promise.all([a.close(), b.close()])
+      assert.ok(performance.now() - since < 3_000, 'the close waits for a stranger')
       await until(() => stranger.destroyed || stranger.readableEnded || stranger.closed, 'the stranger to be dropped')
       stranger.destroy()
     }

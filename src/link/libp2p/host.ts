@@ -179,17 +179,20 @@ class Libp2pHost implements LinkHost {
     this.#node = node
     this.#parts?.events.addEventListener('connection:open', ({ detail }) => this.#opened(detail))
     this.#sockets.start()
+    for (const address of this.#options.listen) this.#guard(multiaddr(address))
     try {
       await node.start()
     } catch (error) {
       await this.close()
       throw new OverlayError('config', 'LINK_LISTEN', `Cannot listen at ${this.#options.listen.join(', ')}.`, error)
     }
-    for (const address of this.#parts?.transportManager.getAddrs() ?? []) {
-      const endpoint = endpointOf(address)
-      if (endpoint?.transport === 'ws') this.#sockets.guard(endpoint.port)
-    }
+    for (const address of this.#parts?.transportManager.getAddrs() ?? []) this.#guard(address)
     this.#sweep()
+  }
+
+  #guard(address: Multiaddr): void {
+    const endpoint = endpointOf(address)
+    if (endpoint?.transport === 'ws') this.#sockets.guard(endpoint.port)
   }
 
   close(): Promise<void> {
@@ -202,6 +205,7 @@ class Libp2pHost implements LinkHost {
     this.#sweeper?.cancel()
     for (const { link } of [...this.#links.values()]) link.close('local')
     for (const link of [...this.#held.values()]) link.close('local')
+    this.#sockets.refuse()
     await this.#node?.stop()
     this.#sockets.close()
   }

@@ -7,7 +7,7 @@
 import { channel } from 'node:diagnostics_channel'
 import { Socket } from 'node:net'
 import type { Clock, Timer } from '../../runtime/index.ts'
-import type { Admission } from '../admission.ts'
+import type { Admission, Ticket } from '../admission.ts'
 import type { SocketBelow } from './ws-wire.ts'
 
 const SERVER_SOCKETS = channel('net.server.socket')
@@ -22,7 +22,9 @@ export interface WsSocketsParts {
 interface Accepted {
   readonly socket: Socket
   readonly timer: Timer
-  authenticated(): void
+  readonly ticket: Ticket
+  /** Whether the handshake is done. */
+  done: boolean
 }
 
 /** Key of a socket's far end. IPv4 in IPv6 form counts as IPv4. */
@@ -39,6 +41,7 @@ export class WsSockets {
   readonly #dialled = new Map<string, Socket>()
   /** Far ends that are being dialled, each with the socket that came of it. */
   readonly #dialling = new Map<string, { socket: Socket | null }>()
+  #refusing = false
   readonly #onServerSocket = (message: unknown) => this.#arrived(socketIn(message))
   readonly #onClientSocket = (message: unknown) => this.#left(socketIn(message))
 
@@ -49,6 +52,12 @@ export class WsSockets {
   start(): void {
     SERVER_SOCKETS.subscribe(this.#onServerSocket)
     CLIENT_SOCKETS.subscribe(this.#onClientSocket)
+  }
+
+  /** Drops who has not authenticated, and whoever arrives from now on: a listener's own close would wait for them. */
+  refuse(): void {
+    this.#refusing = true
+    for (const accepted of [...this.#accepted.values()]) if (!accepted.done) accepted.socket.destroy()
   }
 
   /** Destroys all sockets that it knows. */
@@ -82,7 +91,8 @@ export class WsSockets {
     const accepted = this.#accepted.get(endKey(address, port))
     if (accepted === undefined) return null
     accepted.timer.cancel()
-    accepted.authenticated()
+    accepted.ticket.authenticate()
+    accepted.done = true
     return accepted.socket
   }
 
@@ -94,11 +104,11 @@ export class WsSockets {
   #arrived(socket: Socket | null): void {
     if (socket === null || socket.localPort === undefined || !this.#ports.has(socket.localPort)) return
     const { clock, admission, handshakeTimeoutMs } = this.#parts
-    const ticket = admission.enter(socket.remoteAddress ?? '', clock.monotonicMs())
+    const ticket = this.#refusing ? null : admission.enter(socket.remoteAddress ?? '', clock.monotonicMs())
     if (ticket === null) return void socket.destroy()
     const key = endKey(socket.remoteAddress, socket.remotePort)
     const timer = clock.setTimer(handshakeTimeoutMs, () => socket.destroy())
-    this.#accepted.set(key, { socket, timer, authenticated: ticket.authenticate })
+    this.#accepted.set(key, { socket, timer, ticket, done: false })
     socket.on('error', () => socket.destroy())
     socket.on('close', () => {
       timer.cancel()
