@@ -1,0 +1,209 @@
+/**
+ * The composition root: one node from its configuration, without faces. The only importer of `relay/index.ts`. It decides nothing; it makes
+ * the parts, hands them to each other, starts them in order and closes them in reverse.
+ *
+ *   identity → directory → links → switch ← neighbours;  store → apex → switch;  builder → pool → sessions → publish, fetch
+ */
+import { join } from 'node:path'
+import { Admission, Apex, Switch } from '../relay/index.ts'
+import { openStore, storeService } from '../relay/store/index.ts'
+import type { NodeId } from '../src/bytes/index.ts'
+import { OnionKeyRing } from '../src/circuit/onion-keys.ts'
+import type { Config } from '../src/config/index.ts'
+import type { ShareNetwork } from '../src/content/network.ts'
+import { openCellCipher } from '../src/crypto/index.ts'
+import { DESCRIPTOR_WORK_BITS, Directory, networkIdOf } from '../src/directory/index.ts'
+import type { Link, LinkCloseReason } from '../src/link/index.ts'
+import { createLibp2pHost } from '../src/link/libp2p/index.ts'
+import type { Logger } from '../src/log/index.ts'
+import { systemClock, systemRng, type Timer } from '../src/runtime/index.ts'
+import { openFile } from './fetch.ts'
+import { openIdentity } from './identity.ts'
+import type { NodeFace, NodeStatus } from './library.ts'
+import { LoopBuilder } from './loops/builder.ts'
+import { LoopPool } from './loops/pool.ts'
+import { Neighbours } from './neighbours/index.ts'
+import { drawLoop, loopPlan } from './paths.ts'
+import { publishFile } from './publish.ts'
+import { ShareSessions } from './shares.ts'
+import { VERSION } from './version.ts'
+
+/** How often onion keys are looked at; they change every 6 hours. */
+const KEY_TICK_MS = 60_000
+
+export interface RunningNode {
+  readonly face: NodeFace
+  /** Multiaddrs with /p2p at which it can be dialled. */
+  readonly addresses: readonly string[]
+  /** For benchmarks and tests. */
+  readonly pool: LoopPool
+  readonly builder: LoopBuilder
+  readonly directory: Directory
+  /** Idempotent: afterwards no socket, timer or file of the node is open. */
+  close(): Promise<void>
+}
+
+/** Starts a node. Errors: `CONFIG_BAD`, `IDENTITY_DAMAGED`, `STORE_UNUSABLE`, `LINK_LISTEN`; what was started is closed again. */
+export async function startNode(config: Config, log: Logger): Promise<RunningNode> {
+  const closers: (() => Promise<void> | void)[] = []
+  const close = async () => {
+    for (const closer of closers.splice(0).reverse()) await closer()
+  }
+  try {
+    return await compose(config, log, closers, close)
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+async function compose(
+  config: Config,
+  log: Logger,
+  closers: (() => Promise<void> | void)[],
+  close: () => Promise<void>,
+): Promise<RunningNode> {
+  const clock = systemClock
+  const rng = systemRng
+  const startedMs = clock.monotonicMs()
+  const identity = await openIdentity(config.dataDir, rng)
+  const self = identity.id
+  const network = networkIdOf(config.network)
+  const cipher = await openCellCipher()
+  log.info('cell cipher', { cipher: cipher.implementation })
+  const directory = new Directory({ rules: { network, workBits: DESCRIPTOR_WORK_BITS }, clock, self })
+
+  const store = await openStore({
+    dir: join(config.dataDir, 'store'),
+    quotaBytes: config.storeQuotaBytes,
+    clock,
+    log: log.child('store'),
+  })
+  closers.push(() => store.close())
+  const service = storeService(store, { clock })
+
+  const onionKeys = new OnionKeyRing({ clock, rng })
+  closers.push(() => onionKeys.close())
+  const admission = new Admission({ network, self, onionKeys, clock })
+  const apex = new Apex({ services: { store: service }, clock })
+  // The switch tells the neighbours of control cells, the neighbours tell the switch of links: each needs the other.
+  const control = {
+    onControlCell: (link: Link, body: Uint8Array) => neighbours.onControlCell(link, body),
+    onLinkClosed: (link: Link, reason: LinkCloseReason) => neighbours.onLinkClosed(link, reason),
+  }
+  const relay = new Switch({ cipher, clock, rng, apex, admission, control })
+  const linkLog = log.child('link')
+  const host = await createLibp2pHost({
+    signingSeed: identity.seed,
+    listen: config.listen,
+    clock,
+    log: { debug: (_, text) => linkLog.debug(text), error: (_, text) => linkLog.error(text) },
+  })
+  const neighbours = new Neighbours({
+    host,
+    directory,
+    plane: relay,
+    identity,
+    claims: { onion: () => onionKeys.published, storeQuotaBytes: config.storeQuotaBytes, capacityClass: 0 },
+    bootstrap: config.bootstrap,
+    dataDir: config.dataDir,
+    limits: { choose: config.neighbours, accept: config.acceptNeighbours },
+    clock,
+    rng,
+    log: log.child('neighbours'),
+  })
+
+  const draw = (wanted: NodeId | undefined, avoid: ReadonlySet<NodeId>) => {
+    const plan = loopPlan(directory.size)
+    if (plan === null) return null
+    const links = { neighbours: neighbours.all(), chosen: neighbours.chosen() }
+    const target = wanted === undefined ? {} : { apex: wanted }
+    return drawLoop({ view: directory, self, ...links, members: plan.members, avoid, rng, ...target })
+  }
+  const builder = new LoopBuilder({ network, self, onionKeys, view: directory, draw, port: relay, cipher, clock, rng })
+  const pool = new LoopPool({ builder, view: directory, self, clock, rng })
+  const sessions = new ShareSessions({ self, view: directory, pool, local: service, clock })
+
+  relay.start()
+  closers.push(() => relay.close())
+  closers.push(() => host.close())
+  await neighbours.start() // also starts the host, with its own handler for inbound links
+  closers.push(() => neighbours.close())
+  pool.start()
+  closers.push(() => pool.close())
+  closers.push(() => sessions.close())
+  const keyTimer = tickKeys(onionKeys, () => neighbours.republish())
+  closers.push(() => keyTimer.cancel())
+
+  const status = (): NodeStatus => {
+    const { shares, bytes } = store.stats()
+    return {
+      id: self,
+      version: VERSION,
+      network: config.network,
+      nodesKnown: directory.size,
+      neighbours: neighbours.all().length,
+      loopsReady: pool.ready,
+      clock: 'swift',
+      sharesHeld: shares,
+      storeBytes: bytes,
+      storeQuotaBytes: config.storeQuotaBytes,
+      cipher: cipher.implementation,
+      uptimeSeconds: Math.floor((clock.monotonicMs() - startedMs) / 1000),
+      warnings: warningsOf(directory.size, neighbours.all().length, host.addresses.length),
+    }
+  }
+  const face: NodeFace = {
+    async publish(body, options) {
+      const session = sessions.fresh()
+      try {
+        return await publishFile(session, body, options, { rng, clock })
+      } finally {
+        session.close()
+      }
+    },
+    open: (address, waiting) => openFile(readingNetwork(sessions, directory, self, address), address, { rng, clock }, waiting),
+    status,
+    peers: () => neighbours.peers(),
+    loops: () =>
+      pool.open().map(({ loop, taken }) => ({ members: loop.hops.length, clock: 'swift', state: taken ? 'busy' : 'ready' })),
+    ready: () => neighbours.all().length > 0 && pool.ready > 0,
+  }
+  return { face, addresses: host.addresses, pool, builder, directory, close }
+}
+
+/** The network as readers of one address see it: the address's session, made anew when it closed itself. */
+function readingNetwork(sessions: ShareSessions, directory: Directory, self: NodeId, address: string): ShareNetwork {
+  const session = () => sessions.named(address.toLowerCase())
+  return {
+    self,
+    holders: () => directory.all().map(({ id }) => id),
+    putShare: (node, share, work) => session().putShare(node, share, work),
+    getShare: (node, location, work) => session().getShare(node, location, work),
+    putSlot: (node, slot, work) => session().putSlot(node, slot, work),
+    getSlots: (node, location, work) => session().getSlots(node, location, work),
+  }
+}
+
+function tickKeys(onionKeys: OnionKeyRing, onChange: () => void): Timer {
+  let timer: Timer
+  const tick = () => {
+    if (onionKeys.tick()) onChange()
+    timer = systemClock.setTimer(KEY_TICK_MS, tick)
+  }
+  timer = systemClock.setTimer(KEY_TICK_MS, tick)
+  return { cancel: () => timer.cancel() }
+}
+
+/** Plain words for people. */
+function warningsOf(nodes: number, neighbours: number, addresses: number): string[] {
+  const warnings: string[] = []
+  const plan = loopPlan(nodes)
+  if (plan === null) warnings.push(`Only ${nodes} nodes are known: no loop can be built with fewer than 4.`)
+  else if (plan.short) warnings.push(`Only ${nodes} nodes are known: loops are shorter than they should be, and hide less.`)
+  else if (nodes < 20) warnings.push('Under 20 nodes nothing is claimed against members of the network.')
+  if (neighbours === 0) warnings.push('This node has no neighbours. Check the bootstrap addresses and the network name.')
+  if (addresses === 0) warnings.push('This node accepts no links; it relays over those that it opened.')
+  warnings.push('The clock is swift: whoever watches all wires of this node can correlate its traffic.')
+  return warnings
+}

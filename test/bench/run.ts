@@ -1,0 +1,129 @@
+/**
+ * `npm run bench`: every figure of the README in one run, most of them also as a ratio to the floor measured minutes before on the same
+ * machine. `--json` prints one line of JSON at the end; `--only PART,…` runs parts. What each part does and what was found with it:
+ * test/bench/README.md.
+ */
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { measureContent } from './content.ts'
+import { LoopBench } from './loop.ts'
+import { measureRing } from './ring.ts'
+
+const PARTS = ['floor', 'link', 'cipher', 'setup', 'erasure', 'store', 'loop', 'content'] as const
+type Part = (typeof PARTS)[number]
+
+const { values } = parseArgs({ options: { json: { type: 'boolean', default: false }, only: { type: 'string' } } })
+const asked = values.only?.split(',') ?? [...PARTS]
+const parts = PARTS.filter((part) => asked.includes(part))
+if (asked.some((part) => !PARTS.some((known) => known === part))) {
+  console.error(`Parts: ${PARTS.join(', ')}`)
+  process.exit(2)
+}
+
+/** What is to be reached on a two-core machine. */
+interface Goal {
+  readonly figure: string
+  readonly unit: string
+  readonly value: number
+  readonly goal?: { readonly least?: number; readonly most?: number }
+}
+
+const figures: Goal[] = []
+const note = (figure: string, unit: string, value: number, goal?: Goal['goal']) => {
+  figures.push(goal === undefined ? { figure, unit, value } : { figure, unit, value, goal })
+}
+
+function verdict({ value, goal }: Goal): string {
+  if (goal === undefined) return ''
+  const reached = value >= (goal.least ?? Number.NEGATIVE_INFINITY) && value <= (goal.most ?? Number.POSITIVE_INFINITY)
+  const bound = goal.least === undefined ? `≤ ${goal.most}` : `≥ ${goal.least}`
+  return `${bound}  ${reached ? 'reached' : 'NOT REACHED'}`
+}
+
+/** A benchmark that prints its own table. */
+function script(name: string): void {
+  const file = fileURLToPath(new URL(`./${name}.ts`, import.meta.url))
+  spawnSync(process.execPath, ['--expose-gc', file], { stdio: ['ignore', values.json ? 2 : 'inherit', 'inherit'] })
+}
+
+let tlsFloorMBps = 0
+const say = (text: string) => {
+  if (!values.json) console.log(text)
+}
+
+const RUN: Readonly<Record<Part, () => Promise<void> | void>> = {
+  async floor() {
+    const tcp = await measureRing('tcp')
+    const tls = await measureRing('tls')
+    tlsFloorMBps = tls.payloadMBps
+    note('ring of six processes, TCP, no cipher', 'MB/s', tcp.payloadMBps)
+    note('ring of six processes, TCP, no cipher', 'CPU-s/GiB', tcp.cpuSecondsPerGiB)
+    note('ring of six processes, TLS, no cipher', 'MB/s', tls.payloadMBps)
+    note('ring of six processes, TLS, no cipher', 'CPU-s/GiB', tls.cpuSecondsPerGiB)
+  },
+  link: () => script('link'),
+  cipher: () => script('cipher'),
+  setup: () => script('setup'),
+  erasure: () => script('erasure'),
+  store: () => script('store'),
+  async loop() {
+    const bench = new LoopBench()
+    try {
+      await bench.start(6)
+      const idle = await bench.memoryMiB()
+      note('memory of an idle node, largest of six', 'MiB', Math.max(...idle), { most: 150 })
+      await bench.move('down', 32 * 2 ** 20, 1)
+      const down = await bench.move('down', 256 * 2 ** 20, 1)
+      note('one loop, five others, to the origin', 'MB/s', down.payloadMBps, { least: 35 })
+      note('one loop, five others, to the origin, all processes', 'CPU-s/GiB', down.cpuSecondsPerGiB, { most: 50 })
+      if (tlsFloorMBps > 0)
+        note('one loop, to the TLS ring without cipher', 'ratio', down.payloadMBps / tlsFloorMBps, { least: 0.2 })
+      note('loop round trip under that load, median', 'ms', down.roundTripP50Ms)
+      note('loop round trip under that load, p99', 'ms', down.roundTripP99Ms, { most: 25 })
+      const up = await bench.move('up', 256 * 2 ** 20, 1)
+      note('one loop, five others, from the origin', 'MB/s', up.payloadMBps)
+      note('one loop, five others, from the origin, all processes', 'CPU-s/GiB', up.cpuSecondsPerGiB)
+      const three = await bench.move('down', 256 * 2 ** 20, 3)
+      note('three loops at once, to the origin', 'MB/s', three.payloadMBps)
+      await bench.build(100, 1)
+      const single = await bench.build(200, 1)
+      note('cold loop built, median', 'ms', single.medianMs, { most: 40 })
+      note('cold loop built, p99', 'ms', single.p99Ms)
+      note('CPU per loop built, all members', 'ms', single.cpuMsPerLoop, { most: 4 })
+      const many = await bench.build(600, 16)
+      note('loops built by one origin, 16 under way', 'per second', many.perSecond)
+      const before = await bench.memoryMiB()
+      await bench.hold(1000)
+      const after = await bench.memoryMiB()
+      const relays = after.slice(1).map((mib, at) => mib - before[at + 1]!)
+      note('memory per 1,000 circuits at a relay', 'MiB', Math.max(...relays))
+      note('memory per 1,000 loops at their origin', 'MiB', after[0]! - before[0]!)
+    } finally {
+      await bench.close()
+    }
+  },
+  async content() {
+    const found = await measureContent()
+    note('eight nodes ready', 's', found.startMs / 1000, { most: 20 })
+    note('memory of an idle node, median of eight', 'MiB', found.idleMiB, { most: 150 })
+    note('first byte of 1 KiB, loops ready, first fetch', 'ms', found.firstByteColdMs)
+    note('first byte of 1 KiB, loops ready, again', 'ms', found.firstByteWarmMs, { most: 20 })
+    note('publish 100 MiB (three times that is stored)', 'MB/s', found.publishMBps)
+    note('publish 100 MiB, all processes', 'CPU-s/GiB', found.publishCpuPerGiB)
+    note('fetch 100 MiB', 'MB/s', found.fetchMBps, { least: 15 })
+    note('fetch 100 MiB, all processes', 'CPU-s/GiB', found.fetchCpuPerGiB)
+  },
+}
+
+for (const part of parts) {
+  say(`\n== ${part}`)
+  const from = figures.length
+  await RUN[part]()
+  for (const figure of figures.slice(from)) {
+    say(
+      `${figure.figure.padEnd(58)} ${figure.value.toFixed(figure.value < 10 ? 2 : 1).padStart(9)} ${figure.unit.padEnd(10)} ${verdict(figure)}`,
+    )
+  }
+}
+if (values.json) console.log(JSON.stringify({ node: process.version, figures }))
