@@ -51,7 +51,7 @@ export async function openFile(
         [Symbol.asyncIterator]: () => {
           const ending = new AbortController()
           const source = new BlockSource(map, asker, AbortSignal.any([waiting.signal, ending.signal]))
-          return readRange(map, range, source, ending)
+          return readRange(range, source, ending)
         },
       }
     },

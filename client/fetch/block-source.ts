@@ -62,6 +62,12 @@ export class BlockSource {
     this.#signal = signal
   }
 
+  /** Block `block` of `level` in clear, a new array; in a turn of the event loop that has room for it. */
+  async decipher(level: number, block: number, bytes: Uint8Array): Promise<Uint8Array> {
+    await this.#asker.roomForBlock()
+    return this.#map.decipher(level, block, bytes)
+  }
+
   /** Starts fetching blocks `wanted` (indices in the segment) of segment `index` of `level`. The caller closes the job. */
   async segment(level: number, index: number, wanted: readonly number[]): Promise<SegmentJob> {
     const { k, n, addressesAt } = this.#map.levels[level]!.segment(index)
@@ -97,7 +103,7 @@ export class BlockSource {
     const within = block % SEGMENT_BLOCKS
     const job = await this.segment(level, Math.floor(block / SEGMENT_BLOCKS), [within])
     try {
-      const clear = this.#map.decipher(level, block, await job.block(within))
+      const clear = await this.decipher(level, block, await job.block(within))
       this.#map.keep(name, clear)
       return clear
     } finally {

@@ -6,7 +6,7 @@
  */
 import { SEGMENT_BLOCKS, SHARE_BYTES } from '../../src/content/constants.ts'
 import type { ByteRange } from '../library.ts'
-import type { BlockSource, FileMap } from './block-source.ts'
+import type { BlockSource } from './block-source.ts'
 import type { SegmentJob } from './segment-job.ts'
 
 /** Segments fetched or waiting to be taken at once. */
@@ -19,7 +19,6 @@ interface Ahead {
 
 /** Verified plaintext of `range` in order, in pieces of at most one block. Ends `source`'s work when it is left early. */
 export async function* readRange(
-  map: FileMap,
   range: ByteRange,
   source: BlockSource,
   ending: AbortController,
@@ -52,7 +51,7 @@ export async function* readRange(
       const job = await starting
       for (const within of wantedIn(segment)) {
         const block = segment * SEGMENT_BLOCKS + within
-        const clear = map.decipher(0, block, await job.take(within))
+        const clear = await source.decipher(0, block, await job.take(within))
         const at = block * SHARE_BYTES
         const piece = clear.subarray(Math.max(0, range.start - at), Math.min(SHARE_BYTES, range.end - at))
         ahead = Math.min(AHEAD_MAX, ahead + 1)

@@ -8,6 +8,7 @@
 import type { NodeId } from '../../src/bytes/index.ts'
 import type { HolderHealth } from '../../src/content/holder-health.ts'
 import type { ShareNetwork } from '../../src/content/network.ts'
+import { Pace } from '../../src/content/pace.ts'
 import { Permits } from '../../src/content/permits.ts'
 import type { Ranking } from '../../src/content/placement.ts'
 import { isShareOf } from '../../src/content/share.ts'
@@ -20,6 +21,8 @@ import type { FetchCounters } from '../library.ts'
 const ASKS_MAX = 32
 /** Late asks at once. */
 const LATE_MAX = 64
+/** Blocks verified or deciphered in one turn of the event loop: about half a millisecond. */
+const BLOCKS_PER_TURN = 8
 /** Time for one ask, over everything that the network does for it. */
 const ASK_TIMEOUT_MS = 30_000
 
@@ -44,11 +47,18 @@ export class ShareAsker {
   readonly parts: AskerParts
   readonly counters: { -readonly [K in keyof FetchCounters]: FetchCounters[K] } = { asked: 0, received: 0, bad: 0 }
   readonly #permits: Permits
+  readonly #pace: Pace
   #late = 0
 
   constructor(parts: AskerParts) {
     this.parts = parts
+    this.#pace = new Pace(parts.clock, BLOCKS_PER_TURN)
     this.#permits = new Permits(ASKS_MAX, (count) => parts.rng.below(count))
+  }
+
+  /** Waits until this turn has room for the work on one block. */
+  roomForBlock(): Promise<void> {
+    return this.#pace.next()
   }
 
   /**
@@ -73,6 +83,7 @@ export class ShareAsker {
     this.counters.asked++
     try {
       const bytes = await network.getShare(node, address, { signal: deadline.signal })
+      await this.#pace.next()
       signal.throwIfAborted()
       const isRight = bytes !== null && isShareOf(bytes, address)
       if (bytes !== null && !isRight) {

@@ -2,12 +2,12 @@
  * A `ShareNetwork` without a network: every node is a map. Tests make nodes vanish (from the directory too, or only from reach), fall
  * silent, refuse, slow down or lie, and count what was asked of whom.
  */
-import { type NodeId, nodeIdOf, toHex } from '../../src/bytes/index.ts'
+import { type MonotonicMs, type NodeId, nodeIdOf, toHex } from '../../src/bytes/index.ts'
 import type { ShareNetwork, ShareWork, SlotValue } from '../../src/content/network.ts'
 import { shareAddress } from '../../src/content/share.ts'
 import { slotLocation } from '../../src/content/slot.ts'
 import { OverlayError } from '../../src/errors/index.ts'
-import type { Clock } from '../../src/runtime/index.ts'
+import { type Clock, systemClock } from '../../src/runtime/index.ts'
 import { seededRng } from './seeded-rng.ts'
 
 export interface FakeNode {
@@ -113,6 +113,14 @@ export class FakeShareNetwork implements ShareNetwork {
       this.underWay--
     }
   }
+}
+
+/** A clock on which time stands still and turns are real: nothing is ever late, so counts of asks are exact on a machine of any load. */
+export const stillClock: Clock = {
+  ...systemClock,
+  monotonicMs: () => 0 as MonotonicMs,
+  setTimer: () => ({ cancel: () => {} }),
+  deadline: (_, signal) => ({ signal, clear: () => {} }),
 }
 
 /** `bytes` as a stream of pieces of `size`. */

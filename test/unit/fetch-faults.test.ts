@@ -16,21 +16,21 @@ import { shareAddress } from '../../src/content/share.ts'
 import { signSlot, slotLocation } from '../../src/content/slot.ts'
 import { chacha20Xor } from '../../src/crypto/index.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
-import { type Clock, systemClock } from '../../src/runtime/index.ts'
+import type { Clock } from '../../src/runtime/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { collect, type FakeNode, FakeShareNetwork, never, streamOf } from '../support/fake-share-network.ts'
+import { collect, type FakeNode, FakeShareNetwork, never, stillClock, streamOf } from '../support/fake-share-network.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
 const waiting = { signal: never }
 
-async function published(size: number, nodes: number, seed: number, clock: Clock = systemClock) {
+async function published(size: number, nodes: number, seed: number, clock: Clock = stillClock) {
   const network = new FakeShareNetwork(nodes, seed, { clock })
   const body = seededRng(`body ${seed}`).bytes(size)
-  const { address } = await publishFile(network, streamOf(body), { signal: never }, { rng: seededRng(seed), clock: systemClock })
+  const { address } = await publishFile(network, streamOf(body), { signal: never }, { rng: seededRng(seed), clock: stillClock })
   return { network, body, address }
 }
 
-async function fetched(network: FakeShareNetwork, address: string, seed = 1, clock: Clock = systemClock) {
+async function fetched(network: FakeShareNetwork, address: string, seed = 1, clock: Clock = stillClock) {
   const file = await openFile(network, address, { rng: seededRng(seed), clock }, waiting)
   const read = file.read({ start: 0, end: file.bytes }, waiting)
   return { bytes: await collect(read), counters: read.counters }
@@ -136,7 +136,7 @@ test('P10: when every holder lies nothing is delivered and the error says so', a
   const { network, address } = await published(1_300_000, 8, 12)
   for (const [name, lie] of Object.entries(LIES)) {
     for (const node of network.nodes) node.lie = (place, right) => lie(place, right, node)
-    const file = await openFile(network, address, { rng: seededRng(1), clock: systemClock }, waiting)
+    const file = await openFile(network, address, { rng: seededRng(1), clock: stillClock }, waiting)
     let delivered = 0
     const reading = async () => {
       for await (const piece of file.read({ start: 0, end: file.bytes }, waiting)) delivered += piece.length
@@ -223,7 +223,7 @@ test('one block whose holder is dead is computed from others, within the segment
   for (const [at, node] of network.nodes.entries()) {
     // Opened anew: a holder that failed is asked last for a while.
     for (const other of network.nodes) other.state = 'up'
-    const file = await openFile(network, address, { rng: seededRng(1), clock: systemClock }, waiting)
+    const file = await openFile(network, address, { rng: seededRng(1), clock: stillClock }, waiting)
     node.state = 'dead'
     for (let block = 0; block < 9; block++) {
       const range = { start: block * SHARE_BYTES + 5, end: block * SHARE_BYTES + 9 }
@@ -261,7 +261,7 @@ test('P10: parity that does not belong to the data delivers nothing; the data it
 
   // The first data share is on no holder: 5 others are, any 2 of which should do, and do not.
   for (const node of network.nodes) node.shares.delete(toHex(addresses[0]!))
-  const file = await openFile(network, address, { rng: seededRng(1), clock: systemClock }, waiting)
+  const file = await openFile(network, address, { rng: seededRng(1), clock: stillClock }, waiting)
   let delivered = 0
   const reading = async () => {
     for await (const piece of file.read({ start: 0, end: file.bytes }, waiting)) delivered += piece.length
@@ -274,7 +274,7 @@ test('P10: parity that does not belong to the data delivers nothing; the data it
 
 test('P10: an index block that is damaged everywhere is an error, and no byte of what it covers comes', async () => {
   const { network, address } = await published(12_000_000, 8, 19)
-  const file = await openFile(network, address, { rng: seededRng(1), clock: systemClock }, waiting)
+  const file = await openFile(network, address, { rng: seededRng(1), clock: stillClock }, waiting)
   const flip = (_: Uint8Array, right: Uint8Array | null) => right?.map((byte, at) => (at === 9 ? byte ^ 4 : byte)) ?? null
   for (const node of network.nodes) node.lie = flip
   const reading = collect(file.read({ start: 11_000_000, end: 11_000_001 }, waiting))

@@ -7,11 +7,10 @@ import { publishFile } from '../../client/publish.ts'
 import { formatFileAddress } from '../../src/content/address.ts'
 import { paddedLength } from '../../src/content/layout.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
-import { systemClock } from '../../src/runtime/index.ts'
-import { collect, FakeShareNetwork, never, streamOf } from '../support/fake-share-network.ts'
+import { collect, FakeShareNetwork, never, stillClock, streamOf } from '../support/fake-share-network.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
-const partsOf = (seed: number) => ({ rng: seededRng(seed), clock: systemClock })
+const partsOf = (seed: number) => ({ rng: seededRng(seed), clock: stillClock })
 const waiting = { signal: never }
 
 async function published(size: number, nodes = 8, seed = 1) {

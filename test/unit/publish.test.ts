@@ -6,11 +6,10 @@ import { parseAddress } from '../../src/content/address.ts'
 import { SHARE_BYTES } from '../../src/content/constants.ts'
 import { keepsPromise } from '../../src/content/spread.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
-import { systemClock } from '../../src/runtime/index.ts'
-import { FakeShareNetwork, never, streamOf } from '../support/fake-share-network.ts'
+import { FakeShareNetwork, never, stillClock, streamOf } from '../support/fake-share-network.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
-const partsOf = (seed: number) => ({ rng: seededRng(seed), clock: systemClock })
+const partsOf = (seed: number) => ({ rng: seededRng(seed), clock: stillClock })
 
 test('a publication says what it is: address, bytes, shares, holders; equal contents are different publications', async () => {
   const network = new FakeShareNetwork(8)
