@@ -101,8 +101,17 @@ export class SegmentJob {
     for (const share of this.#shares) share.bytes = null
   }
 
-  /** Called after each event: looks at what is there and asks for what is missing. */
+  /** Called after each event. A bug ends this job, and not the process from a timer. */
   #goOn(): void {
+    try {
+      this.#advance()
+    } catch (error) {
+      this.#fail(error)
+    }
+  }
+
+  /** Looks at what is there and asks for what is missing. */
+  #advance(): void {
     if (this.#consistent && this.#have >= this.#k) this.#recover()
     if (this.#open.size === 0) return this.close()
     if (this.#signal.aborted) return

@@ -10,8 +10,7 @@
  * Threat: losing many nodes at once (P9); a node that gathers a whole segment.
  */
 import { le32, type NodeId, nodeIdBytes, readU48 } from '../bytes/index.ts'
-import { PERMUTED_BLOCK_BYTES, permuteBlocks } from '../crypto/blocks.ts'
-import { taggedHash } from '../crypto/index.ts'
+import { PERMUTED_BLOCK_BYTES, permuteBlocks, taggedHash } from '../crypto/index.ts'
 import { LABEL_HOLDER, LABEL_PLACE, PLACEMENT_PERIOD } from './constants.ts'
 
 /** One view of the directory, prepared for ranking. Immutable; make a new one when the view changes. */
