@@ -43,6 +43,8 @@ export interface MeshOptions {
   readonly store?: ApexService
   /** Delay and rate of each direction of each link. */
   readonly shape?: (from: NodeId, to: NodeId) => WireShape
+  /** Tells the nodes' ids before any link is made. */
+  readonly onIds?: (ids: readonly NodeId[]) => void
   /** Puts hands on a node's end of a link before the node sees it (`tap-link.ts`). `self` and `peer` are indexes. */
   readonly wrap?: (link: Link, self: number, peer: number) => Link
 }
@@ -50,11 +52,12 @@ export interface MeshOptions {
 const echoStore: ApexService = async (request) => ({ status: 'ok', body: request })
 
 /** Starts `count` nodes, each linked to each. By default a node's path is the next five, in order, with the third as apex. */
-export async function startMesh({ count, clock, rng, store = echoStore, shape, wrap }: MeshOptions): Promise<Mesh> {
+export async function startMesh({ count, clock, rng, store = echoStore, shape, onIds, wrap }: MeshOptions): Promise<Mesh> {
   const cipher = await openCellCipher()
   const network = sha256(new Uint8Array([1]))
   const wires = memoryNetwork(shape === undefined ? { clock } : { clock, shape })
   const ids = Array.from({ length: count }, () => nodeIdOf(rng.bytes(32)))
+  onIds?.(ids)
   const descriptors = new Map<NodeId, Descriptor>()
   const view: DirectoryView = {
     size: count,
