@@ -103,6 +103,8 @@ export class Neighbours implements ControlSink {
   readonly #publisher: Publisher
   readonly #book: NeighbourBook
   readonly #tries: Tries
+  /** Peers whose links to us ended soon after they began: each one makes this node publish twice, so they wait before the next. */
+  readonly #flappers: Tries
   readonly #visits: Visits
   readonly #closing = new AbortController()
   readonly #sessions = new Map<Link, Session>()
@@ -132,6 +134,7 @@ export class Neighbours implements ControlSink {
     this.#gossip = new Gossip(directory, rng)
     this.#book = new NeighbourBook(limits.choose, rng, now)
     this.#tries = new Tries(rng)
+    this.#flappers = new Tries(rng)
     this.#visits = new Visits(bootstrapNodes(deps.bootstrap, identity.id), rng, now)
     this.#publisher = new Publisher({
       directory,
@@ -264,7 +267,7 @@ export class Neighbours implements ControlSink {
     else if (session.agreed !== null) this.#gossipDoes(this.#gossip.onMessage(session, message, this.#deps.clock.monotonicMs()))
   }
 
-  onLinkClosed(link: Link, _reason: LinkCloseReason): void {
+  onLinkClosed(link: Link, reason: LinkCloseReason): void {
     const session = this.#sessions.get(link)
     if (session === undefined) return
     this.#sessions.delete(link)
@@ -276,6 +279,11 @@ export class Neighbours implements ControlSink {
     this.#linked.delete(link.peer)
     this.#deps.plane.removeNeighbour(link)
     if (this.#book.has(link.peer)) this.#awaySince.set(link.peer, now)
+    // `local`: closed here, because a newer link of the same pair took its place.
+    if (!link.dialled && reason !== 'local') {
+      if (now - session.since < STEADY_MS) this.#flappers.unsuccessful(link.peer, 'refused', now)
+      else this.#flappers.successful(link.peer)
+    }
     this.#changed()
   }
 
@@ -330,7 +338,7 @@ export class Neighbours implements ControlSink {
     const sessions = [...this.#sessions.values()]
     if (purpose === 'guest') return sessions.filter(({ agreed, link }) => agreed === 'guest' && !link.dialled).length < GUESTS_MAX
     if (this.#linked.has(peer)) return true // a new link of the same pair: the host has settled which one stays
-    if (this.#linked.size >= NEIGHBOURS_MAX) return false
+    if (this.#linked.size >= NEIGHBOURS_MAX || !this.#flappers.ready(peer, this.#deps.clock.monotonicMs())) return false
     const accepted = [...this.#linked.values()].filter(({ link }) => !link.dialled && !this.#book.has(link.peer))
     return this.#book.has(peer) || accepted.length < this.#deps.limits.accept
   }

@@ -10,7 +10,7 @@ import type { BootstrapNode } from './bootstrap.ts'
 // Implementation constants.
 const COMPARED = 3
 const RETRY_FIRST_MS = 200
-const RETRY_LONGEST_MS = 10_000
+const RETRY_LONGEST_MS = 5_000
 const AGAIN_MIN_MS = 15 * 60_000
 const AGAIN_SPREAD_MS = 30 * 60_000
 /** After this long a newcomer chooses among those it knows, although a visit is still under way. */
@@ -71,7 +71,7 @@ export class Visits {
       plan.nextAt = this.#later(now)
       return
     }
-    const wait = Math.min(RETRY_LONGEST_MS, RETRY_FIRST_MS * 1.6 ** Math.min(plan.failures++, 20))
+    const wait = Math.min(RETRY_LONGEST_MS, RETRY_FIRST_MS * 1.5 ** Math.min(plan.failures++, 20))
     plan.nextAt = now + wait * (0.5 + this.#rng.unit())
     if (this.#succeeded > 0) return
     // Nobody answered yet: ask one that was kept for later.
