@@ -6,6 +6,7 @@ import { SHARE_BYTES } from '../../src/content/constants.ts'
 import { bestKernel, encodeParity, type IndexedShare, parityRow, recoverData } from '../../src/content/erasure.ts'
 import { simdKernel } from '../../src/content/gf-simd.ts'
 import { gfInv, gfInverse, gfMul, plainKernel, type RowKernel } from '../../src/content/gf256.ts'
+import { shuffled } from '../../src/runtime/index.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
 const BLOCK = 32
@@ -60,14 +61,7 @@ test('random patterns of large codes, up to 255 shares', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 60 }), fc.integer({ min: 0, max: 195 }), fc.nat(0xffff), (k, extra, seed) => {
       const shares = encoded(k, k + extra, seed, bestKernel)
-      const rng = seededRng(seed)
-      const kept = [...shares].sort(() => 0)
-      for (let at = kept.length - 1; at > 0; at--) {
-        const other = rng.below(at + 1)
-        const held = kept[at]!
-        kept[at] = kept[other]!
-        kept[other] = held
-      }
+      const kept = shuffled(shares, seededRng(seed))
       assertRecovers(shares, kept.slice(0, k), k, bestKernel)
     }),
     { numRuns: 60, seed: 1 },
