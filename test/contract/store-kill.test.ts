@@ -1,12 +1,13 @@
 /**
- * The store's promise to writers, with real processes: a child puts shares and slot values as fast as it can, says each verdict on its
- * standard output, and is killed with SIGKILL at a random time, several times over one folder. Afterwards every acknowledged share is
+ * The store's promise to writers, with real processes: a child puts shares and slot values as fast as it can, notes each acknowledgement
+ * in a file of its own, and is killed with SIGKILL at a random time, several times over one folder. Afterwards every acknowledged share is
  * there and right, and nothing half-written is served. Spec: SPEC.md §7.1.5.
  */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeSync } from 'node:fs'
-import { open, readFile } from 'node:fs/promises'
+import { once } from 'node:events'
+import { mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
+import { open, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -22,6 +23,7 @@ const SHARE_BYTES = 65_536
 const ROUNDS = 8
 const IN_FLIGHT = 8
 const SEED = 41
+const NOTES = 'acknowledged'
 const NONE = new Uint8Array(0)
 
 const key = signingKey(new Uint8Array(32).fill(3))
@@ -41,38 +43,35 @@ function openHere(dir: string): Promise<ShareStore> {
   return openStore({ dir, quotaBytes: 1024 * 1024 * 1024, clock: systemClock, log: { warn: () => {} } })
 }
 
-/** The child: puts numbers from `first` on until it is killed; a line for each acknowledged one, written before the next put. */
+/** The child: puts numbers from `first` on until it is killed; a line for each acknowledged one, noted before the next put. */
 async function writeUntilKilled(dir: string, first: number): Promise<void> {
   const store = await openHere(dir)
+  const notes = openSync(join(dir, NOTES), 'a') // a pipe could be full, and a put is not to wait for its reader
   const until = (systemClock.unixMs() + 3_600_000) as UnixMs
   let next = first
   const worker = async () => {
     for (;;) {
       const number = next++
-      if ((await store.putShare(share(number), until)) === 'stored') writeSync(1, `share ${number}\n`)
-      if (number % 16 === 0 && (await store.putSlot(slot(number), until)) === 'stored') writeSync(1, `slot ${number}\n`)
+      if ((await store.putShare(share(number), until)) === 'stored') writeSync(notes, `share ${number}\n`)
+      if (number % 16 === 0 && (await store.putSlot(slot(number), until)) === 'stored') writeSync(notes, `slot ${number}\n`)
     }
   }
   writeSync(1, 'open\n')
   await Promise.all(Array.from({ length: IN_FLIGHT }, worker))
 }
 
-/** Starts the child, kills it `afterMs` after it began to write, and returns what it said. */
+/** Starts the child, kills it `afterMs` after it began to write, and returns what was acknowledged. */
 async function killed(dir: string, first: number, afterMs: number): Promise<string[]> {
   const child = spawn(process.execPath, [import.meta.filename, 'child', dir, String(first)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  const { promise, resolve } = Promise.withResolvers<string[]>()
-  let said = ''
-  child.stdout.setEncoding('latin1')
-  child.stdout.on('data', (text: string) => {
-    if (said === '') systemClock.setTimer(afterMs, () => child.kill('SIGKILL'))
-    said += text
-  })
-  child.on('close', () => resolve(said.split('\n').slice(1, -1)))
-  const lines = await promise
+  const ended = once(child, 'close')
+  child.stdout.once('data', () => void systemClock.setTimer(afterMs, () => child.kill('SIGKILL')))
+  await ended
   assert.equal(child.signalCode, 'SIGKILL')
-  return lines
+  const notes = await readFile(join(dir, NOTES), 'latin1')
+  await rm(join(dir, NOTES))
+  return notes.split('\n').slice(0, -1)
 }
 
 async function main(): Promise<void> {
@@ -86,7 +85,7 @@ async function main(): Promise<void> {
     const acknowledged: string[] = []
     let first = 0
     for (let round = 0; round < ROUNDS; round++) {
-      const lines = await killed(folder, first, rng.below(120))
+      const lines = await killed(folder, first, 20 + rng.below(120))
       acknowledged.push(...lines)
       // Far enough that no number is put twice, whatever was in flight.
       first += lines.length + 64
