@@ -11,7 +11,7 @@ import { ResetCode, StreamMux } from '../src/stream/index.ts'
 import type { Apex } from './apex.ts'
 
 /** What a turn left of the circuit. */
-export type HopVerdict = 'open' | 'protocol' | 'overload' | 'expired'
+export type HopVerdict = 'open' | 'overload' | 'expired'
 
 const FRAMES_AT = CELL_HEADER_BYTES + RECOGNISED_BYTES
 
@@ -70,7 +70,9 @@ export class RelayHop {
       const at = this.turn[cell]!
       if (!isRecognised(cells, at + CELL_HEADER_BYTES)) continue
       this.#mux ??= this.#openMux()
-      if (!this.#mux.receive(cells, at + FRAMES_AT, at + CELL_BYTES)) return 'protocol'
+      // A breach, or the gap behind a cell that somebody garbled, ends the streams and never the circuit: a cell withheld because of its
+      // content would tell the neighbours who the apex is. From then on every answer is empty; the origin sees the noise and ends the loop.
+      if (!this.#mux.receive(cells, at + FRAMES_AT, at + CELL_BYTES)) this.#mux.close(ResetCode.CANCELLED)
       this.#mux.fill(cells, at + FRAMES_AT, at + CELL_BYTES)
       answerOffsets[answers] = at
       answerCounters[answers++] = this.#counter + cell
