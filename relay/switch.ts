@@ -118,6 +118,13 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     return this.#relayed
   }
 
+  /** Entries in the tables of all links, own loops included: 0 once every circuit is gone. Coarse, for metrics and tests. */
+  get tableEntries(): number {
+    let entries = this.#launches.size
+    for (const { incoming, outgoing } of this.#links.values()) entries += incoming.size + outgoing.size
+    return entries
+  }
+
   start(): void {
     this.#sweep = this.#deps.clock.setTimer(SWEEP_MS, () => this.#sweepIdle())
   }
