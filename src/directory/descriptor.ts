@@ -23,7 +23,7 @@ export const PUBLISHED_AHEAD_MS = 10 * 60_000
 /** A descriptor ends this long after it was published. */
 export const DESCRIPTOR_LIFE_MS = 24 * 3_600_000
 /** Leading zero bits of the proof of work. A constant of the network. */
-export const DESCRIPTOR_WORK_BITS = 18
+export const DESCRIPTOR_WORK_BITS = 16
 export const DESCRIPTOR_WORK_LABEL = 'gyre/1 descriptor work'
 const NETWORK_LABEL = 'gyre/1 network'
 const SIGN_LABEL = utf8('gyre/1 descriptor')
