@@ -253,7 +253,8 @@ export class OriginLoop implements LoopEnd {
 
   /** Whether the next poll must wait; sets the timer for it. */
   #pollLater(): boolean {
-    if (this.#window.inFlight > 0) return true
+    // Cells made ready in this very turn count: one poll, not a window of them.
+    if (this.#home < this.#sent) return true
     const now = this.#clock.monotonicMs()
     const gap = Math.min(POLL_GAP_MAX_MS, (now - this.#lastUsefulAt) / 8)
     const wait = this.#lastSentAt + gap - now
