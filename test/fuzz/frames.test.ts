@@ -1,0 +1,73 @@
+/**
+ * Frames of a hostile peer, at both ends of the streams: no input throws, memory stays within credit, and what was delivered before a fault
+ * is what was sent. Seeded; `FUZZ_SEED` chooses another run.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { HOP_CREDIT_BYTES, ORIGIN_CREDIT_BYTES, ResetCode, STREAMS_MAX, StreamMux } from '../../src/stream/index.ts'
+import { seededRng } from '../support/seeded-rng.ts'
+
+const SEED = process.env.FUZZ_SEED ?? '1'
+const RUNS = 1_500
+
+for (const role of ['hop', 'origin'] as const) {
+  test(`the ${role}'s end under random frames`, (t) => {
+    t.diagnostic(`FUZZ_SEED=${SEED}`)
+    const rng = seededRng(`mux ${role} ${SEED}`)
+    let breaches = 0
+    for (let run = 0; run < RUNS; run++) {
+      let held = 0
+      let open = 0
+      const events = () => {
+        open++
+        let over = false
+        return {
+          onData: (bytes: Uint8Array, at: number, length: number) => {
+            assert.ok(!over && length > 0 && at + length <= bytes.length)
+            held += length
+          },
+          onFin: () => assert.ok(!over),
+          onClose: () => {
+            assert.ok(!over)
+            over = true
+            open--
+          },
+        }
+      }
+      const mux = new StreamMux({
+        role,
+        wake: () => {},
+        onOpen: () => (rng.below(4) === 0 ? ResetCode.REFUSED : events()),
+      })
+      if (role === 'origin') for (let at = 0; at < 8; at++) mux.open(events())!.write(rng.bytes(50))
+      const cell = new Uint8Array(300)
+      for (let turn = 0; turn < 12; turn++) {
+        cell.fill(0)
+        let at = 0
+        while (at < cell.length - 14 && rng.below(6) > 0) {
+          const type = rng.below(60) === 0 ? rng.below(256) : [1, 1, 2, 3, 5][rng.below(role === 'hop' ? 4 : 5)]!
+          cell[at] = type
+          cell[at + 1] = 1 + 2 * rng.below(role === 'hop' ? 12 : 8)
+          if (type === 1) {
+            cell[at + 5] = rng.below(100) === 0 ? rng.below(256) : 0
+            cell[at + 11] = rng.below(cell.length - at - 13)
+            cell[at + 12] = rng.below(role === 'hop' ? 5 : 60) === 0 ? 0x80 : 0
+          }
+          if (rng.below(100) === 0) cell[at + rng.below(13)] = rng.below(256)
+          at += type === 1 ? 13 + cell[at + 11]! : type === 2 ? 11 : type === 5 ? 3 : 6
+        }
+        if (!mux.receive(cell, 0, cell.length)) {
+          breaches++
+          break
+        }
+        assert.ok(mux.openStreams <= STREAMS_MAX)
+        assert.ok(held <= (role === 'hop' ? HOP_CREDIT_BYTES : ORIGIN_CREDIT_BYTES))
+        mux.fill(cell, 0, cell.length)
+      }
+      mux.close(ResetCode.CANCELLED)
+      assert.ok(open >= 0)
+      assert.equal(mux.openStreams, 0)
+    }
+    assert.ok(breaches > RUNS / 20 && breaches < RUNS, `${breaches} of ${RUNS} ended in a breach: the generator says too little`)
+  })
+}
