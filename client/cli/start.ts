@@ -6,6 +6,7 @@
  * that nobody caught ends the process at once: a node in an unknown state must not go on speaking for its user.
  */
 import { rmSync } from 'node:fs'
+import { flushCompileCache } from 'node:module'
 import { join } from 'node:path'
 import { type Config, formatHostPort, resolveBootstrap } from '../../src/config/index.ts'
 import { writeAtomically } from '../../src/directory/index.ts'
@@ -89,6 +90,8 @@ export async function runNode(config: Config, log: Logger, startNode: StartNode,
 }
 
 function announce(listening: Listening, log: Logger, supervised: boolean): void {
+  // Only if the parent set one up (NODE_COMPILE_CACHE), for the nodes that it starts next.
+  if (supervised) flushCompileCache()
   if (supervised) process.stdout.write(`${JSON.stringify(listening)}\n`)
   log.info('listening', { port: Number(new URL(listening.api).port) })
   if (!process.stderr.isTTY) return

@@ -91,7 +91,8 @@ async function report(steps: readonly Step[], testnet: Testnet, totalMs: number)
     `${firstByteMs.toFixed(0)} ms`,
     `${ms.toFixed(0)} ms`,
     bytes < 2 ** 20 ? '-' : `${(bytes / 1e3 / ms).toFixed(1)} MB/s`,
-    String(loopsBusy),
+    // What is over within a sample or two says nothing.
+    bytes < 2 ** 20 ? '-' : String(loopsBusy),
   ])
   await print(table([['step', 'size', 'first byte', 'whole', 'rate', 'loops busy'], ...rows]))
   await print(`\n${testnet.nodes.length} node processes, ${seconds(totalMs)} in all. Nothing of it is left on this machine.\n`)

@@ -110,7 +110,8 @@ export class Testnet {
         ...bootstrap.flatMap((address) => ['--bootstrap', address]),
         ...flags,
       ],
-      env: cleanEnvironment(),
+      // What node 0 compiled, the others need not: a third of a node's start is reading its own code.
+      env: { ...cleanEnvironment(), NODE_COMPILE_CACHE: join(this.root, 'code') },
       onLine: (line) => onLine?.(index, line),
       onDeath: (how) => onDeath?.(index, how),
     })
