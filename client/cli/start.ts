@@ -16,6 +16,7 @@ import { startApi } from '../api/index.ts'
 import { holdDataDir, openApiToken } from '../identity.ts'
 import type { NodeFace } from '../library.ts'
 import { startProxy } from '../proxy/index.ts'
+import { stayAlive } from './alive.ts'
 import { RUN_FILE } from './api-client.ts'
 import { EXIT } from './output.ts'
 
@@ -51,6 +52,15 @@ const SAME_SIGNAL_MS = 1_000
 /** Runs a node until it is told to stop; resolves to the exit code. Errors: those of the stages, with everything closed again. */
 export async function runNode(config: Config, log: Logger, startNode: StartNode, supervised: boolean): Promise<number> {
   failClosed(log)
+  const release = stayAlive()
+  try {
+    return await live(config, log, startNode, supervised)
+  } finally {
+    release()
+  }
+}
+
+async function live(config: Config, log: Logger, startNode: StartNode, supervised: boolean): Promise<number> {
   const stop = stopSignal(supervised)
   const closers: (() => Promise<void> | void)[] = []
   try {

@@ -4,6 +4,7 @@
  */
 import type { ClockName, LogLevel } from '../../src/config/index.ts'
 import { type Clock, systemClock } from '../../src/runtime/index.ts'
+import { stayAlive } from '../cli/alive.ts'
 import { Interrupted, print } from '../cli/output.ts'
 import { startTestnet, type Testnet } from './testnet.ts'
 
@@ -40,11 +41,11 @@ export async function runTestnet({ nodes, clock, logLevel }: RunOptions, interru
 
 /** Waits for the signal. Its timer keeps the process alive, which no node's pipe does once all of them ended. */
 async function untilAborted(signal: AbortSignal): Promise<void> {
-  const alive = new BroadcastChannel('testnet')
+  const release = stayAlive()
   try {
     if (!signal.aborted) await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }))
   } finally {
-    alive.close()
+    release()
   }
 }
 

@@ -5,13 +5,14 @@
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { TestnetNode } from '../../client/testnet/index.ts'
 import { ask } from '../support/http.ts'
-import { eventually, lives, MAIN } from '../support/processes.ts'
+import { eventually, gyre, lives, MAIN } from '../support/processes.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 /** Networks of this test make their folders here, so that others' are not taken for them. */
@@ -143,4 +144,25 @@ test('a node that dies is reported on standard error, and the others go on; toke
   assert.equal(await status({ Authorization }), 200)
   started.child.kill('SIGTERM')
   assert.equal((await started.ended).code, 0)
+})
+
+test('a start that fails says why in one message, ends in order, and gives the folder free', { timeout: 60_000 }, async () => {
+  const taken = createServer()
+  await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
+  const busy = (taken.address() as AddressInfo).port
+  const dataDir = join(TMPDIR, 'failing')
+  const free = ['--data-dir', dataDir, '--log-level', 'warn', '--proxy', '127.0.0.1:0']
+  try {
+    for (const [flags, message] of [
+      [['--api', `127.0.0.1:${busy}`, '--listen', '/ip4/127.0.0.1/tcp/0'], /^gyre: Something listens on .*--api.*\n {6}.+\n$/],
+      [['--api', '127.0.0.1:0', '--listen', `/ip4/127.0.0.1/tcp/${busy}`], /^gyre: Cannot listen .*\n {6}.+\n$/],
+    ] as const) {
+      const ended = await gyre(['start', ...free, ...flags])
+      assert.equal(ended.code, 2, ended.stderr)
+      assert.match(ended.stderr, message)
+      assert.ok(!existsSync(join(dataDir, 'lock')))
+    }
+  } finally {
+    taken.close()
+  }
 })
