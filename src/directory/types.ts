@@ -1,3 +1,7 @@
+/**
+ * What the directory gives to the rest of the program: descriptors that were verified, the keys in them, and a view of all of them. Types
+ * only; how descriptors are coded, checked and spread is in the files beside this one. Spec: SPEC.md §6.
+ */
 import type { NodeId, UnixMs } from '../bytes/index.ts'
 
 /** The keys to which set-up records for a node are sealed. */
