@@ -8,17 +8,8 @@
  * weights, a cap on accepted links), one that breaks links to be chosen next (`book.ts`), floods of strangers (bounded sessions,
  * greeting within 5 s), lies in gossip (`gossip.ts`). Limits: at most 16 neighbours, 32 guests, 64 links. Spec: SPEC.md §3.4, §6.4.
  */
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { type MonotonicMs, type NodeId, nodeIdOf } from '../../src/bytes/index.ts'
-import {
-  type Directory,
-  Gossip,
-  type GossipEffect,
-  loadDirectory,
-  saveDirectory,
-  writeAtomically,
-} from '../../src/directory/index.ts'
+import { type Directory, Gossip, type GossipEffect } from '../../src/directory/index.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Link, LinkCloseReason, LinkHost } from '../../src/link/index.ts'
 import type { CellPlane, ControlSink } from '../../src/link/plane.ts'
@@ -31,6 +22,8 @@ import { NeighbourBook } from './book.ts'
 import { bootstrapNodes } from './bootstrap.ts'
 import { chooseNeighbours } from './choice.ts'
 import { ControlLink } from './control-link.ts'
+import { NeighbourFiles } from './files.ts'
+import { Flappers } from './flappers.ts'
 import { GREETING_MS, Greeting, type GreetingEffect, type LinkPurpose } from './greeting.ts'
 import { type OwnClaims, Publisher } from './publisher.ts'
 import { Tries } from './tries.ts'
@@ -57,8 +50,6 @@ const UNSETTLED_MS = 30_000
 const REVIEW_MS = 60_000
 const FIRST_SAVE_MS = 15_000
 const SAVE_MS = 5 * 60_000
-const BOOK_FILE = 'neighbours'
-const DIRECTORY_FILE = 'directory'
 
 export interface NeighbourLimits {
   /** How many neighbours this node chooses: 4. */
@@ -103,8 +94,8 @@ export class Neighbours implements ControlSink {
   readonly #publisher: Publisher
   readonly #book: NeighbourBook
   readonly #tries: Tries
-  /** Peers whose links to us ended soon after they began: each one makes this node publish twice, so they wait before the next. */
-  readonly #flappers: Tries
+  readonly #flappers = new Flappers()
+  readonly #files: NeighbourFiles
   readonly #visits: Visits
   readonly #closing = new AbortController()
   readonly #sessions = new Map<Link, Session>()
@@ -120,10 +111,6 @@ export class Neighbours implements ControlSink {
   #startedAt = 0
   #reviewAt = 0
   #saveAt = 0
-  #savedVersion = -1
-  #bookText = ''
-  /** The write under way, so that there is one at a time. */
-  #writing: Promise<void> = Promise.resolve()
   #closed: Promise<void> | null = null
 
   /** Errors: `CONFIG_BAD` for a bootstrap address without /p2p. */
@@ -134,7 +121,7 @@ export class Neighbours implements ControlSink {
     this.#gossip = new Gossip(directory, rng)
     this.#book = new NeighbourBook(limits.choose, rng, now)
     this.#tries = new Tries(rng)
-    this.#flappers = new Tries(rng)
+    this.#files = new NeighbourFiles({ dataDir, directory, book: this.#book, clock, log: deps.log })
     this.#visits = new Visits(bootstrapNodes(deps.bootstrap, identity.id), rng, now)
     this.#publisher = new Publisher({
       directory,
@@ -153,16 +140,16 @@ export class Neighbours implements ControlSink {
 
   /** Reads what is kept on disk, opens the host, publishes the own descriptor. Neighbours come later: see `onChange`. */
   async start(): Promise<void> {
-    const { directory, clock, dataDir, host, log } = this.#deps
-    const loaded = await loadDirectory(directory, join(dataDir, DIRECTORY_FILE), clock)
-    if (loaded.skipped > 0) log.info('saved descriptors were damaged or too old', { count: loaded.skipped })
-    await this.#loadBook()
+    const { clock, host } = this.#deps
+    await this.#files.load()
     await host.start()
     await this.#publisher.start(this.#closing.signal)
     this.#closing.signal.throwIfAborted()
     this.#started = true
     this.#startedAt = clock.monotonicMs()
     this.#saveAt = this.#startedAt + FIRST_SAVE_MS
+    // Those of the last run have the first word: substitutes only when they have had time to answer.
+    for (const id of this.#book.ids) this.#awaySince.set(id, clock.monotonicMs())
     this.#tick()
   }
 
@@ -178,8 +165,8 @@ export class Neighbours implements ControlSink {
     for (const { link } of [...this.#sessions.values()]) link.close('local')
     await this.#deps.host.close()
     await this.#publisher.close()
-    if (this.#started) this.#save()
-    await this.#writing
+    if (this.#started) this.#files.save('all')
+    await this.#files.written()
     this.#listeners.clear()
   }
 
@@ -210,6 +197,11 @@ export class Neighbours implements ControlSink {
   get settled(): boolean {
     const possible = Math.min(this.#deps.limits.choose, this.#deps.directory.size - 1)
     return this.#started && possible > 0 && this.chosen().length >= possible
+  }
+
+  /** Whether most descriptors that came were of another time: then this machine's clock is wrong, and others refuse this node's. */
+  get clockSuspect(): boolean {
+    return this.#gossip.outOfWindow > this.#deps.directory.size
   }
 
   /** Onion keys or addresses have changed: the descriptor is published anew, soon. */
@@ -280,10 +272,7 @@ export class Neighbours implements ControlSink {
     this.#deps.plane.removeNeighbour(link)
     if (this.#book.has(link.peer)) this.#awaySince.set(link.peer, now)
     // `local`: closed here, because a newer link of the same pair took its place.
-    if (!link.dialled && reason !== 'local') {
-      if (now - session.since < STEADY_MS) this.#flappers.unsuccessful(link.peer, 'refused', now)
-      else this.#flappers.successful(link.peer)
-    }
+    if (!link.dialled && reason !== 'local' && now - session.since < STEADY_MS) this.#flappers.flapped(link.peer, now)
     this.#changed()
   }
 
@@ -338,7 +327,7 @@ export class Neighbours implements ControlSink {
     const sessions = [...this.#sessions.values()]
     if (purpose === 'guest') return sessions.filter(({ agreed, link }) => agreed === 'guest' && !link.dialled).length < GUESTS_MAX
     if (this.#linked.has(peer)) return true // a new link of the same pair: the host has settled which one stays
-    if (this.#linked.size >= NEIGHBOURS_MAX || !this.#flappers.ready(peer, this.#deps.clock.monotonicMs())) return false
+    if (this.#linked.size >= NEIGHBOURS_MAX || !this.#flappers.mayCome(peer, this.#deps.clock.monotonicMs())) return false
     const accepted = [...this.#linked.values()].filter(({ link }) => !link.dialled && !this.#book.has(link.peer))
     return this.#book.has(peer) || accepted.length < this.#deps.limits.accept
   }
@@ -365,7 +354,7 @@ export class Neighbours implements ControlSink {
     this.#gossipDoes(this.#gossip.linkUp(session, link.dialled, now))
     if (purpose !== 'neighbour') return
     this.#changed()
-    this.#save('book')
+    this.#files.save('book')
   }
 
   // Choosing and dialling ---------------------------------------------------------------------------------------------------------
@@ -439,7 +428,7 @@ export class Neighbours implements ControlSink {
     if (now >= this.#reviewAt) this.#review(now)
     if (now >= this.#saveAt) {
       this.#saveAt = now + SAVE_MS
-      this.#save()
+      this.#files.save('all')
     }
     const busy = this.#dialling.size > 0 || (!this.settled && now - this.#startedAt < UNSETTLED_MS)
     this.#timer = clock.setTimer(busy ? TICK_BUSY_MS : TICK_MS, () => this.#tick())
@@ -471,33 +460,6 @@ export class Neighbours implements ControlSink {
       if (!session.link.dialled || this.#book.has(session.link.peer)) session.retireAt = null
       else if (this.settled) session.retireAt ??= now + RETIRE_MS * (1 + 2 * rng.unit())
     }
-    this.#save('book')
-  }
-
-  async #loadBook(): Promise<void> {
-    try {
-      const text = await readFile(join(this.#deps.dataDir, BOOK_FILE), 'utf8')
-      this.#book.load(text, this.#deps.clock.unixMs())
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
-      this.#deps.log.warn('the saved neighbours cannot be read; new ones are chosen', { error })
-    }
-    const now = this.#deps.clock.monotonicMs()
-    for (const id of this.#book.ids) this.#awaySince.set(id, now)
-  }
-
-  /** Writes what has changed; one write at a time, the next one waits. */
-  #save(what: 'all' | 'book' = 'all'): void {
-    const { directory, dataDir, log } = this.#deps
-    this.#writing = this.#writing
-      .then(async () => {
-        const text = this.#book.toText()
-        if (text !== this.#bookText) await writeAtomically(join(dataDir, BOOK_FILE), [text])
-        this.#bookText = text
-        if (what === 'book' || directory.version === this.#savedVersion) return
-        this.#savedVersion = directory.version
-        await saveDirectory(directory, join(dataDir, DIRECTORY_FILE))
-      })
-      .catch((error: unknown) => log.warn('directory or neighbours could not be saved', { error }))
+    this.#files.save('book')
   }
 }

@@ -90,11 +90,13 @@ export class Publisher {
     if (!verifyWork(DESCRIPTOR_WORK_LABEL, binding, this.#work, directory.rules.workBits)) {
       this.#work = await findWork(DESCRIPTOR_WORK_LABEL, binding, directory.rules.workBits, { clock, signal })
     }
-    // Somebody may hold a later one: of a run whose mark was lost, or made with a copy of this identity.
+    // Somebody may hold a later one: of a run whose mark was lost, or made with a copy of this identity. And a sleeping machine wakes
+    // to find its own descriptor expired.
     this.#unwatch = directory.onChange((id) => {
-      const published = id === identity.id ? directory.get(id)?.publishedMs : undefined
-      if (published === undefined || published <= this.#last) return
-      this.#last = published
+      if (id !== identity.id) return
+      const published = directory.get(id)?.publishedMs
+      if (published !== undefined && published <= this.#last) return
+      this.#last = Math.max(this.#last, published ?? 0)
       this.soon()
     })
     await this.#publish()

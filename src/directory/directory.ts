@@ -21,7 +21,7 @@ import { TokenBucket } from './token-bucket.ts'
 import type { Descriptor, DirectoryView } from './types.ts'
 
 // Implementation constants.
-/** Nodes that a directory holds at most: about 120 MiB of descriptors. */
+/** Nodes that a directory holds at most: some 300 MiB, signed bytes and parsed fields. */
 export const DIRECTORY_NODES_MAX = 65_536
 /** Updates of one node taken at once, and the time in which one more is allowed. A node that joins changes neighbours often. */
 const UPDATES_AT_ONCE = 32

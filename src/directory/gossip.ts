@@ -65,6 +65,7 @@ export class Gossip<K> {
   readonly #peers = new Map<K, GossipPeer>()
   /** Hashes fetched and refused (old, over a limit), with the time until which they are not wanted again. In order of entry. */
   readonly #refused = new Map<string, number>()
+  #outOfWindow = 0
 
   constructor(directory: Directory, rng: Rng) {
     this.#directory = directory
@@ -78,6 +79,11 @@ export class Gossip<K> {
     const wait = SECOND_SIDE_MS * (1 + this.#rng.unit())
     peer.nextRoundAt = begins ? now : now + wait
     return begins ? this.#startRound(link, peer, now) : []
+  }
+
+  /** Descriptors that were fetched and were of another time: many of them mean that this node's clock is wrong. */
+  get outOfWindow(): number {
+    return this.#outOfWindow
   }
 
   linkDown(link: K): void {
@@ -262,6 +268,7 @@ export class Gossip<K> {
       }
       liar = verdict === 'malformed' || verdict === 'foreign' || verdict === 'no-work' || verdict === 'forged'
       if (liar) break
+      if (verdict === 'future' || verdict === 'expired') this.#outOfWindow++
       if (verdict !== 'known') this.#refuse(hash, now)
     }
     const effects = this.#flood(fresh)

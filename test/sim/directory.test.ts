@@ -155,6 +155,36 @@ test('a cut cable is mended, a stalled neighbour is given up', async (t) => {
   assert.ok((await net.until(settled, 400_000)) !== null)
 })
 
+test('a day and more of sleep: everything expired, the network finds together again', async (t) => {
+  const net = network(t, 'sleep')
+  const nodes = await town(net, 6)
+  const settled = () => nodes.every(({ neighbours }) => neighbours.chosen().length >= 4) && isWhole(nodes)
+  assert.ok((await net.until(settled, 20_000)) !== null)
+  net.clock.jumpWallClock(25 * 3_600_000)
+  assert.ok((await net.until(() => nodes.every(({ directory }) => directory.size < 6), 70_000)) !== null)
+  const took = await net.until(settled, 120_000)
+  t.diagnostic(`whole again after ${took} ms`)
+  assert.ok(took !== null)
+})
+
+test('a node with a wrong clock joins nothing, disturbs nobody, and can be told why', async (t) => {
+  const net = network(t, 'clock')
+  const nodes = await town(net, 6)
+  assert.ok((await net.until(() => isWhole(nodes), 20_000)) !== null)
+  const late = net.make(9, { bootstrap: [net.addressOf(0)], aheadMs: 3 * 3_600_000 })
+  await net.start(late)
+  await net.pass(30_000)
+  assert.equal(late.neighbours.all().length, 0)
+  assert.ok(nodes.every(({ directory }) => directory.size === 6))
+  assert.equal(late.directory.size, 7) // what others published is not too old for it
+  assert.equal(nodes[0]!.neighbours.clockSuspect, false)
+  const early = net.make(10, { bootstrap: [net.addressOf(0)], aheadMs: -3 * 3_600_000 })
+  await net.start(early)
+  await net.pass(30_000)
+  assert.equal(early.neighbours.clockSuspect, true)
+  assert.equal(early.directory.size, 1)
+})
+
 test('after close no timer, turn or link is left', async (t) => {
   const net = network(t, 'close')
   await town(net, 5)

@@ -5,9 +5,10 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as realSleep } from 'node:timers/promises'
 import { type Identity, identityOf } from '../../client/identity.ts'
 import { type NeighbourLimits, Neighbours } from '../../client/neighbours/index.ts'
-import type { NodeId } from '../../src/bytes/index.ts'
+import type { NodeId, UnixMs } from '../../src/bytes/index.ts'
 import { CELL_BYTES, CELL_HEADER_BYTES, Command, commandAt } from '../../src/cell/index.ts'
 import { sha256 } from '../../src/crypto/index.ts'
 import { Directory, type DirectoryRules } from '../../src/directory/index.ts'
@@ -15,6 +16,7 @@ import type { Link, LinkHost, LinkReceiver } from '../../src/link/index.ts'
 import { type MemoryNetwork, memoryNetwork } from '../../src/link/memory.ts'
 import type { CellPlane } from '../../src/link/plane.ts'
 import { silentLog } from '../../src/log/index.ts'
+import type { Clock } from '../../src/runtime/index.ts'
 import { TEST_RULES } from './directory.ts'
 import { FakeClock } from './fake-clock.ts'
 import { SeededRng } from './seeded-rng.ts'
@@ -60,6 +62,8 @@ export interface NetNodeOptions {
   readonly limits?: NeighbourLimits
   readonly rules?: DirectoryRules
   readonly reachable?: boolean
+  /** How far its wall clock is ahead of the others'. */
+  readonly aheadMs?: number
   /** Of a node that starts again. */
   readonly dataDir?: string
 }
@@ -92,11 +96,18 @@ export class NeighbourNet {
   /** Makes node number `index`; with the same number again: the same identity. Not started. */
   make(
     index: number,
-    { bootstrap = [], limits = { choose: 4, accept: 8 }, rules = TEST_RULES, reachable = true, dataDir }: NetNodeOptions = {},
+    {
+      bootstrap = [],
+      limits = { choose: 4, accept: 8 },
+      rules = TEST_RULES,
+      reachable = true,
+      dataDir,
+      aheadMs = 0,
+    }: NetNodeOptions = {},
   ): NetNode {
     const identity = identityOf(this.#seedOf(index))
     const host = this.wires.host(identity.id, { address: this.#listen(index), reachable })
-    const { clock } = this
+    const clock = aheadMs === 0 ? this.clock : skewed(this.clock, aheadMs)
     const directory = new Directory({ rules, clock, self: identity.id })
     const plane = new NotingPlane()
     const folder = dataDir ?? mkdtempSync(join(this.#folder, `${index}-`))
@@ -150,13 +161,28 @@ export class NeighbourNet {
       over = true
     }
     promise.then(mark, mark)
-    while (!over) await this.clock.advance(1)
+    while (!over) {
+      await realSleep(1) // no faster than the disk: fake seconds must not fly by while a file is written
+      await this.clock.advance(1)
+    }
     return promise
   }
 
   async close(): Promise<void> {
     await this.settled(Promise.all(this.nodes.map((node) => node.neighbours.close())))
     rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+/** The same clock with another idea of the date. */
+function skewed(clock: FakeClock, aheadMs: number): Clock {
+  return {
+    unixMs: () => (clock.unixMs() + aheadMs) as UnixMs,
+    monotonicMs: () => clock.monotonicMs(),
+    setTimer: (ms, fire) => clock.setTimer(ms, fire),
+    nextTurn: (fire) => clock.nextTurn(fire),
+    deadline: (ms, signal) => clock.deadline(ms, signal),
+    sleep: (ms, waiting) => clock.sleep(ms, waiting),
   }
 }
 
