@@ -1,4 +1,4 @@
-/** `gyre status`, `peers`, `loops` and `keys`: what the node says of itself, for people or as JSON. */
+/** `gyre status`, `health`, `peers`, `loops` and `keys`: what the node says of itself, for people or as JSON. */
 import type { LoopStatus, NodeStatus, PeerStatus } from '../library.ts'
 import { findNode, getJson, type NodeChoice } from './api-client.ts'
 import { formatBytes, formatSeconds, print, table } from './output.ts'
@@ -22,6 +22,12 @@ export async function status(flags: InspectFlags, signal: AbortSignal): Promise<
     ['cipher', found.cipher],
   ]
   await print(table(rows) + found.warnings.map((warning) => `warning: ${warning}\n`).join(''))
+}
+
+/** Errors: `NODE_NOT_READY`, `NODE_UNREACHABLE`: exit code 4. For the health checks of containers and scripts. */
+export async function health(flags: InspectFlags, signal: AbortSignal): Promise<void> {
+  const found = await getJson<{ ready: boolean }>(findNode(flags, process.env), '/v1/health', signal)
+  return print(flags.json === true ? `${JSON.stringify(found)}\n` : 'ready\n')
 }
 
 export async function peers(flags: InspectFlags, signal: AbortSignal): Promise<void> {

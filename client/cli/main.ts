@@ -3,7 +3,7 @@
  * so that `gyre status` does not wait for the whole node to load. Exit codes: `output.ts`.
  */
 import { Command, CommanderError, Option } from 'commander'
-import { KEYS, type Key, LOG_LEVELS, type LogLevel, variableOf } from '../../src/config/index.ts'
+import { KEYS, type Key, LOG_LEVELS, type LogLevel, shownFallback, variableOf } from '../../src/config/index.ts'
 import { VERSION } from '../version.ts'
 import { EXIT, exitCodeOf, Interrupted, printFailure, UsageError } from './output.ts'
 
@@ -29,8 +29,10 @@ function nodeCommand(name: string, description: string): Command {
 
 function flagOf(key: Key): Option {
   const several = key.several ? '...' : ''
-  const fallback = key.fallback === null ? '~/.gyre' : key.fallback === '' ? 'none' : key.fallback
-  return new Option(`--${key.name} <${key.takes}${several}>`, `${key.meaning} (${variableOf(key.name)}; default: ${fallback})`)
+  return new Option(
+    `--${key.name} <${key.takes}${several}>`,
+    `${key.meaning} (${variableOf(key.name)}; default: ${shownFallback(key)})`,
+  )
 }
 
 const start = program.command('start').description('run a node until it is told to stop')
@@ -62,6 +64,9 @@ nodeCommand('fetch', 'fetch ADDRESS to standard output or a file')
 
 nodeCommand('status', 'show what the node says of itself').action(async (options: object) =>
   (await import('./inspect.ts')).status(options, interruption()),
+)
+nodeCommand('health', 'tell whether the node is ready: exit code 0, else 4').action(async (options: object) =>
+  (await import('./inspect.ts')).health(options, interruption()),
 )
 nodeCommand('peers', "show the node's neighbours").action(async (options: object) =>
   (await import('./inspect.ts')).peers(options, interruption()),

@@ -40,9 +40,6 @@ export interface Listening {
   readonly dataDir: string
 }
 
-/** Written at start: the addresses to dial this node at, one a line. Others may name it as `bootstrap = ["file:PATH"]`. */
-export const ADDRESS_FILE = 'listen.addrs'
-
 // Implementation constants.
 /** A stop may take so long; then the process ends as it is. */
 export const STOP_MS = 5_000
@@ -83,7 +80,7 @@ async function live(config: Config, log: Logger, startNode: StartNode, supervise
       listen: node.addresses,
       dataDir: config.dataDir,
     }
-    await writeAtomically(join(config.dataDir, ADDRESS_FILE), [node.addresses.map((address) => `${address}\n`).join('')], 0o644)
+    await writeAtomically(config.addressFile, [node.addresses.map((address) => `${address}\n`).join('')], 0o644)
     await writeAtomically(join(config.dataDir, RUN_FILE), [`${JSON.stringify(listening)}\n`])
     closers.push(() => rmSync(join(config.dataDir, RUN_FILE), { force: true }))
     announce(listening, log, supervised)

@@ -1,5 +1,15 @@
 /** Public face of the configuration: one schema, read once at start into a frozen object. Keys and defaults: README, `schema.ts`. */
 export { BOOTSTRAP_FILE_WAIT_MS, resolveBootstrap } from './bootstrap.ts'
 export { type ConfigSources, defaultConfig, defaultDataDir, loadConfig } from './load.ts'
-export { CLOCKS, type ClockName, type Config, KEYS, type Key, LOG_LEVELS, type LogLevel, variableOf } from './schema.ts'
+export {
+  CLOCKS,
+  type ClockName,
+  type Config,
+  KEYS,
+  type Key,
+  LOG_LEVELS,
+  type LogLevel,
+  shownFallback,
+  variableOf,
+} from './schema.ts'
 export { formatHostPort, type HostPort, parseBytes, parseHostPort } from './values.ts'

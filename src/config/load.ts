@@ -8,7 +8,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parse as parseToml } from 'smol-toml'
 import { OverlayError } from '../errors/index.ts'
-import { type Config, KEYS, type Key, variableOf } from './schema.ts'
+import { ADDRESS_FILE, type Config, KEYS, type Key, variableOf } from './schema.ts'
 import { Refused } from './values.ts'
 
 /** Where values come from; all of it is passed in, so that tests (and `main.ts`) decide. */
@@ -46,8 +46,10 @@ export function loadConfig(sources: ConfigSources): Config {
     if (flag !== undefined) config[key.field] = parsed(key, flag, `the flag --${key.name}`, cwd)
     else if (variable !== undefined) config[key.field] = parsed(key, variable, `the variable ${variableOf(key.name)}`, cwd)
     else if (inFile !== undefined) config[key.field] = parsed(key, inFile, file.path, file.folder)
-    else config[key.field] = key.fallback === null ? folder : parsed(key, key.fallback, 'the default', cwd)
+    else if (key.fallback !== null) config[key.field] = parsed(key, key.fallback, 'the default', cwd)
   }
+  config.dataDir ??= folder
+  config.addressFile ??= join(String(config.dataDir), ADDRESS_FILE)
   return Object.freeze(config) as Config
 }
 
@@ -55,7 +57,7 @@ export function loadConfig(sources: ConfigSources): Config {
 export function defaultConfig(values: Partial<Config> & Pick<Config, 'dataDir'>): Config {
   const config: Partial<Record<keyof Config, unknown>> = {}
   for (const key of KEYS) if (key.fallback !== null) config[key.field] = key.parse(key.fallback)
-  return Object.freeze({ ...(config as Config), ...values })
+  return Object.freeze({ ...(config as Config), addressFile: join(values.dataDir, ADDRESS_FILE), ...values })
 }
 
 /** `~/.gyre` if it is there or nothing else is said; `$XDG_DATA_HOME/gyre` if that is set and `~/.gyre` does not exist. */
@@ -68,7 +70,7 @@ export function defaultDataDir(env: Readonly<Record<string, string | undefined>>
 function parsed(key: Key, value: unknown, source: string, base: string): unknown {
   try {
     const result = key.parse(value)
-    if (key.field === 'dataDir') return resolve(base, String(result))
+    if (key.field === 'dataDir' || key.field === 'addressFile') return resolve(base, String(result))
     if (key.field !== 'bootstrap') return result
     return Object.freeze(
       (result as readonly string[]).map((one) => (one.startsWith('file:') ? `file:${resolve(base, one.slice(5))}` : one)),

@@ -44,6 +44,8 @@ export interface Config {
   readonly neighbours: number
   /** Links that it accepts from nodes that chose it. */
   readonly acceptNeighbours: number
+  /** Where this node writes the addresses at which it can be dialled, one a line, for `bootstrap` of others. An absolute path. */
+  readonly addressFile: string
 }
 
 /** One key of the schema. */
@@ -52,7 +54,7 @@ export interface Key<Field extends keyof Config = keyof Config> {
   readonly name: string
   readonly field: Field
   readonly parse: (value: unknown) => Config[Field]
-  /** As text, parsed like any other; `null`: computed in `load.ts`. */
+  /** As text, parsed like any other; `null`: a path that `load.ts` computes, told by `shownFallback`. */
   readonly fallback: string | null
   /** For help and README. */
   readonly takes: string
@@ -69,6 +71,9 @@ function key<Field extends keyof Config>(
 ): Key {
   return Object.freeze({ several: false, ...rest, name, field, parse }) as Key
 }
+
+/** Default of `address-file`, within the data folder. */
+export const ADDRESS_FILE = 'listen.addrs'
 
 // Implementation constants.
 const LISTEN_MAX = 8
@@ -114,7 +119,18 @@ export const KEYS: readonly Key[] = Object.freeze([
     takes: 'N',
     meaning: 'links accepted from nodes that chose this one',
   }),
+  key('address-file', 'addressFile', parsePath, {
+    fallback: null,
+    takes: 'FILE',
+    meaning: 'where to write the addresses to dial this node at; others name it as bootstrap file:FILE',
+  }),
 ])
+
+/** A key's default, for people. */
+export function shownFallback({ name, fallback }: Key): string {
+  if (fallback === null) return name === 'data-dir' ? '~/.gyre' : `DIR/${ADDRESS_FILE}`
+  return fallback === '' ? 'none' : fallback
+}
 
 /** Name of a key's environment variable. */
 export function variableOf(name: string): string {

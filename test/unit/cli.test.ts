@@ -192,6 +192,30 @@ test('a node that cannot start says why, and its network leaves nothing', async 
   await assert.rejects(startTestnet({ nodes: 2, signal, entry: FAKE_MAIN, flags: ['--neighbours', '99'] }), /"neighbours"/)
 })
 
+test('a node without a parent or a terminal lives until it is told to stop', async () => {
+  const dataDir = join(dir, 'alone')
+  const args = [
+    FAKE_MAIN,
+    'start',
+    '--data-dir',
+    dataDir,
+    '--api',
+    '127.0.0.1:0',
+    '--proxy',
+    '127.0.0.1:0',
+    '--address-file',
+    join(dir, 'addrs'),
+  ]
+  const ended = run(process.execPath, args)
+  await eventually('it listens', () => existsSync(join(dataDir, 'run.json')))
+  assert.match(readFileSync(join(dir, 'addrs'), 'utf8'), /\/p2p\//)
+  const { pid } = JSON.parse(readFileSync(join(dataDir, 'run.json'), 'utf8')) as { pid: number }
+  assert.equal((await gyre(['health', '--data-dir', dataDir])).code, 0)
+  process.kill(pid, 'SIGTERM')
+  assert.equal((await ended).code, 0)
+  assert.equal((await gyre(['health', '--data-dir', dataDir])).code, 4)
+})
+
 test('a node that dies by itself is reported', async () => {
   const died: number[] = []
   const own = await startTestnet({ nodes: 2, signal, entry: FAKE_MAIN, onDeath: (index) => died.push(index) })

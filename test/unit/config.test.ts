@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import {
   type Config,
+  defaultConfig,
   formatHostPort,
   KEYS,
   loadConfig,
@@ -49,6 +50,7 @@ test('defaults: everything on loopback, the folder in the home folder', () => {
     logLevel: 'info',
     neighbours: 4,
     acceptNeighbours: 8,
+    addressFile: join(home, '.gyre', 'listen.addrs'),
   })
   assert.ok(Object.isFrozen(config) && Object.isFrozen(config.listen) && Object.isFrozen(config.api))
 })
@@ -143,6 +145,14 @@ test('a wrong value names its key, its place and what it takes', () => {
     refusal(() => load({}, { GYRE_CLOCK: 'steady' })),
     /"clock" in the variable GYRE_CLOCK.*"swift"/,
   )
+})
+
+test('the address file follows the data folder, wherever that was said, unless it is named', () => {
+  const file = join(home, 'folder.toml')
+  writeFileSync(file, 'data-dir = "elsewhere"\n')
+  assert.equal(load({ config: file }).addressFile, join(home, 'elsewhere', 'listen.addrs'))
+  assert.equal(load({ 'address-file': 'shared/addrs' }).addressFile, join(home, 'shared', 'addrs'))
+  assert.equal(defaultConfig({ dataDir: '/x', network: 'y' }).addressFile, '/x/listen.addrs')
 })
 
 test('TOML that is none says where', () => {
