@@ -10,6 +10,7 @@ import { concat, le32 } from '../../src/bytes/index.ts'
 import { BODY_BYTES, CELL_BYTES, type CircuitId, Command } from '../../src/cell/index.ts'
 import { WINDOW_CELLS_MAX } from '../../src/circuit/index.ts'
 import { SETUP_BYTES, SETUP_CELLS } from '../../src/circuit/setup/index.ts'
+import { LANE_CELLS_MAX, LINK_WRITE_AHEAD_BYTES } from '../../src/link/index.ts'
 import type { WireShape } from '../../src/link/memory.ts'
 import { writeStreamHeader } from '../../src/stream/frames.ts'
 import { HOP_CREDIT_BYTES, ResetCode, STREAM_CREDIT_BYTES, STREAMS_MAX, sendMessage } from '../../src/stream/index.ts'
@@ -370,6 +371,36 @@ test('P3: an origin that ignores its window fills one lane and loses the loop; t
   await sim.clock.advance(4_000)
   assert.equal(sim.ended.get(bystander), undefined)
   assert.equal((await sim.ping(bystander, 10, 100)).body.length, 100)
+  await sim.close()
+})
+
+test('P3: an origin that reads next to nothing: its last member holds one lane of cells, then gives the circuit up', async () => {
+  let ids: readonly string[] = []
+  // Only the way home is slow: 20 cells a second, behind the link's write-ahead.
+  const sim = await startFakeMesh('never reads', {
+    shape: (from, to) => (from === ids[5] && to === ids[0] ? { delayMs: 1, bytesPerSec: 20 * CELL_BYTES } : { delayMs: 1 }),
+    onIds: (all) => {
+      ids = all
+    },
+  })
+  const bystander = await sim.build(1, [2, 5, 4])
+  const origin = await sim.buildRaw()
+  let held = 0
+  let most = 0
+  sim.taps.end(5, 0).tap.outgoing = (_id, command, _body, taken) => {
+    if (command === Command.CIRCUIT && taken) most = Math.max(most, ++held)
+  }
+  sim.taps.end(0, 5).tap.incoming = (cell) => {
+    held--
+    return [cell]
+  }
+  for (let cell = 0; cell < 2_000 && sim.mesh.nodes[5]!.relay.relayed === 2; cell++) {
+    origin.send(6, new Uint8Array(2027))
+    if (cell % 16 === 0) await sim.clock.advance(2)
+  }
+  assert.equal(sim.mesh.nodes[5]!.relay.relayed, 1, 'the circuit was given up')
+  assert.ok(most <= LANE_CELLS_MAX + LINK_WRITE_AHEAD_BYTES / CELL_BYTES + 32, `${most} cells`)
+  assert.equal((await sim.ping(bystander, 10, 1_000)).body.length, 1_000)
   await sim.close()
 })
 
