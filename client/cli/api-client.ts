@@ -43,7 +43,13 @@ export function findNode(choice: NodeChoice, env: NodeJS.ProcessEnv): NodeAt {
       `No node has run in the data folder ${config.dataDir}: it holds no token.`,
     )
   }
-  return { at: api === undefined ? (runningApi(config) ?? config.api) : config.api, token, dataDir: config.dataDir }
+  return { at: dialled(api === undefined ? (runningApi(config) ?? config.api) : config.api), token, dataDir: config.dataDir }
+}
+
+/** Where to connect to reach what listens at `at`: a node that listens everywhere also listens on loopback. */
+function dialled({ host, port }: HostPort): HostPort {
+  if (host === '0.0.0.0' || host === 'localhost') return { host: '127.0.0.1', port }
+  return { host: host === '::' ? '::1' : host, port }
 }
 
 /** `values` without the undefined ones. */
@@ -76,7 +82,7 @@ export async function call(node: NodeAt, { method = 'GET', path, headers = {}, s
   signal.throwIfAborted()
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
   const request = httpRequest({
-    host: node.at.host === 'localhost' ? '127.0.0.1' : node.at.host,
+    host: node.at.host,
     port: node.at.port,
     method,
     path,

@@ -83,6 +83,7 @@ async function live(config: Config, log: Logger, startNode: StartNode, supervise
     await writeAtomically(config.addressFile, [node.addresses.map((address) => `${address}\n`).join('')], 0o644)
     await writeAtomically(join(config.dataDir, RUN_FILE), [`${JSON.stringify(listening)}\n`])
     closers.push(() => rmSync(join(config.dataDir, RUN_FILE), { force: true }))
+    warnOfOthers(config, log)
     announce(listening, log, supervised)
     await aborted(stop)
   } catch (error) {
@@ -94,6 +95,14 @@ async function live(config: Config, log: Logger, startNode: StartNode, supervise
   log.info('stopped')
   if (!inTime) log.warn('the stop took too long and was cut short', { ms: STOP_MS })
   return inTime ? EXIT.done : EXIT.fault
+}
+
+/** A face that others than this machine's user can reach is a decision to be made knowingly: HTTP is in clear, and the proxy asks nobody. */
+function warnOfOthers({ api, proxy }: Config, log: Logger): void {
+  for (const [reason, { host }] of Object.entries({ api, proxy })) {
+    if (/^(?:127\.|localhost$|::1$)/.test(host)) continue
+    log.warn('a face listens beyond loopback: whoever reaches it can read, and through the proxy also fetch', { reason })
+  }
 }
 
 function announce(listening: Listening, log: Logger, supervised: boolean): void {
