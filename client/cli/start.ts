@@ -101,7 +101,9 @@ async function live(config: Config, log: Logger, startNode: StartNode, supervise
 function warnOfOthers({ api, proxy }: Config, log: Logger): void {
   for (const [reason, { host }] of Object.entries({ api, proxy })) {
     if (/^(?:127\.|localhost$|::1$)/.test(host)) continue
-    log.warn('a face listens beyond loopback: whoever reaches it can read, and through the proxy also fetch', { reason })
+    log.warn('a face listens beyond loopback: the API then sends its token in clear, and the proxy serves whoever reaches it', {
+      reason,
+    })
   }
 }
 

@@ -27,7 +27,7 @@ export const ERROR_CODES = {
   CONTENT_DAMAGED: 'Bytes failed verification and no other holder had right ones. Nothing wrong was delivered. Try again later.',
   CONTENT_NOT_FOUND: 'Nobody that should hold it has it: the address is wrong, it expired, or too many holders are away.',
   NETWORK_TOO_SMALL: 'Fewer than 4 nodes are known: no loop can be built. Check the bootstrap addresses, or start more nodes.',
-  NODE_NOT_READY: 'The node has no neighbours or no ready loop yet. Wait a little; `gyre status` shows how far it is.',
+  NODE_NOT_READY: 'Wait a little; `gyre status` shows how far it is.',
   NODE_UNREACHABLE: 'Start a node with `gyre start`, or name the right one with --data-dir or --api.',
   PORT_TAKEN: 'Another program listens on this address. Choose another with --api, --proxy or --listen.',
   PROXY_BAD_REQUEST: 'The request to the proxy is malformed. The message says which part, and what it takes.',
@@ -45,7 +45,8 @@ export const ERROR_CODES = {
   WORK_TOO_HARD: 'More proof of work was asked than this node does. The peer is overloaded or hostile; try again later.',
   DATA_DIR_LOCKED: 'Another node runs with this data folder. Stop it, or give this one a folder of its own.',
   DATA_DIR_UNUSABLE: 'The data folder cannot be made, read or written. Check its path, owner and free space.',
-  IDENTITY_DAMAGED: 'The identity file in the data folder is damaged. Restore it from a backup; only if there is none, remove it: the node gets a new identity.',
+  IDENTITY_DAMAGED:
+    'The identity file in the data folder is damaged. Restore it from a backup; only if there is none, remove it: the node gets a new identity.',
   INTERNAL: 'A fault of the program itself. Please report it with the message and the version.',
 } as const satisfies Record<string, string>
 
