@@ -61,7 +61,11 @@ interface Order {
   readonly bytes: number
   readonly to?: string
 }
-type Report = { readonly at: string } | { readonly cpuSeconds: number; readonly seconds: number }
+interface Spent {
+  readonly cpuSeconds: number
+  readonly seconds: number
+}
+type Report = { readonly at: string } | Spent
 
 // ---- In the processes.
 
@@ -233,18 +237,19 @@ function measure(mode: Mode, mib: number): Promise<Figures> {
   const bytes = Math.ceil((mib * MIB * (mode.share ?? 1)) / WRITE_BYTES) * WRITE_BYTES
   const { promise, resolve } = Promise.withResolvers<Figures>()
   const children: ChildProcess[] = []
-  const done: { cpuSeconds: number; seconds: number }[] = []
+  const done: { dialler?: Spent; listener?: Spent } = {}
   const begin = (order: Order) => {
     const child = fork(fileURLToPath(import.meta.url), ['--child'], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     children.push(child)
     child.on('message', (report: Report) => {
       if ('at' in report) return begin({ role: 'dialler', mode, bytes, to: report.at })
-      done[order.role === 'dialler' ? 0 : 1] = report
-      if (done[0] === undefined || done[1] === undefined) return
+      done[order.role] = report
+      const { dialler, listener } = done
+      if (dialler === undefined || listener === undefined) return
       for (const other of children) other.kill()
-      const cpuSeconds = done[0]!.cpuSeconds + done[1]!.cpuSeconds
-      const seconds = Math.max(done[0]!.seconds, done[1]!.seconds)
-      const sender = done[mode.sender === 'dialler' ? 0 : 1]
+      const cpuSeconds = dialler.cpuSeconds + listener.cpuSeconds
+      const seconds = Math.max(dialler.seconds, listener.seconds)
+      const sender = mode.sender === 'dialler' ? dialler : listener
       const perGib = (spent: number) => (spent * GIB) / bytes
       resolve({ megabytesPerSec: bytes / 1e6 / seconds, cpuPerGib: perGib(cpuSeconds), sendingPerGib: perGib(sender.cpuSeconds) })
     })

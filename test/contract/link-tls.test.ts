@@ -211,6 +211,37 @@ describe('links on real sockets', () => {
     }
   })
 
+  test('a stranger that sends malformed frames, or one without end, is cut off at once', { timeout: 60_000 }, async () => {
+    const host = await startHost({ listen: ['/ip4/127.0.0.1/tcp/0/ws'] })
+    const upgrade = [
+      'GET / HTTP/1.1',
+      'Host: x',
+      'Connection: Upgrade',
+      'Upgrade: websocket',
+      'Sec-WebSocket-Version: 13',
+      `Sec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}`,
+    ]
+    // Reserved bits set; then a final binary frame, masked, that announces 64 MiB.
+    for (const frame of [Buffer.from([0xf2, 0x80, 0, 0, 0, 0]), Buffer.from([0x82, 0xff, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0])]) {
+      const socket = connect(portOf(host), '127.0.0.1')
+      socket.on('error', () => {})
+      socket.write(`${upgrade.join('\r\n')}\r\n\r\n`)
+      const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+      await new Promise<void>((resolve) => socket.once('data', () => resolve()))
+      socket.on('data', () => {})
+      socket.write(frame)
+      let sent = 0
+      const more = () => {
+        // As long as somebody reads; what the kernel buffers is not the program's memory.
+        while (!socket.destroyed && sent < 64 * 1024 * 1024 && socket.write(Buffer.alloc(64 * 1024))) sent += 64 * 1024
+      }
+      socket.on('drain', more)
+      more()
+      await closed
+      assert.ok(sent < 32 * 1024 * 1024, `${sent} bytes were taken`)
+    }
+  })
+
   test('a listener that never answers costs the handshake time-out, then TIMEOUT', { timeout: 60_000 }, async () => {
     const sockets: Socket[] = []
     const mute = createServer((socket) => sockets.push(socket))

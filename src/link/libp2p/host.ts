@@ -6,7 +6,8 @@
  * links, and a close that leaves nothing behind. It leaves cells to `CellLink`, and whom to dial to its caller. Spec: SPEC.md §3.1, §3.3.
  */
 
-import type { Connection, Ed25519PrivateKey, Libp2pEvents, TypedEventTarget } from '@libp2p/interface'
+import type { Socket } from 'node:net'
+import type { Connection, Ed25519PrivateKey, Libp2pEvents, MultiaddrConnection, TypedEventTarget } from '@libp2p/interface'
 import { noise } from '@libp2p/noise'
 import { webSockets } from '@libp2p/websockets'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
@@ -27,6 +28,7 @@ import { TlsConnection } from './tls-connection.ts'
 import { nodeIdOfKey, tlsContext } from './tls-identity.ts'
 import { TlsTransport } from './tls-transport.ts'
 import { WsSockets } from './ws-sockets.ts'
+import { watchWebSocket } from './ws-watch.ts'
 import { WsWire } from './ws-wire.ts'
 
 /** What the host says to its operator. No addresses of peers, no identities. */
@@ -161,6 +163,10 @@ class Libp2pHost implements LinkHost {
       connectionEncrypters: [noise()],
       streamMuxers: [() => this.#muxers],
       connectionMonitor: { enabled: false },
+      connectionGater: {
+        denyInboundConnection: (connection) => !this.#watched(connection, false),
+        denyOutboundConnection: (_peer, connection) => !this.#watched(connection, true),
+      },
       // Our own admission and table decide; libp2p's caps would bite first (5 connections a second from one address) or prune links.
       connectionManager: {
         maxConnections: this.#limits.total + this.#limits.links,
@@ -283,7 +289,11 @@ class Libp2pHost implements LinkHost {
     if (muxer === undefined || peer === null || this.#closing.signal.aborted) return connection.abort(new Error('refused'))
     const { wire } = muxer
     const dialled = connection.direction === 'outbound'
-    if (wire instanceof WsWire) wire.stand(this.#socketBelow(connection, dialled))
+    if (wire instanceof WsWire) {
+      wire.stand(this.#socketBelow(connection, dialled))
+      const endpoint = endpointOf(connection.remoteAddr)
+      if (!dialled && endpoint !== null) this.#sockets.authenticated(endpoint.host, endpoint.port)
+    }
     const existing = this.#links.get(peer)
     if (existing === undefined && this.#links.size + this.#held.size >= this.#limits.links) return wire.destroy()
     const lower = this.id < peer
@@ -310,12 +320,19 @@ class Libp2pHost implements LinkHost {
     }
   }
 
-  #socketBelow(connection: Connection, dialled: boolean) {
-    const endpoint = endpointOf(connection.remoteAddr)
+  /** The TCP socket under a WebSocket connection, if it is known. */
+  #socketBelow({ remoteAddr }: { remoteAddr: Multiaddr }, dialled: boolean): Socket | null {
+    const endpoint = endpointOf(remoteAddr)
     if (endpoint === null) return null
-    return dialled
-      ? this.#sockets.dialledTo(endpoint.host, endpoint.port)
-      : this.#sockets.acceptedFrom(endpoint.host, endpoint.port)
+    const { host, port } = endpoint
+    return dialled ? this.#sockets.dialledTo(host, port) : this.#sockets.acceptedFrom(host, port)
+  }
+
+  /** Whether a connection may go on to its handshake: TLS has done it, a WebSocket must be one that can be watched. */
+  #watched(connection: MultiaddrConnection, dialled: boolean): boolean {
+    if (connection instanceof TlsConnection) return true
+    const below = this.#socketBelow(connection, dialled)
+    return below !== null && watchWebSocket(connection, below)
   }
 
   /** Our dial to `peer` is over: the inbound link that waited for it is closed, or used. */

@@ -8,7 +8,6 @@ import { channel } from 'node:diagnostics_channel'
 import { Socket } from 'node:net'
 import type { Clock, Timer } from '../../runtime/index.ts'
 import type { Admission, Ticket } from '../admission.ts'
-import type { SocketBelow } from './ws-wire.ts'
 
 const SERVER_SOCKETS = channel('net.server.socket')
 const CLIENT_SOCKETS = channel('net.client.socket')
@@ -86,18 +85,22 @@ export class WsSockets {
     }
   }
 
-  /** The accepted socket with this far end; its handshake is done. */
-  acceptedFrom(address: string, port: number): SocketBelow | null {
+  /** The accepted socket with this far end. */
+  acceptedFrom(address: string, port: number): Socket | null {
+    return this.#accepted.get(endKey(address, port))?.socket ?? null
+  }
+
+  /** The accepted socket with this far end has finished its handshake. */
+  authenticated(address: string, port: number): void {
     const accepted = this.#accepted.get(endKey(address, port))
-    if (accepted === undefined) return null
+    if (accepted === undefined) return
     accepted.timer.cancel()
     accepted.ticket.authenticate()
     accepted.done = true
-    return accepted.socket
   }
 
   /** The dialled socket with this far end. */
-  dialledTo(address: string, port: number): SocketBelow | null {
+  dialledTo(address: string, port: number): Socket | null {
     return this.#dialled.get(endKey(address, port)) ?? null
   }
 
