@@ -362,6 +362,49 @@ describe('links on real sockets', () => {
     assert.deepEqual([closes, here.closes, faults], [['error'], ['remote'], 1])
   })
 
+  test('a peer that takes nothing for three sweeps loses its link', { timeout: 60_000 }, async () => {
+    const sweeps: (() => void)[] = []
+    const clock = {
+      ...systemClock,
+      // The sweep is the one timer of 20 s: held back, and fired by the test.
+      setTimer: (ms: number, fire: () => void) => {
+        if (ms !== 20_000) return systemClock.setTimer(ms, fire)
+        sweeps.push(fire)
+        return { cancel: () => {} }
+      },
+    }
+    const log = { debug: () => {}, error: () => {} }
+    const host = await createLibp2pHost({ signingSeed: rng.bytes(32), listen: [], clock, log })
+    await host.start()
+    opened.push(host)
+    const peer = await startHost()
+    let far: Link | null = null
+    peer.onInbound = (link) => {
+      far = link
+    }
+    const link = await host.dial(peer.id, peer.addresses, { signal: NEVER })
+    const here = new Recorder()
+    link.start(here)
+    const sweep = () => sweeps.shift()?.()
+    // Idle is not stalled.
+    for (let times = 0; times < 5; times++) sweep()
+    assert.equal(link.open, true)
+    const lane = new NumberedLane(link, 2)
+    for (let idle = 0; idle < 50; idle++) {
+      while (lane.push()) idle = 0
+      link.flush()
+      await turn()
+    }
+    for (let times = 0; times < 3; times++) {
+      assert.equal(link.open, true)
+      sweep()
+    }
+    sweep()
+    await until(() => here.closes.length === 1, 'the close')
+    assert.deepEqual(here.closes, ['timeout'])
+    assert.notEqual(far, null)
+  })
+
   test('a port that is taken is a LINK_LISTEN, an address that is none a CONFIG_BAD', { timeout: 60_000 }, async () => {
     const host = await startHost()
     const taken = startHost({ listen: [`/ip4/127.0.0.1/tcp/${portOf(host)}`] })
