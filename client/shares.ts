@@ -7,19 +7,21 @@
  * cannot see from a loop that two shares belong together. In smaller ones, where nothing is claimed against insiders and every store holds
  * a good part of everything anyway, a session keeps its loop to a store. Spec: SPEC.md §7.5.
  */
-import type { NodeId } from '../src/bytes/index.ts'
+import { concat, type NodeId, type Pieces, piecesOf } from '../src/bytes/index.ts'
 import type { ShareNetwork, ShareWork, SlotValue } from '../src/content/network.ts'
 import type { DirectoryView } from '../src/directory/index.ts'
 import { isOverlayError, OverlayError } from '../src/errors/index.ts'
 import type { Clock, Timer } from '../src/runtime/index.ts'
 import {
-  encodeHopRequest,
   encodeStoreRequest,
   type HopReply,
+  type HopStatus,
   parseHopReply,
   parseStoreReply,
   type StoreReply,
   type StoreRequest,
+  storeCallPieces,
+  storeRequestPieces,
 } from '../src/wire/index.ts'
 import type { OriginLoop } from './loops/origin-loop.ts'
 import type { LoopPool } from './loops/pool.ts'
@@ -39,7 +41,7 @@ const SESSIONS_MAX = 32
 export const KEEP_HOURS = 30 * 24
 
 /** This node's own store, asked without a loop. */
-export type LocalStore = (request: Uint8Array) => Promise<HopReply>
+export type LocalStore = (request: Uint8Array) => Promise<{ readonly status: HopStatus; readonly body: Pieces }>
 
 export interface ShareDeps {
   readonly self: NodeId
@@ -170,8 +172,10 @@ export class ShareSession implements ShareNetwork {
 
   /** `null`: the store does not have it. */
   async #store(node: NodeId, request: StoreRequest, { signal }: ShareWork): Promise<StoreReply | null> {
-    const bytes = encodeStoreRequest(request)
-    const reply = node === this.self ? await this.#deps.local(bytes) : await this.#ask(node, bytes, signal)
+    const reply =
+      node === this.self
+        ? await this.#askSelf(request)
+        : await this.#ask(node, storeCallPieces(storeRequestPieces(request)), signal)
     switch (reply.status) {
       case 'ok': {
         const parsed = parseStoreReply(reply.body)
@@ -188,7 +192,12 @@ export class ShareSession implements ShareNetwork {
     }
   }
 
-  async #ask(node: NodeId, request: Uint8Array, signal: AbortSignal): Promise<HopReply> {
+  async #askSelf(request: StoreRequest): Promise<HopReply> {
+    const { status, body } = await this.#deps.local(encodeStoreRequest(request))
+    return { status, body: concat(...piecesOf(body)) }
+  }
+
+  async #ask(node: NodeId, request: Pieces, signal: AbortSignal): Promise<HopReply> {
     const deadline = this.#deps.clock.deadline(ASK_TIMEOUT_MS, AbortSignal.any([signal, this.#stop.signal]))
     let holding: HeldLoop | null = null
     this.#asks++
@@ -197,7 +206,7 @@ export class ShareSession implements ShareNetwork {
       holding = held
       try {
         const loop = await held.loop
-        const reply = parseHopReply(await loop.ask(encodeHopRequest({ kind: 'store', request }), deadline))
+        const reply = parseHopReply(await loop.ask(request, deadline))
         if (reply === null)
           throw new OverlayError('protocol', 'STORE_UNREACHABLE', 'The store answered with something malformed.')
         return reply

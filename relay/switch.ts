@@ -7,7 +7,7 @@
  * its circuit. Threats met: unknown ids and floods (one DESTROY per turn and id, bounded tables), circuits left behind (idle sweep).
  * Spec: SPEC.md §4.2, §4.4.
  */
-import type { NodeId } from '../src/bytes/index.ts'
+import type { MonotonicMs, NodeId } from '../src/bytes/index.ts'
 import {
   BODY_BYTES,
   CELL_BYTES,
@@ -19,7 +19,7 @@ import {
   NO_CIRCUIT,
 } from '../src/cell/index.ts'
 import { type CircuitEnd, HopLayer, type Launch, type LaunchedLoop, type LoopEnd, type LoopPort } from '../src/circuit/index.ts'
-import { ephemeralOf, setUpCells } from '../src/circuit/setup/index.ts'
+import { ephemeralOf, setUpCells, wipeLayer } from '../src/circuit/setup/index.ts'
 import type { CellCipher } from '../src/crypto/index.ts'
 import { type Lane, type Link, type LinkCloseReason, type LinkReceiver, TURN_CELLS } from '../src/link/index.ts'
 import type { CellPlane, ControlSink } from '../src/link/plane.ts'
@@ -35,7 +35,7 @@ const SETUPS_WAITING_MAX = 64
 /** Own set-ups under way at once. */
 const LAUNCHES_MAX = 64
 /** A relayed circuit without a cell for this long ends; origins keep theirs alive (`client/loops`). */
-export const CIRCUIT_IDLE_MS = 120_000
+export const CIRCUIT_IDLE_MS = 60_000
 const SWEEP_MS = 15_000
 /** Unknown circuits answered in one turn of one link. */
 const DESTROYS_PER_TURN = 4
@@ -56,13 +56,21 @@ export interface SwitchDeps {
 class HomeCircuit {
   readonly turn = new Int32Array(TURN_CELLS)
   turnCells = 0
-  readonly end: LoopEnd
+  lastCellAt: MonotonicMs
+  end: LoopEnd
   readonly own: OwnLoop
-  constructor(end: LoopEnd, own: OwnLoop) {
+  constructor(end: LoopEnd, own: OwnLoop, now: MonotonicMs) {
     this.end = end
     this.own = own
+    this.lastCellAt = now
   }
 }
+
+/**
+ * What takes the place of a loop that its origin ended: it swallows cells until they stay away for as long as every member waits. Answering
+ * them with DESTROY, which no member does that still forwards, would tell the last member who the origin is.
+ */
+const SILENT_END: LoopEnd = { onHome() {}, onTurnEnd() {}, onGone() {} }
 
 /** A circuit that this node launched: out over one link, home over another. */
 interface OwnLoop {
@@ -160,8 +168,8 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     for (let at = 0; at < this.#touched.length; at++) {
       const circuit = this.#touched[at]!
       if (circuit.turnCells === 0) continue // ended by a cell of this very turn
+      circuit.lastCellAt = now
       if (circuit instanceof RelayHop) {
-        circuit.lastCellAt = now
         const verdict = circuit.run(cells)
         this.#dirty.add(circuit.to)
         if (verdict !== 'open') this.#endHop(circuit, verdict)
@@ -241,11 +249,10 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
   #join(state: LinkState, fromId: CircuitId, opened: OpenedSetUp): void {
     const to = this.#neighbours.get(opened.next)
     const toId = to && this.#freeId(to)
-    if (to === undefined || toId === undefined) return
+    if (to === undefined || toId === undefined) return wipeLayer(opened)
     const lane = to.link.lane(toId)
     const layer = new HopLayer(this.#deps.cipher, opened)
-    opened.cellKey.fill(0)
-    opened.answerKey.fill(0)
+    wipeLayer(opened)
     const { apex, clock } = this.#deps
     const hop = new RelayHop({ from: state.link, fromId, to: to.link, lane, layer, apex, now: clock.monotonicMs() })
     state.incoming.set(fromId, hop)
@@ -260,7 +267,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     this.#launches.delete(own.launch.ephemeral)
     const end = own.launch.onReturn(packet)
     if (end === null) return this.#endOwn(own, 'protocol')
-    const circuit = new HomeCircuit(end, own)
+    const circuit = new HomeCircuit(end, own, this.#deps.clock.monotonicMs())
     own.home = { state, id, circuit }
     state.incoming.set(id, circuit)
     end.onTurnEnd()
@@ -310,20 +317,24 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     hop.close()
   }
 
-  /** Ends an own loop; `reason` `null` when its origin asked for it and need not be told. */
+  /** Ends an own loop; `reason` `null` when its origin asked for it: it need not be told, and what still comes home is swallowed. */
   #endOwn(own: OwnLoop, reason: CircuitEnd | null): void {
     if (own.over) return
     own.over = true
     this.#launches.delete(own.launch.ephemeral)
     own.out.outgoing.delete(own.lane.id)
     own.lane.close()
-    if (own.home !== null) {
-      own.home.state.incoming.delete(own.home.id)
-      own.home.circuit.turnCells = 0
+    if (own.home === null) {
+      if (reason !== null) own.launch.onGone(reason)
+      return
     }
+    const { state, id, circuit } = own.home
+    const { end } = circuit
+    circuit.turnCells = 0
+    circuit.end = SILENT_END
     if (reason === null) return
-    if (own.home === null) own.launch.onGone(reason)
-    else own.home.circuit.end.onGone(reason)
+    state.incoming.delete(id)
+    end.onGone(reason)
   }
 
   #endAll(state: LinkState, reason: CircuitEnd): void {
@@ -331,14 +342,19 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
       if (circuit instanceof RelayHop) this.#endHop(circuit, reason)
       else this.#endOwn(circuit instanceof HomeCircuit ? circuit.own : circuit, reason)
     }
+    for (const [id, circuit] of state.incoming) {
+      if (circuit instanceof HomeCircuit) state.incoming.delete(id)
+    }
   }
 
   #sweepIdle(): void {
     const { clock } = this.#deps
     const before = clock.monotonicMs() - CIRCUIT_IDLE_MS
     for (const state of this.#links.values()) {
-      for (const circuit of state.incoming.values()) {
-        if (circuit instanceof RelayHop && circuit.lastCellAt < before) this.#endHop(circuit, 'idle')
+      for (const [id, circuit] of state.incoming) {
+        if (circuit.lastCellAt >= before) continue
+        if (circuit instanceof RelayHop) this.#endHop(circuit, 'idle')
+        else if (circuit.own.over) state.incoming.delete(id)
       }
     }
     this.#sweep = clock.setTimer(SWEEP_MS, () => this.#sweepIdle())

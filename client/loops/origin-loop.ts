@@ -7,7 +7,7 @@
  * as an answer is awaited and none waits, a few cells are kept going round, slower the longer nothing comes.
  * A noise cell, or cells that stop coming home, end the loop (P7). Spec: SPEC.md §4.2, §4.4, §5.
  */
-import type { MonotonicMs, NodeId } from '../../src/bytes/index.ts'
+import type { MonotonicMs, NodeId, Pieces } from '../../src/bytes/index.ts'
 import { CELL_BYTES, CELL_HEADER_BYTES, Command, RECOGNISED_BYTES } from '../../src/cell/index.ts'
 import {
   type CircuitEnd,
@@ -117,6 +117,7 @@ export class OriginLoop implements LoopEnd {
 
   /** Hands over the launched circuit, once, before the first cell. */
   attach(launched: LaunchedLoop): void {
+    if (this.#over) return launched.close()
     this.#launched = launched
     this.#watch()
   }
@@ -139,10 +140,10 @@ export class OriginLoop implements LoopEnd {
   }
 
   /**
-   * Sends one request to the apex and gives its answer. Errors: `CIRCUIT_ENDED` (the loop ended or the hop refused the stream), or the
+   * Sends one request (not to be changed until the promise settles) to the apex and gives its answer. Errors: `CIRCUIT_ENDED` (the loop ended or the hop refused the stream), or the
    * signal's reason.
    */
-  async ask(request: Uint8Array, { signal }: { signal: AbortSignal }): Promise<Uint8Array> {
+  async ask(request: Pieces, { signal }: { signal: AbortSignal }): Promise<Uint8Array> {
     signal.throwIfAborted()
     if (this.#over) throw new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The loop is no longer open.')
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
@@ -166,6 +167,8 @@ export class OriginLoop implements LoopEnd {
       return await promise
     } finally {
       signal.removeEventListener('abort', onAbort)
+      // A hop that answers before it has the whole request: what is left must not be sent, its memory is the caller's again.
+      if (held.queuedBytes > 0) held.reset(ResetCode.CANCELLED)
     }
   }
 

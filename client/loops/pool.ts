@@ -124,7 +124,8 @@ export class LoopPool {
     let next = 0
     try {
       const { builder } = this.#deps
-      this.#ready.add(await builder.build(apex, (loop) => this.#onEnd(loop), { signal: this.#stop.signal }))
+      const loop = await builder.build(apex, (ended) => this.#onEnd(ended), { signal: this.#stop.signal })
+      if (loop.open) this.#ready.add(loop)
     } catch {
       next = REFILL_FAILED_MS // the cause is the network's state, which status shows; the next draw may find another way
     } finally {

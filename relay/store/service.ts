@@ -3,9 +3,9 @@
  * may be under way at once; `store.ts` owns what is kept. It cannot know who asks and does not try: nothing is logged or counted per
  * request. Never rejects. Spec: SPEC.md §7.1.
  */
-import type { UnixMs } from '../../src/bytes/index.ts'
+import type { Pieces, UnixMs } from '../../src/bytes/index.ts'
 import type { Clock } from '../../src/runtime/index.ts'
-import { encodeStoreReply, type HopStatus, parseStoreRequest, type StoreReply, type StoreRequest } from '../../src/wire/index.ts'
+import { type HopStatus, parseStoreRequest, type StoreReply, type StoreRequest, storeReplyPieces } from '../../src/wire/index.ts'
 import { KEEP_MS_MAX, type PutVerdict, type ShareStore } from './store.ts'
 
 // Specification constants.
@@ -24,7 +24,7 @@ export const STORE_SERVICE_LIMITS: StoreServiceLimits = Object.freeze({ puts: 64
 export interface StoreAnswer {
   readonly status: HopStatus
   /** A `StoreReply`; empty unless something was asked for and found. */
-  readonly body: Uint8Array
+  readonly body: Pieces
 }
 
 const NOTHING = new Uint8Array(0)
@@ -79,7 +79,7 @@ async function serve(store: ShareStore, clock: Clock, request: StoreRequest): Pr
 }
 
 function answer(status: HopStatus, reply?: StoreReply): StoreAnswer {
-  return { status, body: reply === undefined ? NOTHING : encodeStoreReply(reply) }
+  return { status, body: reply === undefined ? NOTHING : storeReplyPieces(reply) }
 }
 
 function keepUntil(clock: Clock, keepHours: number): UnixMs {

@@ -56,6 +56,19 @@ export function concat(...parts: readonly Uint8Array[]): Uint8Array {
   return joined
 }
 
+/** Bytes in one piece, or in pieces that follow each other: what is long is passed on without being copied together. */
+export type Pieces = Uint8Array | readonly Uint8Array[]
+
+/** The pieces, as a list. */
+export function piecesOf(bytes: Pieces): readonly Uint8Array[] {
+  return bytes instanceof Uint8Array ? [bytes] : bytes
+}
+
+/** Length of all pieces together. */
+export function lengthOf(bytes: Pieces): number {
+  return piecesOf(bytes).reduce((length, piece) => length + piece.length, 0)
+}
+
 /** Whether two public values are equal. Not constant time. */
 export function equalPublic(a: Uint8Array, b: Uint8Array): boolean {
   if (a.length !== b.length) return false

@@ -2,7 +2,7 @@
  * One message each way on one stream: length (u32), message, end of direction. What all protocols between an origin and a hop are
  * made of. Lengths are bounded before anything is allocated. Spec: SPEC.md §5.3.
  */
-import { concat, le32, readU32 } from '../bytes/index.ts'
+import { le32, lengthOf, type Pieces, piecesOf, readU32 } from '../bytes/index.ts'
 import type { MuxStream, StreamEvents } from './mux.ts'
 
 /** Longest message: an answer with all variants of a root slot. Whoever expects less refuses more in `onLength`. A test holds it to the wire's limits. */
@@ -10,20 +10,18 @@ export const MESSAGE_BYTES_MAX = 136 * 1024
 
 const LENGTH_BYTES = 4
 
-/** Writes `message` and ends the direction. `message` must not change until sent. */
-export function sendMessage(stream: MuxStream, message: Uint8Array): void {
-  if (message.length < 1024) {
-    stream.write(concat(le32(message.length), message))
-  } else {
-    stream.write(le32(message.length))
-    stream.write(message)
-  }
+/** Writes `message` and ends the direction. Its bytes must not change until they were sent. */
+export function sendMessage(stream: MuxStream, message: Pieces): void {
+  stream.write(le32(lengthOf(message)))
+  for (const piece of piecesOf(message)) stream.write(piece)
   stream.end()
 }
 
 export interface MessageEvents {
   /** Asked once, when the length is known, before memory is taken. `false` refuses it, and `onFail` follows. */
   onLength?(bytes: number): boolean
+  /** Memory for a message of that length, if not fresh; whoever hears `onMessage` or `onFail` gives it back. */
+  allocate?(bytes: number): Uint8Array
   /** The whole message; owned by the callee. */
   onMessage(message: Uint8Array): void
   /** It will not come: too long, cut short, refused or reset. Nothing follows. */
@@ -63,7 +61,7 @@ export class MessageReader implements StreamEvents {
       this.#fail(null)
       return false
     }
-    this.#message = new Uint8Array(length)
+    this.#message = this.#events.allocate?.(length) ?? new Uint8Array(length)
     this.#got = 0
     return true
   }

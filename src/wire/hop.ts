@@ -1,4 +1,5 @@
 /** One request to a hop and its answer, each one message on one stream. Spec: SPEC.md §5. */
+import { lengthOf, type Pieces } from '../bytes/index.ts'
 import { gyre } from './generated/messages.js'
 import {
   HOP_REPLY_BYTES_MAX,
@@ -7,11 +8,11 @@ import {
   STORE_REPLY_BYTES_MAX,
   STORE_REQUEST_BYTES_MAX,
 } from './limits.ts'
-import { bytesField, decodeWith, encodeWith, integerField } from './protobuf.ts'
+import { bytesField, decodeWith, encodeWith, fieldAround, integerField, viewField } from './protobuf.ts'
 
 export interface StoreCall {
   readonly kind: 'store'
-  /** A `StoreRequest`, not parsed; at least one byte. */
+  /** A `StoreRequest`, not parsed; at least one byte; a view of the message. */
   readonly request: Uint8Array
 }
 export interface Ping {
@@ -33,17 +34,25 @@ export interface HopReply {
 }
 
 const { HopRequest: RequestCodec, HopReply: ReplyCodec } = gyre.circuit
+/** Field numbers of circuit.proto: `HopRequest.store`, `HopReply.body`. */
+const STORE_FIELD = 1
+const BODY_FIELD = 2
 
 export function encodeHopRequest(request: HopRequest): Uint8Array {
   if (request.kind === 'store') return encodeWith(RequestCodec, { store: request.request })
   return encodeWith(RequestCodec, { ping: { filler: request.filler, answerBytes: request.answerBytes } })
 }
 
+/** A store call as pieces: `request` is passed on as it is and must not change until it was sent. */
+export function storeCallPieces(request: Pieces): readonly Uint8Array[] {
+  return fieldAround(STORE_FIELD, request)
+}
+
 /** `null` for anything that is neither a store call nor a ping within the limits. Never throws. */
 export function parseHopRequest(bytes: Uint8Array): HopRequest | null {
   const raw = decodeWith(RequestCodec, bytes, HOP_REQUEST_BYTES_MAX)
   if (raw?.body === 'store') {
-    const request = bytesField(raw.store, 1, STORE_REQUEST_BYTES_MAX)
+    const request = viewField(raw.store, 1, STORE_REQUEST_BYTES_MAX)
     return request && { kind: 'store', request }
   }
   if (raw?.body !== 'ping') return null
@@ -56,10 +65,16 @@ export function encodeHopReply(reply: HopReply): Uint8Array {
   return encodeWith(ReplyCodec, { status: STATUSES.indexOf(reply.status), body: reply.body })
 }
 
-/** `null` for an unknown status or a body over its limit. No bytes at all are `ok` with an empty body. Never throws. */
+/** As `encodeHopReply`, with the body passed on as it is. */
+export function hopReplyPieces(status: HopStatus, body: Pieces): readonly Uint8Array[] {
+  const head = encodeWith(ReplyCodec, { status: STATUSES.indexOf(status) })
+  return lengthOf(body) === 0 ? [head] : [head, ...fieldAround(BODY_FIELD, body)]
+}
+
+/** The body is a view of `bytes`. `null` for an unknown status or a body over its limit. No bytes at all are `ok` with an empty body. Never throws. */
 export function parseHopReply(bytes: Uint8Array): HopReply | null {
   const raw = decodeWith(ReplyCodec, bytes, HOP_REPLY_BYTES_MAX)
   const status = raw === null ? undefined : STATUSES[integerField(raw.status, STATUSES.length) ?? STATUSES.length]
-  const body = bytesField(raw?.body, 0, STORE_REPLY_BYTES_MAX)
+  const body = viewField(raw?.body, 0, STORE_REPLY_BYTES_MAX)
   return status !== undefined && body !== null ? { status, body } : null
 }

@@ -27,10 +27,12 @@ export {
   type HopReply,
   type HopRequest,
   type HopStatus,
+  hopReplyPieces,
   type Ping,
   parseHopReply,
   parseHopRequest,
   type StoreCall,
+  storeCallPieces,
 } from './hop.ts'
 export {
   ADDRESS_BYTES_MAX,
@@ -71,4 +73,6 @@ export {
   type StoredSlot,
   type StoreReply,
   type StoreRequest,
+  storeReplyPieces,
+  storeRequestPieces,
 } from './store.ts'

@@ -1,4 +1,5 @@
 /** What an origin asks of a store, and the answers. Hashes and signatures are checked by store and reader, not here. Spec: SPEC.md §7. */
+import type { Pieces } from '../bytes/index.ts'
 import { gyre } from './generated/messages.js'
 import {
   KEEP_HOURS_MAX,
@@ -14,7 +15,7 @@ import {
   STORE_REQUEST_BYTES_MAX,
   WORK_BYTES,
 } from './limits.ts'
-import { bytesField, decodeWith, encodeWith, integerField } from './protobuf.ts'
+import { bytesField, decodeWith, encodeWith, fieldAround, integerField, viewField } from './protobuf.ts'
 
 export interface PutShare {
   readonly kind: 'put-share'
@@ -60,7 +61,10 @@ export interface StoreReply {
   readonly slots: readonly StoredSlot[]
 }
 
-const { StoreRequest: RequestCodec, StoreReply: ReplyCodec } = gyre.store
+const { StoreRequest: RequestCodec, StoreReply: ReplyCodec, PutShare: PutShareCodec } = gyre.store
+/** Field numbers of store.proto: `StoreRequest.put_share`, and `share` in `PutShare` and `StoreReply`. */
+const PUT_SHARE_FIELD = 1
+const SHARE_FIELD = 1
 
 export function encodeStoreRequest(request: StoreRequest): Uint8Array {
   switch (request.kind) {
@@ -77,12 +81,19 @@ export function encodeStoreRequest(request: StoreRequest): Uint8Array {
   }
 }
 
-/** `null` for anything that SPEC.md §7 does not allow. Never throws; the fields are copies. */
+/** As `encodeStoreRequest`, with a share passed on as it is: its bytes must not change until they were sent. */
+export function storeRequestPieces(request: StoreRequest): Pieces {
+  if (request.kind !== 'put-share') return encodeStoreRequest(request)
+  const terms = encodeWith(PutShareCodec, { keepHours: request.keepHours, work: request.work })
+  return fieldAround(PUT_SHARE_FIELD, [terms, ...fieldAround(SHARE_FIELD, request.share)])
+}
+
+/** `null` for anything that SPEC.md §7 does not allow. Never throws; a share is a view of `bytes`, other fields are copies. */
 export function parseStoreRequest(bytes: Uint8Array): StoreRequest | null {
   const raw = decodeWith(RequestCodec, bytes, STORE_REQUEST_BYTES_MAX)
   switch (raw?.body) {
     case 'putShare': {
-      const share = bytesField(raw.putShare?.share, SHARE_BYTES)
+      const share = viewField(raw.putShare?.share, SHARE_BYTES)
       const terms = termsOf(raw.putShare)
       return share && terms && { kind: 'put-share', share, ...terms }
     }
@@ -108,12 +119,17 @@ export function encodeStoreReply(reply: StoreReply): Uint8Array {
   return encodeWith(ReplyCodec, { share: reply.share, slots: [...reply.slots] })
 }
 
-/** `null` for a share of another length than 65536, too many slots, or a slot that is not whole. Never throws. */
+/** As `encodeStoreReply`, with a share passed on as it is. */
+export function storeReplyPieces(reply: StoreReply): Pieces {
+  return reply.share === null ? encodeStoreReply(reply) : fieldAround(SHARE_FIELD, reply.share)
+}
+
+/** A share is a view of `bytes`. `null` for a share of another length than 65536, too many slots, or a slot that is not whole. Never throws. */
 export function parseStoreReply(bytes: Uint8Array): StoreReply | null {
   const raw = decodeWith(ReplyCodec, bytes, STORE_REPLY_BYTES_MAX)
   if (raw === null || (raw.slots?.length ?? 0) > SLOT_VARIANTS_MAX) return null
   const has = (raw.share?.length ?? 0) > 0
-  const share = has ? bytesField(raw.share, SHARE_BYTES) : null
+  const share = has ? viewField(raw.share, SHARE_BYTES) : null
   if (has && share === null) return null
   const slots: StoredSlot[] = []
   for (const each of raw.slots ?? []) {

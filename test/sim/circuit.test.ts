@@ -409,13 +409,13 @@ test('an apex that is asked for more than it may hold refuses the newest, and is
   const origins = []
   let refused = 0
   let opened = 0
-  // Streams that begin a request and never end it: each is charged for a whole one.
-  for (let loop = 0; loop < 18; loop++) {
+  // Streams that begin a request of 64 KiB and never end it: each is charged with it.
+  for (let loop = 0; loop < 36; loop++) {
     const origin = await sim.buildRaw()
     origins.push(origin)
     for (let at = 0; at < STREAMS_MAX; at++) {
       const stream = origin.mux.open({ onData: () => {}, onFin: () => {}, onClose: () => void refused++ })!
-      stream.write(Uint8Array.of(1, 1, 0, 0))
+      stream.write(Uint8Array.of(0, 0, 1, 0))
       opened++
       if (at % 64 === 63) origin.send(3)
     }

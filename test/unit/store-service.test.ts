@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { openStore, type ShareStore, storeService } from '../../relay/store/index.ts'
-import { equalPublic } from '../../src/bytes/index.ts'
+import { concat, equalPublic, piecesOf } from '../../src/bytes/index.ts'
 import { shareAddress } from '../../src/content/share.ts'
 import { SLOT_BYTES_MAX, signSlot, slotLocation } from '../../src/content/slot.ts'
 import { signingKey } from '../../src/crypto/index.ts'
@@ -42,9 +42,9 @@ test('puts and gets have the statuses of the specification', async (t) => {
   assert.equal((await ask(putShare())).status, 'ok')
   const got = await ask(getShare)
   assert.equal(got.status, 'ok')
-  assert.ok(equalPublic(parseStoreReply(got.body)!.share!, share))
+  assert.ok(equalPublic(parseStoreReply(concat(...piecesOf(got.body)))!.share!, share))
   assert.equal((await ask(putSlot())).status, 'ok')
-  const slots = parseStoreReply((await ask(getSlot)).body)!.slots
+  const slots = parseStoreReply(concat(...piecesOf((await ask(getSlot)).body)))!.slots
   assert.deepEqual({ ...slots[0] }, { ...slot })
   assert.equal((await ask(putSlot({ slot: 4 }))).status, 'bad-request')
   assert.equal((await ask(putSlot({ value: new Uint8Array(SLOT_BYTES_MAX + 1) }))).status, 'bad-request')
