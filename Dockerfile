@@ -32,5 +32,5 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.GYRE_API.split(':').pop()}/v1/health`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 
 STOPSIGNAL SIGTERM
-ENTRYPOINT ["node", "client/cli/main.ts"]
+ENTRYPOINT ["node", "--max-semi-space-size=4", "client/cli/main.ts"]
 CMD ["start"]

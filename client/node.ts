@@ -23,6 +23,7 @@ import type { NodeFace, NodeStatus } from './library.ts'
 import { LoopBuilder } from './loops/builder.ts'
 import { LoopPool } from './loops/pool.ts'
 import { Neighbours } from './neighbours/index.ts'
+import { OpenFiles } from './open-files.ts'
 import { drawLoop, loopPlan } from './paths.ts'
 import { publishFile } from './publish.ts'
 import { ShareSessions } from './shares.ts'
@@ -121,7 +122,8 @@ async function compose(
     return drawLoop({ view: directory, self, ...links, members: plan.members, avoid, rng, ...target })
   }
   const builder = new LoopBuilder({ network, self, onionKeys, view: directory, draw, port: relay, cipher, clock, rng })
-  const pool = new LoopPool({ builder, view: directory, self, clock, rng })
+  const pool = new LoopPool({ builder, view: directory, self, members: () => loopPlan(directory.size)?.members ?? 0, clock, rng })
+  const openFiles = new OpenFiles(clock)
   const sessions = new ShareSessions({ self, view: directory, pool, local: service, clock })
 
   relay.start()
@@ -162,7 +164,11 @@ async function compose(
         session.close()
       }
     },
-    open: (address, waiting) => openFile(readingNetwork(sessions, directory, self, address), address, { rng, clock }, waiting),
+    open(text, waiting) {
+      const address = text.toLowerCase()
+      const network = readingNetwork(sessions, directory, self, address)
+      return openFiles.get(address, () => openFile(network, address, { rng, clock }, waiting))
+    },
     status,
     peers: () => neighbours.peers(),
     loops: () =>
@@ -174,7 +180,7 @@ async function compose(
 
 /** The network as readers of one address see it: the address's session, made anew when it closed itself. */
 function readingNetwork(sessions: ShareSessions, directory: Directory, self: NodeId, address: string): ShareNetwork {
-  const session = () => sessions.named(address.toLowerCase())
+  const session = () => sessions.named(address)
   return {
     self,
     holders: () => directory.all().map(({ id }) => id),

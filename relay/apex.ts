@@ -6,7 +6,7 @@
 import { lengthOf, type Pieces } from '../src/bytes/index.ts'
 import type { Clock, Timer } from '../src/runtime/index.ts'
 import { MessageReader, type MuxStream, ResetCode, type StreamEvents, sendMessage } from '../src/stream/index.ts'
-import { HOP_REQUEST_BYTES_MAX, type HopStatus, hopReplyPieces, parseHopRequest } from '../src/wire/index.ts'
+import { HOP_REQUEST_BYTES_MAX, type HopStatus, hopReplyPieces, PING_BYTES_MAX, parseHopRequest } from '../src/wire/index.ts'
 
 /** Answers one request of its kind, borrowed until the promise settles. Never rejects; bounds its own work. */
 export type ApexService = (request: Uint8Array) => Promise<ApexAnswer>
@@ -28,6 +28,9 @@ export const REQUEST_TIMEOUT_MS = 30_000
 /** Requests from this length on use memory again; so many pieces of it are kept. */
 const POOLED_FROM_BYTES = 32 * 1024
 const BUFFERS_MAX = 64
+
+/** What pings are answered with; never written. */
+const PING_ANSWER = new Uint8Array(PING_BYTES_MAX)
 
 export class Apex {
   readonly #services: ApexServices
@@ -77,7 +80,7 @@ export class Apex {
     await new Promise<void>((resolve) => this.#clock.nextTurn(resolve))
     const request = parseHopRequest(message)
     if (request === null) return { status: 'bad-request', body: new Uint8Array(0) }
-    if (request.kind === 'ping') return { status: 'ok', body: new Uint8Array(request.answerBytes) }
+    if (request.kind === 'ping') return { status: 'ok', body: PING_ANSWER.subarray(0, request.answerBytes) }
     try {
       return await this.#services.store(request.request)
     } catch {

@@ -30,7 +30,7 @@ if (Number(process.versions.node.split('.')[0]) >= NODE_LEAST) {
 
 /** Runs `main.ts` in place of this process, as far as that can be: same terminal, signals passed on, same exit code. */
 function run(node) {
-  const child = spawn(node, [main, ...process.argv.slice(2)], { stdio: 'inherit' })
+  const child = spawn(node, ['--max-semi-space-size=4', main, ...process.argv.slice(2)], { stdio: 'inherit' })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   child.on('error', (error) => {
     process.stderr.write(`gyre: ${node} cannot be run (${error.code}). Run "npm ci" again.\n`)

@@ -24,13 +24,16 @@ export interface LoopPoolDeps {
   readonly builder: LoopBuilder
   readonly view: DirectoryView
   readonly self: NodeId
+  /** How many other members loops should have now. Ready loops that were built for fewer, in a younger network, are replaced. */
+  members(): number
   readonly clock: Clock
   readonly rng: Rng
 }
 
 export class LoopPool {
   readonly #deps: LoopPoolDeps
-  readonly #ready = new Set<OriginLoop>()
+  /** Ready loops, with the number of members that was to be had when they were built. */
+  readonly #ready = new Map<OriginLoop, number>()
   readonly #taken = new Set<OriginLoop>()
   readonly #building = new Set<NodeId>()
   readonly #stop = new AbortController()
@@ -48,7 +51,7 @@ export class LoopPool {
   /** All own loops that are open. For this node's own user. */
   open(): { readonly loop: OriginLoop; readonly taken: boolean }[] {
     return [
-      ...[...this.#ready].map((loop) => ({ loop, taken: false })),
+      ...[...this.#ready.keys()].map((loop) => ({ loop, taken: false })),
       ...[...this.#taken].map((loop) => ({ loop, taken: true })),
     ]
   }
@@ -61,7 +64,7 @@ export class LoopPool {
   close(): void {
     this.#stop.abort(new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The node is stopping.'))
     this.#timer?.cancel()
-    for (const loop of [...this.#ready, ...this.#taken]) loop.close()
+    for (const loop of [...this.#ready.keys(), ...this.#taken]) loop.close()
     this.#ready.clear()
     this.#taken.clear()
   }
@@ -69,7 +72,8 @@ export class LoopPool {
   /** A loop with `apex`, the caller's alone until `release`. Errors: those of `LoopBuilder.build`, `LOOP_LIMIT`. */
   async take(apex: NodeId, { signal }: { signal: AbortSignal }): Promise<OriginLoop> {
     signal.throwIfAborted()
-    for (const loop of this.#ready) {
+    this.#retire()
+    for (const loop of this.#ready.keys()) {
       if (loop.apex !== apex) continue
       this.#ready.delete(loop)
       this.#taken.add(loop)
@@ -105,7 +109,7 @@ export class LoopPool {
   /** Apexes that a ready loop is missing for, in random order. */
   #missing(): NodeId[] {
     const { view, self, rng } = this.#deps
-    const have = new Set([...this.#ready].map((loop) => loop.apex))
+    const have = new Set([...this.#ready.keys()].map((loop) => loop.apex))
     const others = view.all().filter(({ id }) => id !== self && !have.has(id) && !this.#building.has(id))
     const wanted = Math.min(POOL_LOOPS, view.size - 1) - this.#ready.size - this.#building.size
     const picked: NodeId[] = []
@@ -113,7 +117,18 @@ export class LoopPool {
     return picked
   }
 
+  /** Closes ready loops that are shorter than they should be by now. */
+  #retire(): void {
+    const members = this.#deps.members()
+    for (const [loop, wanted] of this.#ready) {
+      if (wanted >= members) continue
+      this.#ready.delete(loop)
+      loop.close()
+    }
+  }
+
   #refill(): void {
+    this.#retire()
     const missing = this.#missing()
     for (const apex of missing.slice(0, REFILLS_MAX - this.#building.size)) void this.#build(apex)
     if (missing.length === 0) this.#schedule(REFILL_FAILED_MS)
@@ -124,8 +139,9 @@ export class LoopPool {
     let next = 0
     try {
       const { builder } = this.#deps
+      const wanted = this.#deps.members()
       const loop = await builder.build(apex, (ended) => this.#onEnd(ended), { signal: this.#stop.signal })
-      if (loop.open) this.#ready.add(loop)
+      if (loop.open) this.#ready.set(loop, wanted)
     } catch {
       next = REFILL_FAILED_MS // the cause is the network's state, which status shows; the next draw may find another way
     } finally {

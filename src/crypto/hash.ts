@@ -1,6 +1,6 @@
 /** SHA-256 (FIPS 180-4), HMAC (RFC 2104) and HKDF (RFC 5869) from node:crypto, and comparison of secrets in constant time. */
 import { createHash, timingSafeEqual } from 'node:crypto'
-import { concat, lengthPrefixed, utf8 } from '../bytes/index.ts'
+import { concat, le32, lengthPrefixed, utf8 } from '../bytes/index.ts'
 
 /** Bytes of a hash and of an HMAC. */
 export const HASH_BYTES = 32
@@ -14,8 +14,25 @@ export function sha256(...parts: readonly Uint8Array[]): Uint8Array {
 
 /** SHA-256 over a label and parts, each behind its length as u32: no two lists of parts give the same input. Spec: SPEC.md §1. */
 export function taggedHash(label: string, ...parts: readonly Uint8Array[]): Uint8Array {
-  return sha256(lengthPrefixed(utf8(label), ...parts))
+  const hash = createHash('sha256')
+  // Short parts are hashed in one call, long ones where they lie.
+  let short: Uint8Array[] = [lengthPrefixed(utf8(label))]
+  for (const part of parts) {
+    short.push(le32(part.length))
+    if (part.length < LONG_PART_BYTES) {
+      short.push(part)
+    } else {
+      hash.update(concat(...short))
+      hash.update(part)
+      short = []
+    }
+  }
+  if (short.length > 0) hash.update(concat(...short))
+  return new Uint8Array(hash.digest())
 }
+
+/** Implementation constant: from here on a copy costs more than a call. */
+const LONG_PART_BYTES = 1024
 
 const HASH_BLOCK_BYTES = 64
 

@@ -16,7 +16,12 @@ export function chacha20Keystream(key: Uint8Array, length: number): Uint8Array {
 export function chacha20Xor(key: Uint8Array, nonce: number, input: Uint8Array): Uint8Array {
   const iv = new Uint8Array(16)
   writeU32(iv, 4, nonce)
-  return new Uint8Array(createCipheriv('chacha20', createSecretKey(key), iv).update(input))
+  return plain(createCipheriv('chacha20', createSecretKey(key), iv).update(input))
+}
+
+/** node:crypto's fresh output without its `Buffer` face; not a copy. */
+function plain(output: Buffer): Uint8Array {
+  return new Uint8Array(output.buffer, output.byteOffset, output.length)
 }
 
 /** Seals with a key that is used once (zero nonce). Ciphertext, then 16 bytes of tag. */

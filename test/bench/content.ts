@@ -80,7 +80,7 @@ export async function measureContent(bytes = 100 * 2 ** 20): Promise<ContentFigu
 
     const small: number[] = []
     const warm: number[] = []
-    for (let round = 0; round < 9; round++) {
+    for (let round = 0; round < 25; round++) {
       const published = await call(publisher, 'POST', '/v1/publish', randomBytes(1024))
       const { address } = JSON.parse(published.body.toString('utf8')) as { address: string }
       small.push((await call(reader, 'GET', `/v1/fetch/${address}`)).firstByteMs)

@@ -18,6 +18,7 @@ export interface LoopNodeConfig {
 
 export type LoopNodeCommand =
   | { readonly kind: 'usage' }
+  | { readonly kind: 'memory' }
   | { readonly kind: 'ready' }
   | { readonly kind: 'move'; readonly direction: 'down' | 'up'; readonly bytes: number; readonly loops: number }
   | { readonly kind: 'build'; readonly count: number; readonly atOnce: number }
@@ -98,8 +99,11 @@ process.on('message', async (command: LoopNodeCommand) => {
     switch (command.kind) {
       case 'usage': {
         const { user, system } = process.cpuUsage()
+        return { cpuSeconds: (user + system) / 1e6 }
+      }
+      case 'memory': {
         globalThis.gc?.()
-        return { cpuSeconds: (user + system) / 1e6, rssBytes: process.memoryUsage.rss() }
+        return { rssBytes: process.memoryUsage.rss() }
       }
       case 'ready':
         return { nodes: node.face.status().nodesKnown, loops: node.face.status().loopsReady }

@@ -44,7 +44,10 @@ export class LoopBench {
       const dataDir = await mkdtemp(join(tmpdir(), 'gyre-bench-'))
       this.#dirs.push(dataDir)
       const config: LoopNodeConfig = { dataDir, listen: [`/ip4/127.0.0.1/tcp/0${scheme}`], bootstrap, network }
-      const child = fork(NODE, [JSON.stringify(config)], { stdio: 'inherit', execArgv: ['--expose-gc'] })
+      const child = fork(NODE, [JSON.stringify(config)], {
+        stdio: 'inherit',
+        execArgv: ['--expose-gc', '--max-semi-space-size=4'],
+      })
       this.#children.push(child)
       const started = await this.#hear<{ kind: string; addresses: readonly string[] }>(child, 'started')
       if (index === 0) bootstrap = started.addresses
@@ -101,7 +104,7 @@ export class LoopBench {
 
   /** Resident memory of each process, in MiB. */
   async memoryMiB(): Promise<number[]> {
-    const usages = await Promise.all(this.#children.map((child) => this.#ask(child, { kind: 'usage' })))
+    const usages = await Promise.all(this.#children.map((child) => this.#ask(child, { kind: 'memory' })))
     return usages.map(({ rssBytes }) => rssBytes! / 2 ** 20)
   }
 
