@@ -34,11 +34,13 @@ import {
 
 // Implementation constants.
 /** Cells kept going round while an answer is awaited and the hop has none waiting. */
-const POLL_CELLS = 4
+const POLL_CELLS = 2
 /** Round trips, and at least milliseconds, without anything useful either way, after which polls slow down: to an eighth of the idle time. */
 const POLL_PATIENCE_ROUND_TRIPS = 4
 const POLL_PATIENCE_MS = 8
 const POLL_GAP_MAX_MS = 20
+/** Room in the window, and at most a quarter of it, for which a loop that has more to send waits. */
+const CHUNK_CELLS = 16
 /** Nothing home for this long, with cells out: the loop is dead. */
 const STALL_MIN_MS = 2_500
 const STALL_ROUND_TRIPS = 12
@@ -272,6 +274,9 @@ export class OriginLoop implements LoopEnd {
   /** Sends what the window and the hops let. */
   #pump(): void {
     if (this.#over || this.#launched === null) return
+    // A window that is full opens cell by cell. Sending cell by cell would cost every member a turn and a write for each: wait for some.
+    const least = Math.min(CHUNK_CELLS, this.#window.cells >> 2)
+    if (this.#window.room < least && this.#window.inFlight > least) return
     const now = this.#clock.monotonicMs()
     let pushed = false
     for (;;) {
