@@ -3,7 +3,7 @@
  * drawn at random. A loop that was taken is not given back: whoever took it keeps or closes it, so that no two pieces of work share one
  * (an apex must not link them). Own timers and losses refill the pool; what others ask never does. Spec: SPEC.md §4.4.
  */
-import type { NodeId } from '../../src/bytes/index.ts'
+import type { MonotonicMs, NodeId } from '../../src/bytes/index.ts'
 import type { DirectoryView } from '../../src/directory/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
@@ -17,6 +17,8 @@ export const POOL_LOOPS = 8
 const REFILLS_MAX = 2
 const REFILL_MS = 50
 const REFILL_FAILED_MS = 1_000
+/** A ready loop that came out shorter than wanted, for want of links, is kept so long. */
+const SHORT_LOOP_MS = 5_000
 /** Own loops open at once, ready and taken. */
 export const OWN_LOOPS_MAX = 256
 
@@ -32,8 +34,8 @@ export interface LoopPoolDeps {
 
 export class LoopPool {
   readonly #deps: LoopPoolDeps
-  /** Ready loops, with the number of members that was to be had when they were built. */
-  readonly #ready = new Map<OriginLoop, number>()
+  /** Ready loops, with when they were built and how many members were wanted then. */
+  readonly #ready = new Map<OriginLoop, { readonly wanted: number; readonly at: MonotonicMs }>()
   readonly #taken = new Set<OriginLoop>()
   readonly #building = new Set<NodeId>()
   readonly #stop = new AbortController()
@@ -117,11 +119,12 @@ export class LoopPool {
     return picked
   }
 
-  /** Closes ready loops that are shorter than they should be by now. */
+  /** Closes ready loops that are shorter than they should be by now: at once if the network has grown, else after a while, for another try. */
   #retire(): void {
     const members = this.#deps.members()
-    for (const [loop, wanted] of this.#ready) {
-      if (wanted >= members) continue
+    const before = this.#deps.clock.monotonicMs() - SHORT_LOOP_MS
+    for (const [loop, { wanted, at }] of this.#ready) {
+      if (wanted >= members && (loop.hops.length >= members || at >= before)) continue
       this.#ready.delete(loop)
       loop.close()
     }
@@ -141,7 +144,7 @@ export class LoopPool {
       const { builder } = this.#deps
       const wanted = this.#deps.members()
       const loop = await builder.build(apex, (ended) => this.#onEnd(ended), { signal: this.#stop.signal })
-      if (loop.open) this.#ready.set(loop, wanted)
+      if (loop.open) this.#ready.set(loop, { wanted, at: this.#deps.clock.monotonicMs() })
     } catch {
       next = REFILL_FAILED_MS // the cause is the network's state, which status shows; the next draw may find another way
     } finally {

@@ -38,8 +38,19 @@ function anyApex(at: number): Parameters<typeof node.pool.take>[0] {
   return others[at % others.length]!.id
 }
 
+/** A loop through all five others: in a network that has just begun some are shorter. */
+async function wholeLoop(at: number): Promise<OriginLoop> {
+  for (let tries = 0; tries < 30; tries++) {
+    const loop = await node.pool.take(anyApex(at + tries), never)
+    if (loop.hops.length === 5) return loop
+    node.pool.release(loop)
+    await new Promise((resolve) => setTimeout(resolve, 300))
+  }
+  throw new Error('no loop through five others')
+}
+
 async function move(direction: 'down' | 'up', bytes: number, count: number): Promise<object> {
-  const loops = await Promise.all(Array.from({ length: count }, (_, at) => node.pool.take(anyApex(at), never)))
+  const loops = await Promise.all(Array.from({ length: count }, (_, at) => wholeLoop(at)))
   const down = { kind: 'ping', filler: new Uint8Array(0), answerBytes: ANSWER_BYTES } as const
   const up = { kind: 'ping', filler: new Uint8Array(ANSWER_BYTES), answerBytes: 0 } as const
   const request = encodeHopRequest(direction === 'down' ? down : up)
