@@ -13,7 +13,14 @@ import { SETUP_BYTES, SETUP_CELLS } from '../../src/circuit/setup/index.ts'
 import { LANE_CELLS_MAX, LINK_WRITE_AHEAD_BYTES } from '../../src/link/index.ts'
 import type { WireShape } from '../../src/link/memory.ts'
 import { writeStreamHeader } from '../../src/stream/frames.ts'
-import { HOP_CREDIT_BYTES, ResetCode, STREAM_CREDIT_BYTES, STREAMS_MAX, sendMessage } from '../../src/stream/index.ts'
+import {
+  HOP_CREDIT_BYTES,
+  MessageReader,
+  ResetCode,
+  STREAM_CREDIT_BYTES,
+  STREAMS_MAX,
+  sendMessage,
+} from '../../src/stream/index.ts'
 import { encodeHopRequest } from '../../src/wire/index.ts'
 import { type FakeMesh, startFakeMesh } from '../support/fake-mesh.ts'
 
@@ -81,6 +88,44 @@ test('P2: at every member one cell goes out for each that comes in, of one size,
   }
   const [up, down] = totals as [number, number]
   assert.ok(Math.abs(up - down) < 0.05 * Math.max(up, down), `cells for the same bytes: ${up} up, ${down} down`)
+})
+
+test('P2: cells sent by one timetable make one trace at every member, whether they publish, fetch, or carry nothing', async () => {
+  const traces: string[][] = []
+  for (const content of ['publish', 'fetch', 'filler'] as const) {
+    const sim = await startFakeMesh('one timetable')
+    const origin = await sim.buildRaw()
+    const started = sim.clock.monotonicMs()
+    const trace = sim.mesh.nodes.map(() => [] as string[])
+    for (const { self, end } of sim.taps.all()) {
+      const note = (way: string, command: number, bytes: number) =>
+        trace[self]!.push(`${sim.clock.monotonicMs() - started} ${way} ${command} ${bytes}`)
+      end.tap.incoming = (cell) => {
+        note('in', cell.command, cell.body.length)
+        return [cell]
+      }
+      end.tap.outgoing = (_id, command, body) => note('out', command, body.length)
+    }
+    const bytes = 65_500
+    let answer = -1
+    if (content !== 'filler') {
+      const reader = new MessageReader({ onMessage: (message) => (answer = message.length), onFail: () => assert.fail(content) })
+      const stream = origin.mux.open(reader)!
+      reader.stream = stream
+      const up = content === 'publish' ? bytes : 0
+      sendMessage(stream, encodeHopRequest({ kind: 'ping', filler: new Uint8Array(up), answerBytes: bytes - up }))
+    }
+    for (let burst = 0; burst < 12; burst++) {
+      for (let cell = 0; cell < 5; cell++) origin.send(content === 'filler' ? 6 : 3)
+      await sim.clock.advance(2)
+    }
+    if (content !== 'filler') assert.ok(content === 'fetch' ? answer > bytes : answer >= 0, `${content} is done`)
+    assert.ok(trace.every((events) => events.length === 2 * 60))
+    traces.push(trace.map((events) => events.join('\n')))
+    await sim.close()
+  }
+  assert.deepEqual(traces[1], traces[0])
+  assert.deepEqual(traces[2], traces[0])
 })
 
 test('P2: the apex does what every other member does: same counts, same sizes, same order, turn by turn', async () => {
