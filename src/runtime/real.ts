@@ -20,29 +20,38 @@ export const systemClock: Clock = {
   sleep: (ms, { signal }) => sleepOn(systemClock, ms, signal),
 }
 
-/** Random bytes drawn ahead for choices: one call to the system for each of them made it a tenth of building a loop. Never for keys. */
-const choices = new Uint8Array(4096)
-let choicesUsed = choices.length
+/** The operating system's randomness. Choices are served from bytes drawn ahead: a call to the system for each was a tenth of building a loop. */
+class SystemRng implements Rng {
+  /** For choices only, never for keys; overwritten as it is used. */
+  readonly #ahead = new Uint8Array(4096)
+  #used = this.#ahead.length
 
-function drawU32(): number {
-  if (choicesUsed === choices.length) {
-    randomFillSync(choices)
-    choicesUsed = 0
+  bytes(length: number): Uint8Array {
+    return new Uint8Array(randomBytes(length))
   }
-  const drawn = readU32(choices, choicesUsed)
-  choices.fill(0, choicesUsed, choicesUsed + 4)
-  choicesUsed += 4
-  return drawn
-}
 
-export const systemRng: Rng = {
-  bytes: (length) => new Uint8Array(randomBytes(length)),
-  below(bound) {
+  below(bound: number): number {
     const limit = Math.floor(0x1_0000_0000 / bound) * bound
     for (;;) {
-      const drawn = drawU32()
+      const drawn = this.#draw()
       if (drawn < limit) return drawn % bound
     }
-  },
-  unit: () => drawU32() / 0x1_0000_0000,
+  }
+
+  unit(): number {
+    return this.#draw() / 0x1_0000_0000
+  }
+
+  #draw(): number {
+    if (this.#used === this.#ahead.length) {
+      randomFillSync(this.#ahead)
+      this.#used = 0
+    }
+    const drawn = readU32(this.#ahead, this.#used)
+    this.#ahead.fill(0, this.#used, this.#used + 4)
+    this.#used += 4
+    return drawn
+  }
 }
+
+export const systemRng: Rng = new SystemRng()
