@@ -9,8 +9,7 @@
  * Spec: SPEC.md §6.4.
  */
 import { type MonotonicMs, type NodeId, parseNodeId, type UnixMs } from '../../src/bytes/index.ts'
-import { TokenBucket } from '../../src/directory/index.ts'
-import type { Rng } from '../../src/runtime/index.ts'
+import { type Rng, TokenBucket } from '../../src/runtime/index.ts'
 
 // Implementation constants.
 const DAY_MS = 24 * 3_600_000
@@ -50,7 +49,7 @@ export class NeighbourBook {
   constructor(usual: number, rng: Rng, now: MonotonicMs) {
     this.#usual = usual
     this.#rng = rng
-    this.#substitutes = new TokenBucket(SUBSTITUTES, 1000 / SUBSTITUTE_EVERY_MS, now)
+    this.#substitutes = new TokenBucket(1000 / SUBSTITUTE_EVERY_MS, SUBSTITUTES, now)
   }
 
   get ids(): readonly NodeId[] {
@@ -63,13 +62,13 @@ export class NeighbourBook {
 
   /** Whether one more may be chosen now: always up to the usual number, beyond it (for those that are away) at a bounded rate. */
   mayChoose(now: MonotonicMs): boolean {
-    return this.#entries.size < this.#usual || this.#substitutes.has(1, now)
+    return this.#entries.size < this.#usual || this.#substitutes.has(now)
   }
 
   /** Enters a node that was chosen and is linked. */
   add(id: NodeId, nodes: number, nowUnix: UnixMs, now: MonotonicMs): void {
     if (this.#entries.has(id)) return this.sawLinked(id, nowUnix)
-    if (this.#entries.size >= this.#usual) this.#substitutes.take(1, now)
+    if (this.#entries.size >= this.#usual) this.#substitutes.take(now)
     if (this.#entries.size >= ENTRIES_MAX) {
       const longest = [...this.#entries.values()].reduce((a, b) => (b.linkedMs < a.linkedMs ? b : a))
       this.#entries.delete(longest.id)

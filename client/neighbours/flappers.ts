@@ -3,7 +3,7 @@
  * hear of it, so a peer has few of them at once; one that restarts now and then is not hurt. Pure, bounded.
  */
 import type { MonotonicMs, NodeId } from '../../src/bytes/index.ts'
-import { TokenBucket } from '../../src/directory/index.ts'
+import { TokenBucket } from '../../src/runtime/index.ts'
 
 // Implementation constants: such links at once, the time for one more, and peers remembered (the oldest is forgotten).
 const AT_ONCE = 3
@@ -15,12 +15,12 @@ export class Flappers {
 
   /** Whether `peer` may have another link. */
   mayCome(peer: NodeId, now: MonotonicMs): boolean {
-    return this.#buckets.get(peer)?.has(1, now) ?? true
+    return this.#buckets.get(peer)?.has(now) ?? true
   }
 
   flapped(peer: NodeId, now: MonotonicMs): void {
-    const bucket = this.#buckets.get(peer) ?? new TokenBucket(AT_ONCE, 1000 / EVERY_MS, now)
-    bucket.take(1, now)
+    const bucket = this.#buckets.get(peer) ?? new TokenBucket(1000 / EVERY_MS, AT_ONCE, now)
+    bucket.take(now)
     this.#buckets.delete(peer)
     this.#buckets.set(peer, bucket)
     if (this.#buckets.size <= REMEMBERED_MAX) return

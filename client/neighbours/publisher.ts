@@ -14,11 +14,10 @@ import {
   type Directory,
   makeDescriptor,
   PUBLISHED_AHEAD_MS,
-  TokenBucket,
   workBinding,
   writeAtomically,
 } from '../../src/directory/index.ts'
-import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
+import { type Clock, type Rng, type Timer, TokenBucket } from '../../src/runtime/index.ts'
 import type { Identity } from '../identity.ts'
 
 // Implementation constants.
@@ -79,7 +78,7 @@ export class Publisher {
 
   constructor(deps: PublisherDeps) {
     this.#deps = deps
-    this.#tokens = new TokenBucket(AT_ONCE, 1000 / EVERY_MS, deps.clock.monotonicMs())
+    this.#tokens = new TokenBucket(1000 / EVERY_MS, AT_ONCE, deps.clock.monotonicMs())
   }
 
   /** Reads the state, finds the work at the first start, and publishes. */
@@ -111,7 +110,7 @@ export class Publisher {
   soon(): void {
     if (this.#closed || this.#timer !== null) return
     const { clock } = this.#deps
-    const wait = this.#tokens.has(1, clock.monotonicMs()) ? GATHER_MS : EVERY_MS
+    const wait = this.#tokens.has(clock.monotonicMs()) ? GATHER_MS : EVERY_MS
     this.#timer = clock.setTimer(wait, () => {
       this.#timer = null
       this.#running = this.#running.then(() => this.#publish())
@@ -132,7 +131,7 @@ export class Publisher {
   async #publish(): Promise<void> {
     if (this.#closed) return
     const { directory, identity, clock, rng } = this.#deps
-    this.#tokens.take(1, clock.monotonicMs())
+    this.#tokens.take(clock.monotonicMs())
     const now = clock.unixMs()
     const stepped = this.#last - now > STEP_MAX_MS
     const publishedMs = (stepped ? now : Math.max(now, this.#last + 1)) as UnixMs

@@ -8,7 +8,7 @@
  * cannot keep the whole network busy; reconciliation brings its newest later. Spec: SPEC.md §6.2.
  */
 import { compareBytes, equalPublic, type MonotonicMs, type NodeId, toHex, type UnixMs } from '../bytes/index.ts'
-import type { Clock } from '../runtime/index.ts'
+import { type Clock, TokenBucket } from '../runtime/index.ts'
 import { DIGEST_BUCKET_BYTES, DIGEST_BUCKETS } from '../wire/index.ts'
 import {
   DESCRIPTOR_LIFE_MS,
@@ -17,7 +17,6 @@ import {
   type VerifiedDescriptor,
   verifyDescriptor,
 } from './descriptor.ts'
-import { TokenBucket } from './token-bucket.ts'
 import type { Descriptor, DirectoryView } from './types.ts'
 
 // Implementation constants.
@@ -116,15 +115,15 @@ export class Directory implements DirectoryView {
     if (equalPublic(entry.hash, hash)) return 'known'
     const later = publishedMs - entry.descriptor.publishedMs || compareBytes(entry.hash, hash)
     if (later < 0) return 'older'
-    return id === this.#self || entry.updates.has(1, now) ? 'added' : 'hasty'
+    return id === this.#self || entry.updates.has(now) ? 'added' : 'hasty'
   }
 
   #put(verified: VerifiedDescriptor, now: MonotonicMs): void {
     const { id } = verified.descriptor
     const old = this.#entries.get(id)
     if (old) this.#forget(old)
-    const updates = old?.updates ?? new TokenBucket(UPDATES_AT_ONCE, 1000 / UPDATE_EVERY_MS, now)
-    updates.take(1, now)
+    const updates = old?.updates ?? new TokenBucket(1000 / UPDATE_EVERY_MS, UPDATES_AT_ONCE, now)
+    updates.take(now)
     const neighbours = new Set(verified.descriptor.neighbours)
     const entry: Entry = { ...verified, hashHex: toHex(verified.hash), neighbours, updates }
     this.#entries.set(id, entry)

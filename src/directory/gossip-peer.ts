@@ -1,15 +1,15 @@
 /** What gossip remembers of one link: its budgets, its round, what was asked and what the other side is known to have. Bounded. */
 import type { MonotonicMs } from '../bytes/index.ts'
-import { TokenBucket } from './token-bucket.ts'
+import { TokenBucket } from '../runtime/index.ts'
 
-// Implementation constants: burst and refill per second of what one neighbour may cause.
-const MESSAGES = [1024, 128] as const
+// Implementation constants: refill per second and burst of what one neighbour may cause.
+const MESSAGES = [128, 1024] as const
 /** Digests that are answered. */
-const DIGESTS = [4, 0.5] as const
+const DIGESTS = [0.5, 4] as const
 /** Wants that are answered, each with up to 64 descriptors. */
-const WANTS = [256, 4] as const
+const WANTS = [4, 256] as const
 /** Descriptors judged that were not asked for. */
-const PUSHES = [1024, 64] as const
+const PUSHES = [64, 1024] as const
 /** Hashes remembered as seen on the link (oldest forgotten: costs a needless push), and wanted from it (more are ignored until later). */
 const SEEN_MAX = 4096
 const WANTED_MAX = 8192

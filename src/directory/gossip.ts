@@ -106,7 +106,7 @@ export class Gossip<K> {
   onMessage(link: K, message: ControlMessage, now: MonotonicMs): GossipEffect<K>[] {
     const peer = this.#peers.get(link)
     if (peer === undefined) return []
-    if (!peer.messages.take(1, now)) return [{ close: link, reason: 'overload' }]
+    if (!peer.messages.take(now)) return [{ close: link, reason: 'overload' }]
     peer.heardAt = now
     switch (message.kind) {
       case 'digest':
@@ -156,7 +156,7 @@ export class Gossip<K> {
 
   /** B's part: lists the buckets that differ, and one more at random. */
   #onDigest(link: K, peer: GossipPeer, theirs: Uint8Array, now: MonotonicMs): GossipEffect<K>[] {
-    if (!peer.digests.take(1, now)) return []
+    if (!peer.digests.take(now)) return []
     const ours = this.#directory.digest()
     const listed = new Set([this.#rng.below(DIGEST_BUCKETS)])
     for (let byte = 0; byte < ours.length; byte++)
@@ -235,7 +235,7 @@ export class Gossip<K> {
   }
 
   #onWant(link: K, peer: GossipPeer, hashes: Uint8Array, now: MonotonicMs): GossipEffect<K>[] {
-    if (!peer.wants.take(1, now)) return []
+    if (!peer.wants.take(now)) return []
     const found: [string, Uint8Array][] = []
     for (const hash of new Set(unpacked(hashes))) {
       const signed = this.#directory.signedByHash(hash)
@@ -258,7 +258,7 @@ export class Gossip<K> {
       }
       peer.saw(hash)
       const asked = peer.asked.delete(hash)
-      if (!this.#wants(hash) || !(asked || peer.pushes.take(1, now))) continue
+      if (!this.#wants(hash) || !(asked || peer.pushes.take(now))) continue
       const verdict = this.#directory.add(bytes)
       const signed = this.#directory.signedByHash(hash)
       if (verdict === 'added' && signed) {

@@ -18,5 +18,4 @@ export {
 export { type AddVerdict, DIRECTORY_NODES_MAX, Directory } from './directory.ts'
 export { Gossip, type GossipEffect, roundIntervalMs } from './gossip.ts'
 export { type LoadedDirectory, loadDirectory, saveDirectory } from './saved.ts'
-export { TokenBucket } from './token-bucket.ts'
 export type { Descriptor, DirectoryView, OnionPublicKeys } from './types.ts'

@@ -19,8 +19,10 @@ test('never more than the burst and what has come since; never refused what is t
           now += wait
           level = Math.min(burst, level + (wait * rate) / 1000)
           // Where rounding decides, either answer will do, but the model follows it.
+          const there = bucket.has(now as MonotonicMs, count)
           const taken = bucket.take(now as MonotonicMs, count)
           if (Math.abs(level - count) > 1e-6) assert.equal(taken, level > count)
+          assert.equal(there, taken, 'to look takes nothing')
           if (taken) level -= count
         }
       },
