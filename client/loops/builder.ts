@@ -4,10 +4,10 @@
  * Spec: SPEC.md §4.3, §6.4. Threat met: members that never pass a set-up on, or answer for another (the confirmations).
  */
 import type { NodeId } from '../../src/bytes/index.ts'
-import { type CircuitEnd, type LoopEnd, type LoopPort, OriginLayers } from '../../src/circuit/index.ts'
+import { type CircuitEnd, type LoopEnd, type LoopPort, type OnionPublicKeys, OriginLayers } from '../../src/circuit/index.ts'
 import { buildSetUp, type SetUpMember, swiftPlan, wipeLayer } from '../../src/circuit/setup/index.ts'
 import { CELL_KEY_BYTES, type CellCipher, wipe } from '../../src/crypto/index.ts'
-import type { DirectoryView, OnionPublicKeys } from '../../src/directory/index.ts'
+import type { DirectoryView } from '../../src/directory/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
 import { OriginLoop } from './origin-loop.ts'

@@ -7,8 +7,8 @@
  * not keep a key alive, and a machine that slept does not either. No timer here: the owner calls `tick`.
  */
 import { type KeyPair, mlkemGenerate, wipe, type X25519KeyPair, x25519Generate } from '../crypto/index.ts'
-import type { OnionPublicKeys } from '../directory/index.ts'
 import type { Clock, Rng } from '../runtime/index.ts'
+import type { OnionPublicKeys } from './onion-public.ts'
 import { type OnionKeyFinder, type OnionKeyPair, REPLAY_ENTRIES_MAX, ReplayCache } from './setup/index.ts'
 
 // Specification constants.

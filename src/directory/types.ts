@@ -3,16 +3,9 @@
  * only; how descriptors are coded, checked and spread is in the files beside this one. Spec: SPEC.md §6.
  */
 import type { NodeId, UnixMs } from '../bytes/index.ts'
+import type { OnionPublicKeys } from '../circuit/index.ts'
 
-/** The keys to which set-up records for a node are sealed. */
-export interface OnionPublicKeys {
-  /** 0 to 255; names the pair while two overlap. */
-  readonly kid: number
-  /** 32 bytes. */
-  readonly x25519: Uint8Array
-  /** 1184 bytes. */
-  readonly mlkem768: Uint8Array
-}
+export type { OnionPublicKeys }
 
 /** A verified descriptor. */
 export interface Descriptor {

@@ -34,12 +34,6 @@ const LAYERS: readonly (readonly string[])[] = [
 ]
 const rank: ReadonlyMap<string, number> = new Map(LAYERS.flatMap((row, at) => row.map((part) => [`src/${part}`, at] as const)))
 
-/** Upwards, types only: nothing of it is left at run time. */
-const UPWARD_TYPES = new Map([
-  // The keys to which set-up records are sealed are a descriptor's; set-up must not have a type of its own for the same thing.
-  ['src/circuit → src/directory', 'OnionPublicKeys'],
-])
-
 test('the walk sees what there is', () => {
   assert.ok(files.length > 60)
   const imports = files.flatMap((file) => file.imports)
@@ -96,35 +90,16 @@ test('relay/ never imports client/; client/ reaches relay/ only from client/node
 })
 
 test('inside src/ imports point downwards: content, directory, stream → circuit → link → cell → crypto, wire → bytes, runtime, errors', () => {
-  const used = new Set<string>()
   for (const { path } of files) if (path.startsWith('src/')) assert.ok(rank.has(partOf(path)), `${path}: a part without a layer`)
   assert.deepEqual(
-    breaches(({ path }, { target, typeOnly }) => {
+    breaches(({ path }, { target }) => {
       const from = partOf(path)
       const to = partOf(target)
       if (!path.startsWith('src/') || !target.startsWith('src/') || from === to) return true
-      if (rank.get(to)! > rank.get(from)!) return true
-      const edge = `${from} → ${to}`
-      if (!typeOnly || !UPWARD_TYPES.has(edge)) return false
-      used.add(edge)
-      return true
+      return rank.get(to)! > rank.get(from)!
     }),
     [],
   )
-  assert.deepEqual(
-    [...UPWARD_TYPES.keys()].filter((edge) => !used.has(edge)),
-    [],
-    'exceptions that nobody needs',
-  )
-})
-
-test('what goes upwards as a type is only what is listed', () => {
-  for (const { path, text } of files) {
-    if (partOf(path) !== 'src/circuit') continue
-    for (const [, names] of text.matchAll(/import type \{([^}]*)\} from '[^']*directory[^']*'/g)) {
-      assert.equal(names!.trim(), UPWARD_TYPES.get('src/circuit → src/directory'), path)
-    }
-  }
 })
 
 /** Packages and the only folders that may import them. */

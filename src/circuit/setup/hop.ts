@@ -9,7 +9,7 @@
  */
 import { type NodeId, toHex, type UnixMs } from '../../bytes/index.ts'
 import { chacha20Xor, openOnce, type PrivateKeyHandle, wipe, X25519_BYTES, type X25519PrivateKey } from '../../crypto/index.ts'
-import type { OnionPublicKeys } from '../../directory/index.ts'
+import type { OnionPublicKeys } from '../onion-public.ts'
 import {
   CIPHERTEXT_AT,
   EPHEMERAL_AT,

@@ -22,7 +22,7 @@ import {
   x25519,
   x25519Generate,
 } from '../../crypto/index.ts'
-import type { OnionPublicKeys } from '../../directory/index.ts'
+import type { OnionPublicKeys } from '../onion-public.ts'
 import { CONFIRM_BYTES, RECORD_BYTES, STACK_BYTES } from './constants.ts'
 
 const KEY_BYTES = 32

@@ -8,9 +8,9 @@
  */
 import { concat, type NodeId } from '../../bytes/index.ts'
 import { chacha20Keystream, mlkemPublic, type PublicKeyHandle, sealOnce, wipe, type X25519KeyPair } from '../../crypto/index.ts'
-import type { OnionPublicKeys } from '../../directory/index.ts'
 import { OverlayError } from '../../errors/index.ts'
 import { type Rng, shuffled } from '../../runtime/index.ts'
+import type { OnionPublicKeys } from '../onion-public.ts'
 import {
   CIPHERTEXT_AT,
   EPHEMERAL_AT,
