@@ -3,8 +3,10 @@
  *
  *   link turn → sort the turn's cells by circuit → each circuit peels its batch, answers, pushes on → one write per link → set-ups
  *
+ * An own loop whose cells come home sends at its place in the turn and in the same write as relayed circuits: a write of its own, or
+ * always the last place in one, would tell the next member whose loop it is.
  * It owns the table of circuits per link and knows nothing of content. A bad cell is a verdict, never an exception; it costs at most
- * its circuit. Threats met: unknown ids and floods (one DESTROY per turn and id, bounded tables), circuits left behind (idle sweep).
+ * its circuit. A fault of ours costs the link whose turn it was: nothing of that turn is left for another link's. Threats met: unknown ids and floods (one DESTROY per turn and id, bounded tables), circuits left behind (idle sweep).
  * Spec: SPEC.md §4.2, §4.4.
  */
 import type { MonotonicMs, NodeId } from '../src/bytes/index.ts'
@@ -74,7 +76,8 @@ const SILENT_END: LoopEnd = { onHome() {}, onTurnEnd() {}, onGone() {} }
 
 /** A circuit that this node launched: out over one link, home over another. */
 interface OwnLoop {
-  readonly launch: Launch
+  /** Until it came home or ended: with it go the packet and all that the builder holds. */
+  launch: Launch | null
   readonly out: LinkState
   readonly lane: Lane
   /** Where it comes home, once it did. */
@@ -109,12 +112,13 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
   readonly #neighbours = new Map<NodeId, LinkState>()
   /** Own set-ups that are on their way round, by ephemeral key. */
   readonly #launches = new Map<string, OwnLoop>()
-  /** Circuits with cells in this turn; links with cells to write; loops to wake at its end. Reused arrays. */
+  /** Circuits with cells in this turn; links with cells to write at its end. Reused. */
   readonly #touched: (RelayHop | HomeCircuit)[] = []
   readonly #dirty = new Set<Link>()
-  readonly #woken: LoopEnd[] = []
   readonly #setUps: { readonly state: LinkState; readonly id: CircuitId; readonly packet: Uint8Array }[] = []
   #relayed = 0
+  /** Whether cells of a turn are being handled: what own loops flush waits for its end. */
+  #inTurn = false
   #sweep: Timer | null = null
 
   constructor(deps: SwitchDeps) {
@@ -147,6 +151,17 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
   // The data path -----------------------------------------------------------------------------------------------------------------
 
   onCells(link: Link, cells: Uint8Array, count: number): void {
+    this.#inTurn = true
+    try {
+      this.#takeCells(link, cells, count)
+    } catch (error) {
+      this.#inTurn = false
+      this.#forgetTouched()
+      throw error
+    }
+  }
+
+  #takeCells(link: Link, cells: Uint8Array, count: number): void {
     const state = this.#stateOf(link)
     const now = this.#deps.clock.monotonicMs()
     let destroys = 0
@@ -177,21 +192,29 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
         const homeCells = circuit.turnCells
         circuit.turnCells = 0
         circuit.end.onHome(cells, circuit.turn, homeCells)
-        this.#woken.push(circuit.end)
+        circuit.end.onTurnEnd()
       }
     }
     this.#touched.length = 0
   }
 
   onTurnEnd(): void {
-    for (const end of this.#woken) end.onTurnEnd()
-    this.#woken.length = 0
-    for (const link of this.#dirty) link.flush()
-    this.#dirty.clear()
+    this.#inTurn = false
+    this.#flushDirty()
     while (this.#setUps.length > 0) {
       const { state, id, packet } = this.#setUps.shift()!
       this.#onSetUp(state, id, packet)
     }
+  }
+
+  #flushDirty(): void {
+    for (const link of this.#dirty) link.flush()
+    this.#dirty.clear()
+  }
+
+  #forgetTouched(): void {
+    for (const circuit of this.#touched) circuit.turnCells = 0
+    this.#touched.length = 0
   }
 
   // Everything that is not a circuit's cell ---------------------------------------------------------------------------------------
@@ -224,8 +247,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
   }
 
   #protocolFault(link: Link): void {
-    for (const circuit of this.#touched) circuit.turnCells = 0
-    this.#touched.length = 0
+    this.#forgetTouched()
     link.close('protocol')
   }
 
@@ -263,10 +285,12 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
   }
 
   #onReturn(own: OwnLoop, state: LinkState, id: CircuitId, packet: Uint8Array): void {
-    if (state.link.peer !== own.launch.last) return
-    this.#launches.delete(own.launch.ephemeral)
-    const end = own.launch.onReturn(packet)
+    const { launch } = own
+    if (launch === null || state.link.peer !== launch.last) return
+    this.#launches.delete(launch.ephemeral)
+    const end = launch.onReturn(packet)
     if (end === null) return this.#endOwn(own, 'protocol')
+    own.launch = null
     const circuit = new HomeCircuit(end, own, this.#deps.clock.monotonicMs())
     own.home = { state, id, circuit }
     state.incoming.set(id, circuit)
@@ -292,7 +316,8 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     out.outgoing.set(id, own)
     this.#launches.set(launch.ephemeral, own)
     out.link.flush()
-    return { id, lane, flush: () => out.link.flush(), close: () => this.#endOwn(own, null) }
+    const flush = () => void (this.#inTurn ? this.#dirty.add(out.link) : out.link.flush())
+    return { id, lane, flush, close: () => this.#endOwn(own, null) }
   }
 
   /** An id for a new circuit out over a link: this side's parity, not in use. */
@@ -321,11 +346,13 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
   #endOwn(own: OwnLoop, reason: CircuitEnd | null): void {
     if (own.over) return
     own.over = true
-    this.#launches.delete(own.launch.ephemeral)
+    const { launch } = own
+    own.launch = null
+    if (launch !== null) this.#launches.delete(launch.ephemeral)
     own.out.outgoing.delete(own.lane.id)
     own.lane.close()
     if (own.home === null) {
-      if (reason !== null) own.launch.onGone(reason)
+      if (reason !== null) launch?.onGone(reason)
       return
     }
     const { state, id, circuit } = own.home
@@ -390,6 +417,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     this.#deps.admission.onLinkGone(link)
     this.#links.delete(link)
     this.#dirty.delete(link)
+    this.#flushDirty() // what a turn that failed has left
     this.#deps.control.onLinkClosed(link, reason)
   }
 }

@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import { CIRCUIT_IDLE_MS } from '../../relay/switch.ts'
 import { BODY_BYTES, type CircuitId, Command } from '../../src/cell/index.ts'
 import { SETUP_CELLS } from '../../src/circuit/setup/index.ts'
+import { encodeHopRequest } from '../../src/wire/index.ts'
 import { type FakeMesh, startFakeMesh } from '../support/fake-mesh.ts'
 
 /** What node `self` sends to `peer` from now on. */
@@ -273,5 +274,84 @@ test('closing a node ends its circuits, own and relayed; closing twice does no h
   assert.equal(node.relay.tableEntries, 0)
   assert.equal(sim.ended.get(own), 'closed')
   await assert.rejects(sim.ping(through, 1, 1))
+  await sim.close()
+})
+
+test('own loops send at their place in the turn and in the same write as relayed circuits', async () => {
+  const sim = await startFakeMesh('one write')
+  const own = await sim.build(0, [1, 2, 3, 4, 5])
+  const home = sim.taps.end(0, 5)
+  let relayedIn = 0 as CircuitId
+  home.tap.incoming = (cell) => {
+    if (cell.command === Command.CIRCUIT) relayedIn = cell.id
+    return [cell]
+  }
+  const relayed = await sim.build(5, [0, 1, 2, 3])
+  await sim.ping(relayed, 1, 1)
+  // Cells of the own loop on their way home are held back, so that more of its request waits for its window.
+  const held: { id: CircuitId; command: number; body: Uint8Array }[] = []
+  home.tap.incoming = (cell) => {
+    held.push(cell)
+    return []
+  }
+  const asked = own.ask(encodeHopRequest({ kind: 'ping', filler: new Uint8Array(60_000), answerBytes: 1 }), new AbortController())
+  asked.catch(() => {})
+  await sim.clock.settle()
+  const out = sim.taps.end(0, 1)
+  const events: (CircuitId | 'write')[] = []
+  out.tap.outgoing = (id) => void events.push(id)
+  out.flush = () => void events.push('write')
+  home.inject([...held.slice(0, 16), { id: relayedIn, command: Command.CIRCUIT, body: sim.rng.bytes(BODY_BYTES) }])
+  assert.equal(events.indexOf('write'), events.length - 1, 'one write, of everything')
+  const ids = events.slice(0, -1)
+  assert.ok(ids.length > 1 && ids.at(-1) !== ids[0], 'the relayed cell came last and goes last')
+  await sim.close()
+})
+
+test('a fault in one loop costs the link whose turn it was, and no other', async () => {
+  for (const method of ['onHome', 'onTurnEnd'] as const) {
+    const sim = await startFakeMesh(`fault in ${method}`)
+    const own = await sim.build(0, [1, 2, 3, 4, 5])
+    const other = await sim.build(0, [1, 2, 3, 4])
+    const home = sim.taps.end(0, 5)
+    let id = 0 as CircuitId
+    home.tap.incoming = (cell) => {
+      id = cell.id
+      return [cell]
+    }
+    await sim.ping(own, 1, 1)
+    own.onHome = () => {}
+    own[method] = () => {
+      throw new Error('a bug')
+    }
+    assert.throws(() => home.inject([{ id, command: Command.CIRCUIT }]), /a bug/)
+    home.close('error') // as every link does when its receiver throws
+    await sim.clock.settle()
+    assert.equal((await sim.ping(other, 5, 5)).status, 'ok')
+    assert.equal(sim.ended.get(own), 'link-lost')
+    await sim.close()
+  }
+})
+
+test("what a failed turn leaves of one link's cells is never taken for cells of another link", async () => {
+  const sim = await startFakeMesh('failed turn')
+  const own = await sim.build(0, [1, 2, 3, 4, 5])
+  const relayed = await sim.build(5, [0, 1, 2, 3])
+  const home = sim.taps.end(0, 5)
+  const ids: CircuitId[] = []
+  home.tap.incoming = (cell) => {
+    if (cell.command === Command.CIRCUIT && !ids.includes(cell.id)) ids.push(cell.id)
+    return [cell]
+  }
+  await sim.ping(own, 1, 1)
+  await sim.ping(relayed, 1, 1)
+  own.onHome = () => {
+    throw new Error('a bug')
+  }
+  const turn = ids.map((id) => ({ id, command: Command.CIRCUIT, body: sim.rng.bytes(BODY_BYTES) }))
+  assert.throws(() => home.inject(turn), /a bug/)
+  const sent = watchOut(sim, 0, 1)
+  sim.taps.end(0, 2).inject([{ id: 0, command: Command.PAD }])
+  assert.deepEqual(sent, [])
   await sim.close()
 })
