@@ -23,8 +23,12 @@ export interface ApexServices {
 
 /** Bytes of requests and answers that all circuits together may hold. */
 export const APEX_BYTES_MAX = 256 * 1024 * 1024
+/** What a stream is charged with besides its messages: its state here, and in the mux. */
+export const STREAM_BYTES = 2048
 /** A request that is not whole by then is refused: half ones must not fill the memory of all. */
 export const REQUEST_TIMEOUT_MS = 30_000
+/** An answer that was not taken by then is dropped: no origin waits as long, and what nobody fetches must not fill the memory of all. */
+export const ANSWER_TIMEOUT_MS = 30_000
 /** Requests from this length on use memory again; so many pieces of it are kept. */
 const POOLED_FROM_BYTES = 32 * 1024
 const BUFFERS_MAX = 64
@@ -47,9 +51,9 @@ export class Apex {
     return this.#clock
   }
 
-  /** A new stream of an origin's: who hears it. */
-  accept(stream: MuxStream): StreamEvents {
-    return new ApexStream(this, stream)
+  /** A new stream of an origin's: who hears it, or why it is refused. */
+  accept(stream: MuxStream): StreamEvents | number {
+    return this.hold(STREAM_BYTES) ? new ApexStream(this, stream) : ResetCode.BUSY
   }
 
   /** Charges `bytes` to the memory of all; `false`: there is not as much left. */
@@ -89,12 +93,13 @@ export class Apex {
   }
 }
 
-/** One stream at the apex, from its first byte until its answer was taken or it was reset. Charged with its request, then its answer. */
+/** One stream at the apex, from its first byte until its answer was taken or it was reset. Charged with itself and its request, then its answer. */
 class ApexStream implements StreamEvents {
   readonly #apex: Apex
   readonly #stream: MuxStream
   readonly #reader: MessageReader
-  readonly #late: Timer
+  #late: Timer
+  /** For its message of now, besides `STREAM_BYTES`. */
   #heldBytes = 0
   #gone = false
 
@@ -118,8 +123,9 @@ class ApexStream implements StreamEvents {
     if (this.#gone) return
     this.#apex.release(this.#heldBytes)
     this.#heldBytes = 0
-    if (this.#hold(lengthOf(body))) sendMessage(this.#stream, hopReplyPieces(status, body))
-    else this.#refuse(ResetCode.BUSY)
+    if (!this.#hold(lengthOf(body))) return this.#refuse(ResetCode.BUSY)
+    this.#late = this.#apex.clock.setTimer(ANSWER_TIMEOUT_MS, () => this.#refuse(ResetCode.CANCELLED))
+    sendMessage(this.#stream, hopReplyPieces(status, body))
   }
 
   #hold(bytes: number): boolean {
@@ -138,7 +144,7 @@ class ApexStream implements StreamEvents {
     if (this.#gone) return
     this.#gone = true
     this.#late.cancel()
-    this.#apex.release(this.#heldBytes)
+    this.#apex.release(STREAM_BYTES + this.#heldBytes)
   }
 
   onData(bytes: Uint8Array, at: number, length: number): void {

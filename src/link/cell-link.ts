@@ -183,6 +183,10 @@ export class CellLink implements Link {
   #tellClose(receiver: LinkReceiver, reason: LinkCloseReason): void {
     this.#closeTold = true
     this.#inbox.clear()
-    receiver.onClose(this, reason)
+    try {
+      receiver.onClose(this, reason)
+    } catch (error) {
+      this.#hooks.onFault(error) // the link is gone already: nothing more to end
+    }
   }
 }

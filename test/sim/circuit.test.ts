@@ -326,7 +326,7 @@ test('P3: an origin that asks much and never polls: the hop holds what credit an
   const liar = new Uint8Array(2027)
   liar.set(concat(Uint8Array.of(1), le32(1 + 2 * STREAMS_MAX), new Uint8Array(6), Uint8Array.of(1, 0, 9)))
   origin.send(apex, liar)
-  await sim.clock.advance(30_000)
+  await sim.clock.advance(25_000)
   assert.equal(origin.gone, null)
   const sent = origin.home.length
   assert.ok(got < sent * 2027, 'no answer comes but in a cell of the origin')
@@ -469,7 +469,7 @@ test('an apex that is asked for more than it may hold refuses the newest, and is
   }
   assert.ok(refused > 0 && refused < opened / 2, `${refused} of ${opened} refused`)
   const blocked = await sim.build()
-  await assert.rejects(sim.ping(blocked, 0, 10))
+  await assert.rejects(sim.ping(blocked, 65_000, 10))
   for (const origin of origins) origin.close()
   // Nobody tells the members; they give up the silent circuits by themselves.
   await sim.clock.advance(150_000)

@@ -49,7 +49,8 @@ export interface MeshOptions {
   readonly wrap?: (link: Link, self: number, peer: number) => Link
 }
 
-const echoStore: ApexService = async (request) => ({ status: 'ok', body: request })
+// A copy: the request is borrowed, and its memory is used again.
+const echoStore: ApexService = async (request) => ({ status: 'ok', body: request.slice() })
 
 /** Starts `count` nodes, each linked to each. By default a node's path is the next five, in order, with the third as apex. */
 export async function startMesh({ count, clock, rng, store = echoStore, shape, onIds, wrap }: MeshOptions): Promise<Mesh> {
