@@ -62,33 +62,38 @@ export class ShareSessions {
 
   /** A session for one piece of work; the caller closes it. */
   fresh(): ShareSession {
-    return new ShareSession(this.#deps, null)
+    return new ShareSession(this.#deps, null, () => {})
   }
 
   /** The session of `name`, which closes itself when unused. The oldest idle one goes when there are too many. */
   named(name: string): ShareSession {
     let session = this.#sessions.get(name)
-    if (session === undefined || session.closed) {
+    if (session === undefined) {
       this.#makeRoom()
-      session = new ShareSession(this.#deps, SESSION_IDLE_MS)
+      // A session that closes itself is forgotten with its name, which says what this node's user read.
+      const made = new ShareSession(this.#deps, SESSION_IDLE_MS, () => {
+        if (this.#sessions.get(name) === made) this.#sessions.delete(name)
+      })
+      session = made
       this.#sessions.set(name, session)
     }
     session.touch()
     return session
   }
 
-  /** Forgets closed sessions and, at the limit, closes the oldest idle one. */
+  /** Sessions that are open. */
+  get size(): number {
+    return this.#sessions.size
+  }
+
+  /** At the limit, closes the oldest idle one. */
   #makeRoom(): void {
-    for (const [name, held] of this.#sessions) {
-      if (!held.closed && (held.busy || this.#sessions.size < SESSIONS_MAX)) continue
-      held.close()
-      this.#sessions.delete(name)
-    }
+    if (this.#sessions.size < SESSIONS_MAX) return
+    for (const held of this.#sessions.values()) if (!held.busy) return held.close()
   }
 
   close(): void {
-    for (const session of this.#sessions.values()) session.close()
-    this.#sessions.clear()
+    for (const session of [...this.#sessions.values()]) session.close()
   }
 }
 
@@ -101,6 +106,7 @@ export class ShareSession implements ShareNetwork {
   readonly self: NodeId
   readonly #deps: ShareDeps
   readonly #idleMs: number | null
+  readonly #onClosed: () => void
   readonly #loops = new Map<NodeId, HeldLoop>()
   readonly #waiting = new Map<NodeId, (() => void)[]>()
   readonly #stop = new AbortController()
@@ -108,12 +114,14 @@ export class ShareSession implements ShareNetwork {
   #asks = 0
   #loopsUsed = 0
 
-  constructor(deps: ShareDeps, idleMs: number | null) {
+  constructor(deps: ShareDeps, idleMs: number | null, onClosed: () => void) {
     this.#deps = deps
     this.#idleMs = idleMs
+    this.#onClosed = onClosed
     this.self = deps.self
   }
 
+  /** Whether nothing can be asked through it any more. */
   get closed(): boolean {
     return this.#stop.signal.aborted
   }
@@ -146,6 +154,7 @@ export class ShareSession implements ShareNetwork {
         () => {},
       )
     this.#loops.clear()
+    this.#onClosed()
   }
 
   holders(): readonly NodeId[] {
@@ -242,6 +251,8 @@ export class ShareSession implements ShareNetwork {
         return held
       }
       await this.#turn(node, signal)
+      // Woken and given up at once: the place is the next one's.
+      if (signal.aborted) this.#waiting.get(node)?.shift()?.()
     }
   }
 
