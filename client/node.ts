@@ -48,12 +48,20 @@ export interface RunningNode {
 export async function startNode(config: Config, log: Logger): Promise<RunningNode> {
   const closers: (() => Promise<void> | void)[] = []
   const close = async () => {
-    for (const closer of closers.splice(0).reverse()) await closer()
+    const faults: unknown[] = []
+    for (const closer of closers.splice(0).reverse()) {
+      try {
+        await closer()
+      } catch (error) {
+        faults.push(error) // the others are closed all the same
+      }
+    }
+    if (faults.length > 0) throw faults[0]
   }
   try {
     return await compose(config, log, closers, close)
   } catch (error) {
-    await close()
+    await close().catch(() => {}) // why it did not start says more
     throw error
   }
 }
@@ -128,12 +136,12 @@ async function compose(
 
   relay.start()
   closers.push(() => relay.close())
-  closers.push(() => host.close())
-  await neighbours.start() // also starts the host, with its own handler for inbound links
   closers.push(() => neighbours.close())
+  await neighbours.start() // also starts the host, with its own handler for inbound links
   pool.start()
   closers.push(() => pool.close())
   closers.push(() => sessions.close())
+  closers.push(() => openFiles.close())
   const keyTimer = tickKeys(onionKeys, () => neighbours.republish())
   closers.push(() => keyTimer.cancel())
 
