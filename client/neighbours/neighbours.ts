@@ -6,7 +6,7 @@
  * Why fixed links (DESIGN §1): loops run only over links that were there before and stay after, so that no link ever tells of a loop. So
  * nothing here opens or closes a link because of one. Threats: a node that wants to be everybody's neighbour (random choice, capped
  * weights, a cap on accepted links), one that breaks links to be chosen next (`book.ts`), floods of strangers (bounded sessions,
- * greeting within 5 s), lies in gossip (`gossip.ts`). Limits: at most 16 neighbours, 32 guests, 64 links. Spec: SPEC.md §3.4, §6.4.
+ * greeting within 5 s), lies in gossip (`gossip.ts`). Limits: at most 16 neighbours, 32 guests, 64 links, 48 of them dialled by others. Spec: SPEC.md §3.4, §6.4.
  */
 import { type MonotonicMs, type NodeId, nodeIdOf } from '../../src/bytes/index.ts'
 import { type Directory, Gossip, type GossipEffect } from '../../src/directory/index.ts'
@@ -34,6 +34,8 @@ import { Visits } from './visits.ts'
 const NEIGHBOURS_MAX = 16
 const GUESTS_MAX = 32
 const SESSIONS_MAX = 64
+/** Of these, by others: strangers that fill all of theirs do not keep this node from dialling those that it chose. */
+const INBOUND_MAX = 48
 /** How long a guest may stay, as host and as guest. */
 const GUEST_STAY_MS = 30_000
 const VISIT_MAX_MS = 10_000
@@ -223,7 +225,10 @@ export class Neighbours implements ControlSink {
   // Links -------------------------------------------------------------------------------------------------------------------------
 
   #onInbound(link: Link): void {
-    if (!this.#started || this.#closing.signal.aborted || this.#sessions.size >= SESSIONS_MAX) return link.close('overload')
+    let inbound = 0
+    for (const other of this.#sessions.keys()) if (!other.dialled) inbound++
+    const full = inbound >= INBOUND_MAX || this.#sessions.size >= SESSIONS_MAX
+    if (!this.#started || this.#closing.signal.aborted || full) return link.close('overload')
     this.#open(link, 'guest') // the dialler's purpose comes with its Hello
   }
 

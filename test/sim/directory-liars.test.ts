@@ -139,6 +139,22 @@ test('at most as many are accepted as configured; guests still learn the directo
   assert.notEqual(guest.ended, null) // and does not stay
 })
 
+test('strangers that take every place they can get do not keep a node from its bootstrap node', async (t) => {
+  const net = new NeighbourNet('all places')
+  t.after(() => net.close())
+  const victim = net.make(0, { bootstrap: [net.addressOf(1)] })
+  const other = net.make(1)
+  net.wires.reachableBy((_, to) => to !== other.identity.id)
+  await net.start(victim)
+  await net.start(other)
+  const strangers = Array.from({ length: 70 }, (_, at) => new Peer(net, testNode(at + 1)))
+  for (const stranger of strangers) await stranger.dial(victim)
+  net.wires.reachableBy(() => true)
+  // Before the first of them is silent for too long.
+  await net.until(() => victim.directory.size === 2, 3_500)
+  assert.equal(victim.directory.size, 2)
+})
+
 test('a link that comes and goes does not make the node publish without end', async (t) => {
   const { net, victim } = await victimOf(t, 'flap')
   let published = 0
