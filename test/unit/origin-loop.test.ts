@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { ANSWER_TIMEOUT_MS } from '../../relay/apex.ts'
 import { Command } from '../../src/cell/index.ts'
 import { STREAMS_MAX } from '../../src/stream/index.ts'
 import { encodeHopRequest, parseHopReply } from '../../src/wire/index.ts'
@@ -164,7 +165,7 @@ test('closing fails what is under way, tells nobody twice, and leaves no timer',
   assert.equal(loop.open, false)
   assert.equal(sim.ended.size, 0, 'its owner closed it: nobody needs telling')
   await assert.rejects(loop.ask(storeCall(Uint8Array.of(1)), never), { code: 'CIRCUIT_ENDED' })
-  await sim.clock.advance(5_000)
+  await sim.clock.advance(ANSWER_TIMEOUT_MS + 5_000) // by then the apex has dropped the answers that nobody fetched
   assert.equal(sim.clock.pendingTimers, timers)
   await sim.close()
 })
