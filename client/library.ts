@@ -93,6 +93,6 @@ export interface NodeFace extends Library {
   /** For this node's own user only: behind the token. */
   peers(): readonly PeerStatus[]
   loops(): readonly LoopStatus[]
-  /** Whether it has neighbours and a ready loop. */
+  /** Whether it has neighbours and a loop, ready or busy. */
   ready(): boolean
 }

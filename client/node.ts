@@ -181,7 +181,7 @@ async function compose(
     peers: () => neighbours.peers(),
     loops: () =>
       pool.open().map(({ loop, taken }) => ({ members: loop.hops.length, clock: 'swift', state: taken ? 'busy' : 'ready' })),
-    ready: () => neighbours.all().length > 0 && pool.ready > 0,
+    ready: () => neighbours.all().length > 0 && pool.open().length > 0,
   }
   return { face, addresses: host.addresses, pool, builder, directory, close }
 }

@@ -56,7 +56,7 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): void {
 }
 
 function notReady(): OverlayError {
-  return new OverlayError('unreachable', 'NODE_NOT_READY', 'The node has no neighbours or no ready loop yet.')
+  return new OverlayError('unreachable', 'NODE_NOT_READY', 'The node has no neighbours or no loop yet.')
 }
 
 async function publish(request: FastifyRequest, reply: FastifyReply, { face, clock, log, closing }: RouteParts): Promise<void> {
