@@ -2,7 +2,7 @@
  * Opens a publication by its address and reads it: finds and verifies the root, then any range of the content, as often as needed.
  * Spec: SPEC.md §7.6. Nothing that failed verification leaves this module, and nothing ends short without an error.
  */
-import { formatFileAddress, requireAddress } from '../src/content/address.ts'
+import { formatFileAddress, requireFileAddress } from '../src/content/address.ts'
 import { HolderHealth } from '../src/content/holder-health.ts'
 import type { ShareNetwork } from '../src/content/network.ts'
 import { Ranking } from '../src/content/placement.ts'
@@ -31,7 +31,7 @@ export async function openFile(
   { signal }: { readonly signal: AbortSignal },
 ): Promise<OpenedFile> {
   signal.throwIfAborted()
-  const { key } = requireAddress(text)
+  const { key } = requireFileAddress(text)
   const address = formatFileAddress(key)
   const health = new HolderHealth(clock)
   const ranking = currentRanking(network)

@@ -1,5 +1,18 @@
 /** What the faces (API, proxy, command) ask of a running node. Types only: the faces depend on these, `node.ts` supplies them. */
+import type { Duplex } from 'node:stream'
 import type { NodeId } from '../src/bytes/index.ts'
+import type { Trace, TraceReport } from './trace/index.ts'
+
+/**
+ * How one piece of work is done for its user. Work under different `isolation` names shares no loop, session, cache or version of a site;
+ * the name never leaves this node. Default ''.
+ */
+export interface Asking {
+  readonly signal: AbortSignal
+  readonly isolation?: string
+  /** Where the time of this work is noted, if somebody wants to know. */
+  readonly trace?: Trace
+}
 
 export interface PublishOptions {
   /** A display name kept inside the publication; at most 255 bytes of UTF-8. */
@@ -48,11 +61,162 @@ export interface OpenedFile {
   read(range: ByteRange, waiting: { signal: AbortSignal }): AsyncIterable<Uint8Array> & { readonly counters: FetchCounters }
 }
 
+/** One file of a site, as it is stored. */
+export interface SiteEntry {
+  /** Path within the site, without a leading `/`. */
+  readonly path: string
+  /** Bytes as stored: of the encoded form, if it is encoded. */
+  readonly bytes: number
+  readonly contentType: string
+  readonly encoding: 'identity' | 'gzip'
+  /** Strong validator of the stored form, quoted. */
+  readonly etag: string
+  /** As `OpenedFile.read`, over the stored bytes. */
+  read(range: ByteRange, waiting: Asking): AsyncIterable<Uint8Array> & { readonly counters: FetchCounters }
+}
+
+export type SiteLookup =
+  | { readonly kind: 'entry'; readonly entry: SiteEntry }
+  /** A folder asked for without its final slash: where to go, a path of this site. */
+  | { readonly kind: 'redirect'; readonly location: string }
+  /** Nothing there; `page` is the site's own 404 page, if it has one. */
+  | { readonly kind: 'missing'; readonly page: SiteEntry | null }
+
+/** One version of a site: its index is verified. Immutable. */
+export interface OpenedSite {
+  /** Address of this very version, as a `file`. */
+  readonly address: string
+  /** 1 for the first, one more for each that follows. */
+  readonly version: number
+  /** All files together, as their readers see them. */
+  readonly bytes: number
+  readonly files: number
+  /** `path`: the percent-decoded path of a request, beginning with `/`. */
+  lookUp(path: string): SiteLookup
+}
+
+/** A live service, reachable or to be reached. */
+export interface LiveService {
+  /** Virtual ports that its record names. */
+  readonly ports: readonly number[]
+  /**
+   * A byte stream to the service's target behind `port`, with half-close and back-pressure.
+   * Errors: `SERVICE_UNREACHABLE` (nobody answers), `SERVICE_REFUSED` (the port, or its target), `SERVICE_BUSY`, `TIMEOUT`.
+   */
+  connect(port: number, waiting: Asking): Promise<Duplex>
+}
+
+/** What an address leads to now. A key may have both, a live service and a site as its last snapshot. */
+export type Destination =
+  | { readonly kind: 'file'; readonly file: OpenedFile }
+  | { readonly kind: 'key'; readonly live: LiveService | null; readonly site: (() => Promise<OpenedSite>) | null }
+
+/** A file of a site to be published. */
+export interface SiteFile {
+  /** Relative, `/` between parts, no `.` or `..`, no empty part. */
+  readonly path: string
+  readonly bytes: number
+  /** Called once; the whole content. */
+  open(): AsyncIterable<Uint8Array>
+}
+
+export interface SiteOptions {
+  readonly signal: AbortSignal
+  /** Name of the key in this node's key book; made if there is none. */
+  readonly key: string
+  /** Plaintext bytes done so far; at most a few times a second. */
+  readonly onProgress?: (bytes: number) => void
+}
+
+export interface SitePublication {
+  /** The key's address: stable over versions. */
+  readonly address: string
+  readonly version: number
+  /** All files together. */
+  readonly bytes: number
+  readonly files: number
+  /** Plaintext bytes that had to be uploaded: what changed. */
+  readonly uploaded: number
+  /** Address of this very version, as a `file`. */
+  readonly snapshot: string
+}
+
+export interface SiteStatus {
+  readonly key: string
+  readonly address: string
+  readonly version: number
+  readonly bytes: number
+  readonly files: number
+  readonly publishedMs: number
+}
+
+export interface ServiceWish {
+  /** Name of the key in this node's key book; made if there is none. */
+  readonly name: string
+  /** Where connections go: a loopback or configured TCP address. */
+  readonly target: { readonly host: string; readonly port: number }
+  /** The virtual port under the address. Default 80. */
+  readonly port?: number
+}
+
+export interface ServiceStatus {
+  readonly name: string
+  readonly address: string
+  readonly ports: readonly { readonly port: number; readonly target: string }[]
+  /** `starting`: not yet reachable; `up`: introduction points stand and the record is published; `degraded`: fewer than wanted. */
+  readonly state: 'starting' | 'up' | 'degraded'
+  readonly introductionPoints: number
+  /** Bits of work that introductions must bring now. */
+  readonly effort: number
+  readonly sessions: number
+}
+
+export interface NameEntry {
+  readonly name: string
+  readonly address: string
+  /** Where it came from: `user`, or the name of an imported book. */
+  readonly source: string
+  readonly addedMs: number
+}
+
+/** What `GET /v1/events` tells: coarse and private to this node's user. */
+export interface NodeEvent {
+  /** `status`, `publish`, `site`, `service`, `name`, `transfer`. */
+  readonly type: string
+  readonly data: Readonly<Record<string, string | number | boolean | null>>
+}
+
 export interface Library {
   /** Errors: `PUBLISH_FAILED`, `NETWORK_TOO_SMALL`, or the body's own error. */
   publish(body: AsyncIterable<Uint8Array>, options: PublishOptions): Promise<Publication>
-  /** Errors: `ADDRESS_BAD`, `CONTENT_NOT_FOUND`, `CONTENT_DAMAGED`, `NETWORK_TOO_SMALL`, `TIMEOUT`. */
-  open(address: string, waiting: { signal: AbortSignal }): Promise<OpenedFile>
+  /** Opens a `file`. Errors: `ADDRESS_BAD`, `CONTENT_NOT_FOUND`, `CONTENT_DAMAGED`, `NETWORK_TOO_SMALL`, `TIMEOUT`. */
+  open(address: string, waiting: Asking): Promise<OpenedFile>
+  /** What an address (56 characters, any type) leads to. Errors: as `open`. */
+  resolve(address: string, waiting: Asking): Promise<Destination>
+}
+
+export interface Sites {
+  /** Makes the next version of the site at `key`. Errors: those of `Library.publish`, `SITE_BAD` (paths, too many files). */
+  publish(files: AsyncIterable<SiteFile>, options: SiteOptions): Promise<SitePublication>
+  list(): readonly SiteStatus[]
+}
+
+export interface Services {
+  /** Errors: `CONFIG_BAD`, `SERVICE_LIMIT`. Resolves when the address is known; `get` tells when it is up. */
+  add(wish: ServiceWish): Promise<{ readonly address: string }>
+  list(): readonly ServiceStatus[]
+  get(name: string): ServiceStatus | null
+  /** `false`: there was none. Its key stays. */
+  remove(name: string): Promise<boolean>
+}
+
+export interface Names {
+  /** The address of a name, or `null`. Names are lower case letters, digits and hyphens, 1 to 55, never 56 characters. */
+  find(name: string): string | null
+  list(): readonly NameEntry[]
+  /** Errors: `CONFIG_BAD`, `ADDRESS_BAD`, `NAME_LIMIT`. */
+  put(name: string, address: string, source?: string): Promise<void>
+  remove(name: string): Promise<boolean>
 }
 
 export interface PeerStatus {
@@ -62,6 +226,8 @@ export interface PeerStatus {
 }
 
 export interface LoopStatus {
+  /** Number of the loop on this node: says whether two pieces of work shared one. */
+  readonly id: number
   /** How many other members it has. */
   readonly members: number
   readonly clock: 'swift'
@@ -89,6 +255,15 @@ export interface NodeStatus {
 
 /** A running node, as the faces see it. */
 export interface NodeFace extends Library {
+  readonly sites: Sites
+  readonly services: Services
+  readonly names: Names
+  /** Begins a trace: where the time of a piece of work goes. The last ones are kept, in memory only. */
+  trace(): Trace
+  /** A kept trace, or `undefined`. */
+  traceReport(id: string): TraceReport | undefined
+  /** Calls `listener` for each event until the returned function is called. */
+  onEvent(listener: (event: NodeEvent) => void): () => void
   status(): NodeStatus
   /** For this node's own user only: behind the token. */
   peers(): readonly PeerStatus[]

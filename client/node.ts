@@ -19,14 +19,16 @@ import type { Logger } from '../src/log/index.ts'
 import { systemClock, systemRng, type Timer } from '../src/runtime/index.ts'
 import { openFile } from './fetch.ts'
 import { openIdentity } from './identity.ts'
-import type { NodeFace, NodeStatus } from './library.ts'
+import type { NodeEvent, NodeFace, NodeStatus } from './library.ts'
 import { LoopBuilder } from './loops/builder.ts'
 import { LoopPool } from './loops/pool.ts'
 import { Neighbours } from './neighbours/index.ts'
+import { noNames, noServices, noSites } from './not-yet.ts'
 import { OpenFiles } from './open-files.ts'
 import { drawLoop, loopPlan } from './paths.ts'
 import { publishFile } from './publish.ts'
 import { ShareSessions } from './shares.ts'
+import { Traces } from './trace/index.ts'
 import { VERSION } from './version.ts'
 
 /** How often onion keys are looked at; they change every 6 hours. */
@@ -163,7 +165,19 @@ async function compose(
       warnings: warningsOf(directory.size, neighbours.all().length, host.addresses.length),
     }
   }
+  const traces = new Traces({ clock, rng })
+  const listeners = new Set<(event: NodeEvent) => void>()
   const face: NodeFace = {
+    sites: noSites,
+    services: noServices,
+    names: noNames,
+    trace: () => traces.begin(),
+    traceReport: (id) => traces.report(id),
+    onEvent: (listener) => {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+    resolve: async (address, waiting) => ({ kind: 'file', file: await face.open(address, waiting) }),
     async publish(body, options) {
       const session = sessions.fresh()
       try {
@@ -180,7 +194,14 @@ async function compose(
     status,
     peers: () => neighbours.peers(),
     loops: () =>
-      pool.open().map(({ loop, taken }) => ({ members: loop.hops.length, clock: 'swift', state: taken ? 'busy' : 'ready' })),
+      pool
+        .open()
+        .map(({ loop, taken }) => ({
+          id: loop.number,
+          members: loop.hops.length,
+          clock: 'swift',
+          state: taken ? 'busy' : 'ready',
+        })),
     ready: () => neighbours.all().length > 0 && pool.open().length > 0,
   }
   return { face, addresses: host.addresses, pool, builder, directory, close }

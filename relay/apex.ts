@@ -19,6 +19,8 @@ export interface ApexAnswer {
 
 export interface ApexServices {
   readonly store: ApexService
+  readonly record?: ApexService
+  readonly introduction?: ApexService
 }
 
 /** Bytes of requests and answers that all circuits together may hold. */
@@ -85,8 +87,10 @@ export class Apex {
     const request = parseHopRequest(message)
     if (request === null) return { status: 'bad-request', body: new Uint8Array(0) }
     if (request.kind === 'ping') return { status: 'ok', body: PING_ANSWER.subarray(0, request.answerBytes) }
+    const service = request.kind === 'join' ? undefined : this.#services[request.kind]
+    if (service === undefined || request.kind === 'join') return { status: 'refused', body: new Uint8Array(0) }
     try {
-      return await this.#services.store(request.request)
+      return await service(request.request)
     } catch {
       return { status: 'refused', body: new Uint8Array(0) } // a service never rejects; if one does, it costs this request only
     }

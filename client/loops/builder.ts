@@ -42,6 +42,8 @@ export interface DrawnPath {
 export type LoopEndHandler = (loop: OriginLoop, reason: string) => void
 
 export class LoopBuilder {
+  /** Loops built so far: numbers them. */
+  #built = 0
   readonly #deps: LoopBuilderDeps
   /** Nodes on paths that failed lately, with the time until which they are avoided. */
   readonly #avoided = new Map<NodeId, number>()
@@ -99,7 +101,14 @@ export class LoopBuilder {
       const layers = pending.complete(returned, last)
       if (layers === null) return null
       const own = rng.bytes(CELL_KEY_BYTES)
-      loop = new OriginLoop({ hops, apexIndex, layers: new OriginLayers(this.#deps.cipher, layers, own), clock, onEnd })
+      loop = new OriginLoop({
+        number: ++this.#built,
+        hops,
+        apexIndex,
+        layers: new OriginLayers(this.#deps.cipher, layers, own),
+        clock,
+        onEnd,
+      })
       for (const layer of layers) wipeLayer(layer)
       wipe(own)
       resolve(loop)

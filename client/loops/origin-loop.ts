@@ -58,6 +58,8 @@ const groupOffsets = new Int32Array(TURN_CELLS)
 const groupCounters = new Uint32Array(TURN_CELLS)
 
 export interface OriginLoopParts {
+  /** Number of the loop on this node, for its own user: says whether two pieces of work shared one. */
+  readonly number?: number
   /** Hops in order, without the origin. */
   readonly hops: readonly NodeId[]
   /** Index in `hops` of the hop that the loop was built for. */
@@ -77,6 +79,7 @@ export interface LoopFigures {
 }
 
 export class OriginLoop implements LoopEnd {
+  readonly number: number
   readonly hops: readonly NodeId[]
   readonly apex: NodeId
   readonly #layers: OriginLayers
@@ -105,6 +108,7 @@ export class OriginLoop implements LoopEnd {
   #over = false
 
   constructor(parts: OriginLoopParts) {
+    this.number = parts.number ?? 0
     this.hops = parts.hops
     this.#apexHop = parts.apexIndex + 1
     this.apex = parts.hops[parts.apexIndex]!

@@ -20,12 +20,17 @@ export const ADDRESS_CHARS = 56
 /** What follows the address in a host name. */
 export const ADDRESS_DOMAIN = '.gyre'
 
-/** The kind of publication: upper four bits of the type byte. `site` and `service` are reserved: parsed as unknown until they exist. */
-export const AddressType = { file: 0, site: 1, service: 2 } as const
+/**
+ * The kind of publication: upper four bits of the type byte. A `key` is an Ed25519 key whose signed record says what is there now: a site, a
+ * live service, or both. One type for both (D-047): one key is one web origin, and no link breaks when a site gets a live service.
+ */
+export const AddressType = { file: 0, key: 1 } as const
 export type AddressType = (typeof AddressType)[keyof typeof AddressType]
 
 /** The version of the `file` format: lower four bits of the type byte. */
 export const FILE_VERSION = 1
+/** The same for keys and their records. */
+export const KEY_VERSION = 1
 
 /** A parsed address. `key` of a `file` is the hash S of its root. */
 export interface FileAddress {
@@ -34,6 +39,16 @@ export interface FileAddress {
   /** 32 bytes. Who has them can find and read the publication. */
   readonly key: Uint8Array
 }
+
+/** The address of a key. `key` is the Ed25519 public key that its records are blinded from. */
+export interface KeyAddress {
+  readonly type: typeof AddressType.key
+  readonly version: typeof KEY_VERSION
+  /** 32 bytes. Who has them can find and read the records. Whether it is a key of the right group is checked by who uses it. */
+  readonly key: Uint8Array
+}
+
+export type Address = FileAddress | KeyAddress
 
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz234567'
 
@@ -79,7 +94,18 @@ function checksum(key: Uint8Array, kind: number): Uint8Array {
 
 /** The 56 characters of the address of the `file` whose root hashes to `key` (32 bytes). */
 export function formatFileAddress(key: Uint8Array): string {
-  const kind = (AddressType.file << 4) | FILE_VERSION
+  return format(key, FILE_KIND)
+}
+
+/** The 56 characters of the address of the Ed25519 public key `key` (32 bytes). */
+export function formatKeyAddress(key: Uint8Array): string {
+  return format(key, KEY_KIND)
+}
+
+const FILE_KIND = (AddressType.file << 4) | FILE_VERSION
+const KEY_KIND = (AddressType.key << 4) | KEY_VERSION
+
+function format(key: Uint8Array, kind: number): string {
   return toBase32(concat(key, Uint8Array.of(kind), checksum(key, kind)))
 }
 
@@ -87,7 +113,7 @@ export function formatFileAddress(key: Uint8Array): string {
  * The address that `text` spells: 56 characters, any case, alone. `null` for anything else: other length, a character outside the
  * alphabet, a wrong checksum, a type or version that this program does not know.
  */
-export function parseAddress(text: string): FileAddress | null {
+export function parseAddress(text: string): Address | null {
   // The length comes first: nothing below works on more than 56 characters. Only ASCII may change its case.
   if (text.length !== ADDRESS_CHARS || !/^[A-Za-z2-7]+$/.test(text)) return null
   const bytes = fromBase32(text.toLowerCase())
@@ -96,12 +122,12 @@ export function parseAddress(text: string): FileAddress | null {
   const kind = bytes[ADDRESS_KEY_BYTES]!
   const sum = checksum(key, kind)
   if (bytes[33] !== sum[0] || bytes[34] !== sum[1]) return null
-  if (kind !== ((AddressType.file << 4) | FILE_VERSION)) return null
-  return { type: AddressType.file, version: FILE_VERSION, key }
+  if (kind === FILE_KIND) return { type: AddressType.file, version: FILE_VERSION, key }
+  return kind === KEY_KIND ? { type: AddressType.key, version: KEY_VERSION, key } : null
 }
 
 /** `parseAddress`, or the error `ADDRESS_BAD` that tells a person what an address looks like. */
-export function requireAddress(text: string): FileAddress {
+export function requireAddress(text: string): Address {
   const address = parseAddress(text)
   if (address === null) {
     throw new OverlayError('protocol', 'ADDRESS_BAD', `Not a Gyre address: ${ADDRESS_CHARS} characters a-z and 2-7 are expected.`)
@@ -109,9 +135,16 @@ export function requireAddress(text: string): FileAddress {
   return address
 }
 
+/** `requireAddress` for what takes a `file` only. */
+export function requireFileAddress(text: string): FileAddress {
+  const address = requireAddress(text)
+  if (address.type === AddressType.file) return address
+  throw new OverlayError('protocol', 'ADDRESS_BAD', 'This is the address of a key (a site or service), not of a single file.')
+}
+
 /** The one spelling of an address: lower case. */
-export function canonicalAddress(address: FileAddress): string {
-  return formatFileAddress(address.key)
+export function canonicalAddress(address: Address): string {
+  return address.type === AddressType.file ? formatFileAddress(address.key) : formatKeyAddress(address.key)
 }
 
 /** The host name of an address: `<56>.gyre`. */
@@ -120,7 +153,7 @@ export function addressHost(text: string): string {
 }
 
 /** The address of a host name `<56>.gyre` (any case, one trailing dot allowed), or `null`. No sub-domains, no port. */
-export function parseAddressHost(host: string): FileAddress | null {
+export function parseAddressHost(host: string): Address | null {
   if (host.length > ADDRESS_CHARS + ADDRESS_DOMAIN.length + 1) return null
   const bare = host.endsWith('.') ? host.slice(0, -1) : host
   if (bare.length !== ADDRESS_CHARS + ADDRESS_DOMAIN.length) return null

@@ -1,4 +1,5 @@
 /** Public face of streams: byte flows within one loop's cells. Spec: SPEC.md §5. */
+export { type ExchangeEnd, type ExchangePort, PAYLOAD_BYTES } from './exchange.ts'
 export { BACKLOG_BYTES, FrameType } from './frames.ts'
 export { MESSAGE_BYTES_MAX, type MessageEvents, MessageReader, sendMessage } from './message.ts'
 export {

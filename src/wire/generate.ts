@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const OUTPUT = ['src/wire/generated/messages.js', 'src/wire/generated/messages.d.ts'] as const
-const PROTOS = ['link', 'directory', 'circuit', 'store'].map((name) => `proto/${name}.proto`)
+const PROTOS = ['link', 'directory', 'circuit', 'store', 'record', 'service'].map((name) => `proto/${name}.proto`)
 const PBJS = 'node_modules/protobufjs-cli/bin/pbjs'
 /** Encode and decode only: what else the generator offers (reflection, conversion, verification) is dead code here. */
 const LEFT_OUT = ['create', 'verify', 'convert', 'delimited', 'typeurl', 'service'].map((part) => `--no-${part}`)

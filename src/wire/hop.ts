@@ -2,9 +2,12 @@
 import { lengthOf, type Pieces } from '../bytes/index.ts'
 import { gyre } from './generated/messages.js'
 import {
+  COOKIE_BYTES,
   HOP_REPLY_BYTES_MAX,
   HOP_REQUEST_BYTES_MAX,
+  INTRODUCTION_REQUEST_BYTES_MAX,
   PING_BYTES_MAX,
+  RECORD_REQUEST_BYTES_MAX,
   STORE_REPLY_BYTES_MAX,
   STORE_REQUEST_BYTES_MAX,
 } from './limits.ts'
@@ -22,14 +25,29 @@ export interface Ping {
   /** Length of the answer's body; at most 64 KiB. */
   readonly answerBytes: number
 }
-export type HopRequest = StoreCall | Ping
+export interface RecordCall {
+  readonly kind: 'record'
+  /** A `RecordRequest`, not parsed; at least one byte; a view of the message. */
+  readonly request: Uint8Array
+}
+export interface IntroductionCall {
+  readonly kind: 'introduction'
+  /** An `IntroductionRequest`, not parsed; at least one byte; a view of the message. */
+  readonly request: Uint8Array
+}
+export interface Join {
+  readonly kind: 'join'
+  /** 32 bytes. */
+  readonly cookie: Uint8Array
+}
+export type HopRequest = StoreCall | Ping | RecordCall | IntroductionCall | Join
 
 const STATUSES = ['ok', 'not-found', 'refused', 'busy', 'bad-request'] as const
 export type HopStatus = (typeof STATUSES)[number]
 
 export interface HopReply {
   readonly status: HopStatus
-  /** A `StoreReply`, not parsed, or the ping's answer. */
+  /** The service's reply, not parsed, or the ping's answer. */
   readonly body: Uint8Array
 }
 
@@ -39,7 +57,18 @@ const STORE_FIELD = 1
 const BODY_FIELD = 2
 
 export function encodeHopRequest(request: HopRequest): Uint8Array {
-  if (request.kind === 'store') return encodeWith(RequestCodec, { store: request.request })
+  switch (request.kind) {
+    case 'store':
+      return encodeWith(RequestCodec, { store: request.request })
+    case 'record':
+      return encodeWith(RequestCodec, { record: request.request })
+    case 'introduction':
+      return encodeWith(RequestCodec, { introduction: request.request })
+    case 'join':
+      return encodeWith(RequestCodec, { join: { cookie: request.cookie } })
+    case 'ping':
+      break
+  }
   return encodeWith(RequestCodec, { ping: { filler: request.filler, answerBytes: request.answerBytes } })
 }
 
@@ -48,12 +77,24 @@ export function storeCallPieces(request: Pieces): readonly Uint8Array[] {
   return fieldAround(STORE_FIELD, request)
 }
 
-/** `null` for anything that is neither a store call nor a ping within the limits. Never throws. */
+/** `null` for anything that is no request within the limits. Never throws. */
 export function parseHopRequest(bytes: Uint8Array): HopRequest | null {
   const raw = decodeWith(RequestCodec, bytes, HOP_REQUEST_BYTES_MAX)
   if (raw?.body === 'store') {
     const request = viewField(raw.store, 1, STORE_REQUEST_BYTES_MAX)
     return request && { kind: 'store', request }
+  }
+  if (raw?.body === 'record') {
+    const request = viewField(raw.record, 1, RECORD_REQUEST_BYTES_MAX)
+    return request && { kind: 'record', request }
+  }
+  if (raw?.body === 'introduction') {
+    const request = viewField(raw.introduction, 1, INTRODUCTION_REQUEST_BYTES_MAX)
+    return request && { kind: 'introduction', request }
+  }
+  if (raw?.body === 'join') {
+    const cookie = bytesField(raw.join?.cookie, COOKIE_BYTES)
+    return cookie && { kind: 'join', cookie }
   }
   if (raw?.body !== 'ping') return null
   const filler = bytesField(raw.ping?.filler, 0, PING_BYTES_MAX)

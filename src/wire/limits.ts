@@ -55,6 +55,27 @@ export const SLOT_VALUE_BYTES_MAX = 32 * 1024
 export const SLOT_VARIANTS_MAX = 4
 /** A year and a day. */
 export const KEEP_HOURS_MAX = 366 * 24
+// Records (§10).
+export const RECORD_KEY_BYTES = 32
+/** Salt (16), plaintext of one length, tag (16). */
+export const RECORD_PLAIN_BYTES = 3072
+export const RECORD_VALUE_BYTES = 16 + RECORD_PLAIN_BYTES + 16
+export const RECORD_REQUEST_BYTES_MAX = RECORD_VALUE_BYTES + 512
+export const RECORD_REPLY_BYTES_MAX = RECORD_VALUE_BYTES + 512
+export const RECORD_POINTS_MAX = 8
+export const RECORD_PORTS_MAX = 16
+
+// Introductions and rendezvous (§11).
+export const INTRODUCTION_TOKEN_BYTES = 32
+export const INTRODUCTION_POINT_BYTES = 32
+/** What a client or a service says to the other through an introduction point. */
+export const INTRODUCTION_MESSAGE_BYTES_MAX = 1536
+/** Introductions in one answer. */
+export const INTRODUCTIONS_MAX = 8
+export const INTRODUCTION_REQUEST_BYTES_MAX = INTRODUCTION_MESSAGE_BYTES_MAX + 256
+export const INTRODUCTION_REPLY_BYTES_MAX = INTRODUCTIONS_MAX * (INTRODUCTION_MESSAGE_BYTES_MAX + 64)
+export const COOKIE_BYTES = 32
+
 /** A whole `StoreReply`, `HopReply`. */
 export const STORE_REPLY_BYTES_MAX = SLOT_VARIANTS_MAX * (SLOT_VALUE_BYTES_MAX + 256)
 export const HOP_REPLY_BYTES_MAX = STORE_REPLY_BYTES_MAX + 1024

@@ -4,11 +4,28 @@
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { ByteRange, NodeFace, NodeStatus, OpenedFile, Publication, PublishOptions } from '../../client/library.ts'
+import type {
+  ByteRange,
+  Destination,
+  NameEntry,
+  Names,
+  NodeEvent,
+  NodeFace,
+  NodeStatus,
+  OpenedFile,
+  Publication,
+  PublishOptions,
+  ServiceStatus,
+  Services,
+  SiteStatus,
+  Sites,
+} from '../../client/library.ts'
+import { Traces } from '../../client/trace/index.ts'
 import { concat, type NodeId, toHex } from '../../src/bytes/index.ts'
-import { formatFileAddress, requireAddress } from '../../src/content/address.ts'
+import { formatFileAddress, formatKeyAddress, requireAddress } from '../../src/content/address.ts'
 import { sha256 } from '../../src/crypto/hash.ts'
 import { OverlayError } from '../../src/errors/index.ts'
+import { systemClock, systemRng } from '../../src/runtime/index.ts'
 
 interface Kept {
   readonly bytes: Uint8Array
@@ -156,10 +173,85 @@ export class FakeFace implements NodeFace {
   }
 
   loops() {
-    return [{ members: 5, clock: 'swift', state: 'ready' }] as const
+    return [{ id: 1, members: 5, clock: 'swift', state: 'ready' }] as const
   }
 
   ready(): boolean {
     return this.isReady
   }
+
+  /** What key addresses lead to. */
+  readonly keys = new Map<string, Destination>()
+  readonly #traces = new Traces({ clock: systemClock, rng: systemRng })
+  readonly #listeners = new Set<(event: NodeEvent) => void>()
+
+  async resolve(address: string, waiting: Parameters<NodeFace['resolve']>[1]): Promise<Destination> {
+    requireAddress(address)
+    if (this.failOpen !== null) throw this.failOpen
+    void waiting
+    return this.keys.get(address) ?? { kind: 'file', file: await this.open(address) }
+  }
+
+  trace() {
+    return this.#traces.begin()
+  }
+
+  traceReport(id: string) {
+    return this.#traces.report(id)
+  }
+
+  onEvent(listener: (event: NodeEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  emit(event: NodeEvent): void {
+    for (const listener of this.#listeners) listener(event)
+  }
+
+  readonly #names = new Map<string, NameEntry>()
+  readonly names: Names = {
+    find: (name) => this.#names.get(name)?.address ?? null,
+    list: () => [...this.#names.values()],
+    put: async (name, address, source = 'user') => {
+      requireAddress(address)
+      this.#names.set(name, { name, address, source, addedMs: 0 })
+    },
+    remove: async (name) => this.#names.delete(name),
+  }
+
+  readonly #sites = new Map<string, SiteStatus>()
+  readonly sites: Sites = {
+    list: () => [...this.#sites.values()],
+    publish: async (files, { key, signal }) => {
+      let bytes = 0
+      let count = 0
+      for await (const file of files) {
+        for await (const chunk of file.open()) bytes += chunk.length
+        count++
+        signal.throwIfAborted()
+      }
+      const address = keyAddressOf(key)
+      const version = (this.#sites.get(key)?.version ?? 0) + 1
+      this.#sites.set(key, { key, address, version, bytes, files: count, publishedMs: 0 })
+      return { address, version, bytes, files: count, uploaded: bytes, snapshot: formatFileAddress(sha256(concat())) }
+    },
+  }
+
+  readonly #services = new Map<string, ServiceStatus>()
+  readonly services: Services = {
+    add: async ({ name, target, port = 80 }) => {
+      const address = keyAddressOf(name)
+      const ports = [{ port, target: `${target.host}:${target.port}` }]
+      this.#services.set(name, { name, address, ports, state: 'up', introductionPoints: 3, effort: 0, sessions: 0 })
+      return { address }
+    },
+    list: () => [...this.#services.values()],
+    get: (name) => this.#services.get(name) ?? null,
+    remove: async (name) => this.#services.delete(name),
+  }
+}
+
+function keyAddressOf(name: string): string {
+  return formatKeyAddress(sha256(new TextEncoder().encode(name)))
 }

@@ -774,8 +774,17 @@ export namespace gyre {
             /** HopRequest ping. */
             ping?: (gyre.circuit.Ping.$Properties|null);
 
+            /** HopRequest record. */
+            record?: (Uint8Array|null);
+
+            /** HopRequest introduction. */
+            introduction?: (Uint8Array|null);
+
+            /** HopRequest join. */
+            join?: (gyre.circuit.Join.$Properties|null);
+
             /** HopRequest body. */
-            body?: ("store"|"ping");
+            body?: ("store"|"ping"|"record"|"introduction"|"join");
 
             /**
              * Encodes the specified HopRequest message. Does not implicitly {@link gyre.circuit.HopRequest.verify|verify} messages.
@@ -807,8 +816,17 @@ export namespace gyre {
                 /** HopRequest ping */
                 ping?: (gyre.circuit.Ping.$Properties|null);
 
+                /** HopRequest record */
+                record?: (Uint8Array|null);
+
+                /** HopRequest introduction */
+                introduction?: (Uint8Array|null);
+
+                /** HopRequest join */
+                join?: (gyre.circuit.Join.$Properties|null);
+
                 /** HopRequest body */
-                body?: ("store"|"ping");
+                body?: ("store"|"ping"|"record"|"introduction"|"join");
 
                 /** Unknown fields preserved while decoding when enabled */
                 $unknowns?: Uint8Array[];
@@ -818,10 +836,70 @@ export namespace gyre {
             type $Shape = {
               store?: Uint8Array|null;
               ping?: gyre.circuit.Ping.$Shape|null;
+              record?: Uint8Array|null;
+              introduction?: Uint8Array|null;
+              join?: gyre.circuit.Join.$Shape|null;
               $unknowns?: Uint8Array[];
             } & (
-              ({ body?: undefined; store?: null; ping?: null }|{ body?: "store"; store: Uint8Array; ping?: null }|{ body?: "ping"; store?: null; ping: gyre.circuit.Ping.$Shape })
+              ({ body?: undefined; store?: null; ping?: null; record?: null; introduction?: null; join?: null }|{ body?: "store"; store: Uint8Array; ping?: null; record?: null; introduction?: null; join?: null }|{ body?: "ping"; store?: null; ping: gyre.circuit.Ping.$Shape; record?: null; introduction?: null; join?: null }|{ body?: "record"; store?: null; ping?: null; record: Uint8Array; introduction?: null; join?: null }|{ body?: "introduction"; store?: null; ping?: null; record?: null; introduction: Uint8Array; join?: null }|{ body?: "join"; store?: null; ping?: null; record?: null; introduction?: null; join: gyre.circuit.Join.$Shape })
             );
+        }
+
+        /**
+         * Properties of a Join.
+         * @deprecated Use gyre.circuit.Join.$Properties instead.
+         */
+        interface IJoin extends gyre.circuit.Join.$Properties {
+        }
+
+        /** Represents a Join. */
+        class Join {
+
+            /**
+             * Constructs a new Join.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.circuit.Join.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Join cookie. */
+            cookie: Uint8Array;
+
+            /**
+             * Encodes the specified Join message. Does not implicitly {@link gyre.circuit.Join.verify|verify} messages.
+             * @param message Join message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.circuit.Join.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Join message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.circuit.Join & gyre.circuit.Join.$Shape} Join
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.circuit.Join & gyre.circuit.Join.$Shape;
+        }
+
+        namespace Join {
+
+            /** Properties of a Join. */
+            interface $Properties {
+
+                /** Join cookie */
+                cookie?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a Join. */
+            type $Shape = gyre.circuit.Join.$Properties;
         }
 
         /**
@@ -1468,6 +1546,1044 @@ export namespace gyre {
 
             /** Shape of a SlotValue. */
             type $Shape = gyre.store.SlotValue.$Properties;
+        }
+    }
+
+    /** Namespace record. */
+    namespace record {
+
+        /**
+         * Properties of a Record.
+         * @deprecated Use gyre.record.Record.$Properties instead.
+         */
+        interface IRecord extends gyre.record.Record.$Properties {
+        }
+
+        /** Represents a Record. */
+        class Record {
+
+            /**
+             * Constructs a new Record.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.record.Record.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Record publicKey. */
+            publicKey: Uint8Array;
+
+            /** Record sequence. */
+            sequence: number;
+
+            /** Record expiresMs. */
+            expiresMs: number;
+
+            /** Record value. */
+            value: Uint8Array;
+
+            /** Record signature. */
+            signature: Uint8Array;
+
+            /**
+             * Encodes the specified Record message. Does not implicitly {@link gyre.record.Record.verify|verify} messages.
+             * @param message Record message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.record.Record.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Record message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.record.Record & gyre.record.Record.$Shape} Record
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.record.Record & gyre.record.Record.$Shape;
+        }
+
+        namespace Record {
+
+            /** Properties of a Record. */
+            interface $Properties {
+
+                /** Record publicKey */
+                publicKey?: (Uint8Array|null);
+
+                /** Record sequence */
+                sequence?: (number|null);
+
+                /** Record expiresMs */
+                expiresMs?: (number|null);
+
+                /** Record value */
+                value?: (Uint8Array|null);
+
+                /** Record signature */
+                signature?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a Record. */
+            type $Shape = gyre.record.Record.$Properties;
+        }
+
+        /**
+         * Properties of a PutRecord.
+         * @deprecated Use gyre.record.PutRecord.$Properties instead.
+         */
+        interface IPutRecord extends gyre.record.PutRecord.$Properties {
+        }
+
+        /** Represents a PutRecord. */
+        class PutRecord {
+
+            /**
+             * Constructs a new PutRecord.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.record.PutRecord.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** PutRecord record. */
+            record?: (gyre.record.Record.$Properties|null);
+
+            /** PutRecord work. */
+            work: Uint8Array;
+
+            /**
+             * Encodes the specified PutRecord message. Does not implicitly {@link gyre.record.PutRecord.verify|verify} messages.
+             * @param message PutRecord message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.record.PutRecord.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a PutRecord message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.record.PutRecord & gyre.record.PutRecord.$Shape} PutRecord
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.record.PutRecord & gyre.record.PutRecord.$Shape;
+        }
+
+        namespace PutRecord {
+
+            /** Properties of a PutRecord. */
+            interface $Properties {
+
+                /** PutRecord record */
+                record?: (gyre.record.Record.$Properties|null);
+
+                /** PutRecord work */
+                work?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a PutRecord. */
+            type $Shape = gyre.record.PutRecord.$Properties;
+        }
+
+        /**
+         * Properties of a GetRecord.
+         * @deprecated Use gyre.record.GetRecord.$Properties instead.
+         */
+        interface IGetRecord extends gyre.record.GetRecord.$Properties {
+        }
+
+        /** Represents a GetRecord. */
+        class GetRecord {
+
+            /**
+             * Constructs a new GetRecord.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.record.GetRecord.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** GetRecord publicKey. */
+            publicKey: Uint8Array;
+
+            /**
+             * Encodes the specified GetRecord message. Does not implicitly {@link gyre.record.GetRecord.verify|verify} messages.
+             * @param message GetRecord message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.record.GetRecord.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a GetRecord message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.record.GetRecord & gyre.record.GetRecord.$Shape} GetRecord
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.record.GetRecord & gyre.record.GetRecord.$Shape;
+        }
+
+        namespace GetRecord {
+
+            /** Properties of a GetRecord. */
+            interface $Properties {
+
+                /** GetRecord publicKey */
+                publicKey?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a GetRecord. */
+            type $Shape = gyre.record.GetRecord.$Properties;
+        }
+
+        /**
+         * Properties of a RecordRequest.
+         * @deprecated Use gyre.record.RecordRequest.$Properties instead.
+         */
+        interface IRecordRequest extends gyre.record.RecordRequest.$Properties {
+        }
+
+        /** Represents a RecordRequest. */
+        class RecordRequest {
+
+            /**
+             * Constructs a new RecordRequest.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.record.RecordRequest.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** RecordRequest put. */
+            put?: (gyre.record.PutRecord.$Properties|null);
+
+            /** RecordRequest get. */
+            get?: (gyre.record.GetRecord.$Properties|null);
+
+            /** RecordRequest body. */
+            body?: ("put"|"get");
+
+            /**
+             * Encodes the specified RecordRequest message. Does not implicitly {@link gyre.record.RecordRequest.verify|verify} messages.
+             * @param message RecordRequest message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.record.RecordRequest.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a RecordRequest message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.record.RecordRequest & gyre.record.RecordRequest.$Shape} RecordRequest
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.record.RecordRequest & gyre.record.RecordRequest.$Shape;
+        }
+
+        namespace RecordRequest {
+
+            /** Properties of a RecordRequest. */
+            interface $Properties {
+
+                /** RecordRequest put */
+                put?: (gyre.record.PutRecord.$Properties|null);
+
+                /** RecordRequest get */
+                get?: (gyre.record.GetRecord.$Properties|null);
+
+                /** RecordRequest body */
+                body?: ("put"|"get");
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Narrowed shape of a RecordRequest. */
+            type $Shape = {
+              put?: gyre.record.PutRecord.$Shape|null;
+              get?: gyre.record.GetRecord.$Shape|null;
+              $unknowns?: Uint8Array[];
+            } & (
+              ({ body?: undefined; put?: null; get?: null }|{ body?: "put"; put: gyre.record.PutRecord.$Shape; get?: null }|{ body?: "get"; put?: null; get: gyre.record.GetRecord.$Shape })
+            );
+        }
+
+        /**
+         * Properties of a RecordReply.
+         * @deprecated Use gyre.record.RecordReply.$Properties instead.
+         */
+        interface IRecordReply extends gyre.record.RecordReply.$Properties {
+        }
+
+        /** Represents a RecordReply. */
+        class RecordReply {
+
+            /**
+             * Constructs a new RecordReply.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.record.RecordReply.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** RecordReply record. */
+            record?: (gyre.record.Record.$Properties|null);
+
+            /**
+             * Encodes the specified RecordReply message. Does not implicitly {@link gyre.record.RecordReply.verify|verify} messages.
+             * @param message RecordReply message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.record.RecordReply.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a RecordReply message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.record.RecordReply & gyre.record.RecordReply.$Shape} RecordReply
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.record.RecordReply & gyre.record.RecordReply.$Shape;
+        }
+
+        namespace RecordReply {
+
+            /** Properties of a RecordReply. */
+            interface $Properties {
+
+                /** RecordReply record */
+                record?: (gyre.record.Record.$Properties|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a RecordReply. */
+            type $Shape = gyre.record.RecordReply.$Properties;
+        }
+
+        /**
+         * Properties of a KeyRecord.
+         * @deprecated Use gyre.record.KeyRecord.$Properties instead.
+         */
+        interface IKeyRecord extends gyre.record.KeyRecord.$Properties {
+        }
+
+        /** Represents a KeyRecord. */
+        class KeyRecord {
+
+            /**
+             * Constructs a new KeyRecord.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.record.KeyRecord.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** KeyRecord sequence. */
+            sequence: number;
+
+            /** KeyRecord site. */
+            site?: (gyre.record.Site.$Properties|null);
+
+            /** KeyRecord service. */
+            service?: (gyre.record.Service.$Properties|null);
+
+            /**
+             * Encodes the specified KeyRecord message. Does not implicitly {@link gyre.record.KeyRecord.verify|verify} messages.
+             * @param message KeyRecord message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.record.KeyRecord.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a KeyRecord message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.record.KeyRecord & gyre.record.KeyRecord.$Shape} KeyRecord
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.record.KeyRecord & gyre.record.KeyRecord.$Shape;
+        }
+
+        namespace KeyRecord {
+
+            /** Properties of a KeyRecord. */
+            interface $Properties {
+
+                /** KeyRecord sequence */
+                sequence?: (number|null);
+
+                /** KeyRecord site */
+                site?: (gyre.record.Site.$Properties|null);
+
+                /** KeyRecord service */
+                service?: (gyre.record.Service.$Properties|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a KeyRecord. */
+            type $Shape = gyre.record.KeyRecord.$Properties;
+        }
+
+        /**
+         * Properties of a Site.
+         * @deprecated Use gyre.record.Site.$Properties instead.
+         */
+        interface ISite extends gyre.record.Site.$Properties {
+        }
+
+        /** Represents a Site. */
+        class Site {
+
+            /**
+             * Constructs a new Site.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.record.Site.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Site snapshot. */
+            snapshot: Uint8Array;
+
+            /** Site version. */
+            version: number;
+
+            /** Site bytes. */
+            bytes: number;
+
+            /** Site files. */
+            files: number;
+
+            /**
+             * Encodes the specified Site message. Does not implicitly {@link gyre.record.Site.verify|verify} messages.
+             * @param message Site message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.record.Site.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Site message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.record.Site & gyre.record.Site.$Shape} Site
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.record.Site & gyre.record.Site.$Shape;
+        }
+
+        namespace Site {
+
+            /** Properties of a Site. */
+            interface $Properties {
+
+                /** Site snapshot */
+                snapshot?: (Uint8Array|null);
+
+                /** Site version */
+                version?: (number|null);
+
+                /** Site bytes */
+                bytes?: (number|null);
+
+                /** Site files */
+                files?: (number|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a Site. */
+            type $Shape = gyre.record.Site.$Properties;
+        }
+
+        /**
+         * Properties of a Service.
+         * @deprecated Use gyre.record.Service.$Properties instead.
+         */
+        interface IService extends gyre.record.Service.$Properties {
+        }
+
+        /** Represents a Service. */
+        class Service {
+
+            /**
+             * Constructs a new Service.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.record.Service.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Service x25519. */
+            x25519: Uint8Array;
+
+            /** Service mlkem768. */
+            mlkem768: Uint8Array;
+
+            /** Service points. */
+            points: gyre.record.Point.$Properties[];
+
+            /** Service ports. */
+            ports: number[];
+
+            /** Service effort. */
+            effort: number;
+
+            /**
+             * Encodes the specified Service message. Does not implicitly {@link gyre.record.Service.verify|verify} messages.
+             * @param message Service message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.record.Service.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Service message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.record.Service & gyre.record.Service.$Shape} Service
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.record.Service & gyre.record.Service.$Shape;
+        }
+
+        namespace Service {
+
+            /** Properties of a Service. */
+            interface $Properties {
+
+                /** Service x25519 */
+                x25519?: (Uint8Array|null);
+
+                /** Service mlkem768 */
+                mlkem768?: (Uint8Array|null);
+
+                /** Service points */
+                points?: (gyre.record.Point.$Properties[]|null);
+
+                /** Service ports */
+                ports?: (number[]|null);
+
+                /** Service effort */
+                effort?: (number|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a Service. */
+            type $Shape = gyre.record.Service.$Properties;
+        }
+
+        /**
+         * Properties of a Point.
+         * @deprecated Use gyre.record.Point.$Properties instead.
+         */
+        interface IPoint extends gyre.record.Point.$Properties {
+        }
+
+        /** Represents a Point. */
+        class Point {
+
+            /**
+             * Constructs a new Point.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.record.Point.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Point node. */
+            node: Uint8Array;
+
+            /** Point point. */
+            point: Uint8Array;
+
+            /**
+             * Encodes the specified Point message. Does not implicitly {@link gyre.record.Point.verify|verify} messages.
+             * @param message Point message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.record.Point.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Point message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.record.Point & gyre.record.Point.$Shape} Point
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.record.Point & gyre.record.Point.$Shape;
+        }
+
+        namespace Point {
+
+            /** Properties of a Point. */
+            interface $Properties {
+
+                /** Point node */
+                node?: (Uint8Array|null);
+
+                /** Point point */
+                point?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a Point. */
+            type $Shape = gyre.record.Point.$Properties;
+        }
+    }
+
+    /** Namespace service. */
+    namespace service {
+
+        /**
+         * Properties of an IntroductionRequest.
+         * @deprecated Use gyre.service.IntroductionRequest.$Properties instead.
+         */
+        interface IIntroductionRequest extends gyre.service.IntroductionRequest.$Properties {
+        }
+
+        /** Represents an IntroductionRequest. */
+        class IntroductionRequest {
+
+            /**
+             * Constructs a new IntroductionRequest.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.service.IntroductionRequest.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** IntroductionRequest await. */
+            await?: (gyre.service.Await.$Properties|null);
+
+            /** IntroductionRequest answer. */
+            answer?: (gyre.service.Answer.$Properties|null);
+
+            /** IntroductionRequest introduce. */
+            introduce?: (gyre.service.Introduce.$Properties|null);
+
+            /** IntroductionRequest body. */
+            body?: ("await"|"answer"|"introduce");
+
+            /**
+             * Encodes the specified IntroductionRequest message. Does not implicitly {@link gyre.service.IntroductionRequest.verify|verify} messages.
+             * @param message IntroductionRequest message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.service.IntroductionRequest.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes an IntroductionRequest message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.service.IntroductionRequest & gyre.service.IntroductionRequest.$Shape} IntroductionRequest
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.service.IntroductionRequest & gyre.service.IntroductionRequest.$Shape;
+        }
+
+        namespace IntroductionRequest {
+
+            /** Properties of an IntroductionRequest. */
+            interface $Properties {
+
+                /** IntroductionRequest await */
+                await?: (gyre.service.Await.$Properties|null);
+
+                /** IntroductionRequest answer */
+                answer?: (gyre.service.Answer.$Properties|null);
+
+                /** IntroductionRequest introduce */
+                introduce?: (gyre.service.Introduce.$Properties|null);
+
+                /** IntroductionRequest body */
+                body?: ("await"|"answer"|"introduce");
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Narrowed shape of an IntroductionRequest. */
+            type $Shape = {
+              await?: gyre.service.Await.$Shape|null;
+              answer?: gyre.service.Answer.$Shape|null;
+              introduce?: gyre.service.Introduce.$Shape|null;
+              $unknowns?: Uint8Array[];
+            } & (
+              ({ body?: undefined; await?: null; answer?: null; introduce?: null }|{ body?: "await"; await: gyre.service.Await.$Shape; answer?: null; introduce?: null }|{ body?: "answer"; await?: null; answer: gyre.service.Answer.$Shape; introduce?: null }|{ body?: "introduce"; await?: null; answer?: null; introduce: gyre.service.Introduce.$Shape })
+            );
+        }
+
+        /**
+         * Properties of an Await.
+         * @deprecated Use gyre.service.Await.$Properties instead.
+         */
+        interface IAwait extends gyre.service.Await.$Properties {
+        }
+
+        /** Represents an Await. */
+        class Await {
+
+            /**
+             * Constructs a new Await.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.service.Await.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Await token. */
+            token: Uint8Array;
+
+            /**
+             * Encodes the specified Await message. Does not implicitly {@link gyre.service.Await.verify|verify} messages.
+             * @param message Await message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.service.Await.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes an Await message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.service.Await & gyre.service.Await.$Shape} Await
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.service.Await & gyre.service.Await.$Shape;
+        }
+
+        namespace Await {
+
+            /** Properties of an Await. */
+            interface $Properties {
+
+                /** Await token */
+                token?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of an Await. */
+            type $Shape = gyre.service.Await.$Properties;
+        }
+
+        /**
+         * Properties of an Answer.
+         * @deprecated Use gyre.service.Answer.$Properties instead.
+         */
+        interface IAnswer extends gyre.service.Answer.$Properties {
+        }
+
+        /** Represents an Answer. */
+        class Answer {
+
+            /**
+             * Constructs a new Answer.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.service.Answer.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Answer token. */
+            token: Uint8Array;
+
+            /** Answer handle. */
+            handle: number;
+
+            /** Answer message. */
+            message: Uint8Array;
+
+            /**
+             * Encodes the specified Answer message. Does not implicitly {@link gyre.service.Answer.verify|verify} messages.
+             * @param message Answer message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.service.Answer.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes an Answer message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.service.Answer & gyre.service.Answer.$Shape} Answer
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.service.Answer & gyre.service.Answer.$Shape;
+        }
+
+        namespace Answer {
+
+            /** Properties of an Answer. */
+            interface $Properties {
+
+                /** Answer token */
+                token?: (Uint8Array|null);
+
+                /** Answer handle */
+                handle?: (number|null);
+
+                /** Answer message */
+                message?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of an Answer. */
+            type $Shape = gyre.service.Answer.$Properties;
+        }
+
+        /**
+         * Properties of an Introduce.
+         * @deprecated Use gyre.service.Introduce.$Properties instead.
+         */
+        interface IIntroduce extends gyre.service.Introduce.$Properties {
+        }
+
+        /** Represents an Introduce. */
+        class Introduce {
+
+            /**
+             * Constructs a new Introduce.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.service.Introduce.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Introduce point. */
+            point: Uint8Array;
+
+            /** Introduce message. */
+            message: Uint8Array;
+
+            /** Introduce work. */
+            work: Uint8Array;
+
+            /**
+             * Encodes the specified Introduce message. Does not implicitly {@link gyre.service.Introduce.verify|verify} messages.
+             * @param message Introduce message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.service.Introduce.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes an Introduce message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.service.Introduce & gyre.service.Introduce.$Shape} Introduce
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.service.Introduce & gyre.service.Introduce.$Shape;
+        }
+
+        namespace Introduce {
+
+            /** Properties of an Introduce. */
+            interface $Properties {
+
+                /** Introduce point */
+                point?: (Uint8Array|null);
+
+                /** Introduce message */
+                message?: (Uint8Array|null);
+
+                /** Introduce work */
+                work?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of an Introduce. */
+            type $Shape = gyre.service.Introduce.$Properties;
+        }
+
+        /**
+         * Properties of an Introduction.
+         * @deprecated Use gyre.service.Introduction.$Properties instead.
+         */
+        interface IIntroduction extends gyre.service.Introduction.$Properties {
+        }
+
+        /** Represents an Introduction. */
+        class Introduction {
+
+            /**
+             * Constructs a new Introduction.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.service.Introduction.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Introduction handle. */
+            handle: number;
+
+            /** Introduction message. */
+            message: Uint8Array;
+
+            /** Introduction work. */
+            work: Uint8Array;
+
+            /**
+             * Encodes the specified Introduction message. Does not implicitly {@link gyre.service.Introduction.verify|verify} messages.
+             * @param message Introduction message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.service.Introduction.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes an Introduction message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.service.Introduction & gyre.service.Introduction.$Shape} Introduction
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.service.Introduction & gyre.service.Introduction.$Shape;
+        }
+
+        namespace Introduction {
+
+            /** Properties of an Introduction. */
+            interface $Properties {
+
+                /** Introduction handle */
+                handle?: (number|null);
+
+                /** Introduction message */
+                message?: (Uint8Array|null);
+
+                /** Introduction work */
+                work?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of an Introduction. */
+            type $Shape = gyre.service.Introduction.$Properties;
+        }
+
+        /**
+         * Properties of an IntroductionReply.
+         * @deprecated Use gyre.service.IntroductionReply.$Properties instead.
+         */
+        interface IIntroductionReply extends gyre.service.IntroductionReply.$Properties {
+        }
+
+        /** Represents an IntroductionReply. */
+        class IntroductionReply {
+
+            /**
+             * Constructs a new IntroductionReply.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.service.IntroductionReply.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** IntroductionReply introductions. */
+            introductions: gyre.service.Introduction.$Properties[];
+
+            /** IntroductionReply message. */
+            message: Uint8Array;
+
+            /**
+             * Encodes the specified IntroductionReply message. Does not implicitly {@link gyre.service.IntroductionReply.verify|verify} messages.
+             * @param message IntroductionReply message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.service.IntroductionReply.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes an IntroductionReply message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.service.IntroductionReply & gyre.service.IntroductionReply.$Shape} IntroductionReply
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.service.IntroductionReply & gyre.service.IntroductionReply.$Shape;
+        }
+
+        namespace IntroductionReply {
+
+            /** Properties of an IntroductionReply. */
+            interface $Properties {
+
+                /** IntroductionReply introductions */
+                introductions?: (gyre.service.Introduction.$Properties[]|null);
+
+                /** IntroductionReply message */
+                message?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of an IntroductionReply. */
+            type $Shape = gyre.service.IntroductionReply.$Properties;
         }
     }
 }
