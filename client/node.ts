@@ -25,7 +25,7 @@ import { LoopPool } from './loops/pool.ts'
 import { Neighbours } from './neighbours/index.ts'
 import { noNames, noServices, noSites } from './not-yet.ts'
 import { OpenFiles } from './open-files.ts'
-import { drawLoop, loopPlan } from './paths.ts'
+import { drawLoop, type LoopPreference, loopPlan } from './paths.ts'
 import { publishFile } from './publish.ts'
 import { ShareSessions } from './shares.ts'
 import { Traces } from './trace/index.ts'
@@ -124,11 +124,11 @@ async function compose(
     log: log.child('neighbours'),
   })
 
-  const draw = (wanted: NodeId | undefined, avoid: ReadonlySet<NodeId>) => {
+  const draw = (wanted: NodeId | undefined, avoid: ReadonlySet<NodeId>, preference?: LoopPreference) => {
     const plan = loopPlan(directory.size)
     if (plan === null) return null
     const links = { neighbours: neighbours.all(), chosen: neighbours.chosen() }
-    const target = wanted === undefined ? {} : { apex: wanted }
+    const target = { ...(wanted === undefined ? {} : { apex: wanted }), ...(preference === undefined ? {} : { preference }) }
     return drawLoop({ view: directory, self, ...links, members: plan.members, avoid, rng, ...target })
   }
   const builder = new LoopBuilder({ network, self, onionKeys, view: directory, draw, port: relay, cipher, clock, rng })
@@ -194,14 +194,12 @@ async function compose(
     status,
     peers: () => neighbours.peers(),
     loops: () =>
-      pool
-        .open()
-        .map(({ loop, taken }) => ({
-          id: loop.number,
-          members: loop.hops.length,
-          clock: 'swift',
-          state: taken ? 'busy' : 'ready',
-        })),
+      pool.open().map(({ loop, taken }) => ({
+        id: loop.number,
+        members: loop.hops.length,
+        clock: 'swift',
+        state: taken ? 'busy' : 'ready',
+      })),
     ready: () => neighbours.all().length > 0 && pool.open().length > 0,
   }
   return { face, addresses: host.addresses, pool, builder, directory, close }

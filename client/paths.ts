@@ -67,7 +67,17 @@ export interface LoopQuestion {
   readonly apex?: NodeId
   /** Nodes not to use, also not as apex. */
   readonly avoid?: ReadonlySet<NodeId>
+  /** For the loops of a pseudonym, which others can recognise as one: always the same links, and members beside them that change slowly. */
+  readonly preference?: LoopPreference
   readonly rng: Rng
+}
+
+/** Which nodes the loops of one pseudonym should use at the places that see its origin or the origin's neighbours. Lower goes first. */
+export interface LoopPreference {
+  /** Of a neighbour, as first or last member. The loops use one pair as long as it is up and leads to the apex. */
+  link(id: NodeId): number
+  /** Of a member next to the first or last one. */
+  second(id: NodeId): number
 }
 
 export interface DrawnLoop {
@@ -82,7 +92,7 @@ export interface DrawnLoop {
 
 /** A loop, or `null` if the graph has none within the budget. */
 export function drawLoop(question: LoopQuestion): DrawnLoop | null {
-  for (const ends of [question.chosen, question.neighbours]) {
+  for (const ends of endSets(question)) {
     for (const length of lengthsFor(question.members)) {
       const apexIndexes = apexIndexesFor(length, question.rng)
       for (const diverse of [true, false]) {
@@ -96,6 +106,20 @@ export function drawLoop(question: LoopQuestion): DrawnLoop | null {
     }
   }
   return null
+}
+
+/** Where the loop may leave and return, the best first: with a preference the first pair, then more and more of the links it names. */
+function* endSets({ chosen, neighbours, preference, apex }: LoopQuestion): Generator<readonly NodeId[]> {
+  if (preference !== undefined) {
+    const ordered = chosen
+      .filter((id) => id !== apex)
+      .map((id) => ({ id, rank: preference.link(id) }))
+      .sort((a, b) => a.rank - b.rank)
+      .map(({ id }) => id)
+    for (let count = 2; count < ordered.length; count++) yield ordered.slice(0, count)
+  }
+  yield chosen
+  yield neighbours
 }
 
 /** The length asked for, then those near it, longer before shorter; never under 3 others. */
@@ -119,6 +143,7 @@ class Search {
   /** Where the loop may leave and return. */
   readonly #ends: ReadonlySet<NodeId>
   readonly #diverse: boolean
+  readonly #preference: LoopPreference | undefined
   /** Steps to the apex for every node that is near enough. */
   #distance: ReadonlyMap<NodeId, number> = new Map()
   #steps = 0
@@ -134,6 +159,7 @@ class Search {
     this.#avoid = question.avoid ?? new Set()
     this.#ends = ends
     this.#diverse = diverse
+    this.#preference = question.preference
   }
 
   draw(length: number, apexIndex: number): readonly NodeId[] | null {
@@ -176,7 +202,7 @@ class Search {
       const origin = this.#view.get(this.#self)
       if (this.#diverse && origin) this.#occupy(origin)
       if (!this.#take(apex) || !this.#take(first) || !this.#take(last)) continue
-      const way = this.#path(first, before - 1, () => this.#path(last, after - 1, () => []))
+      const way = this.#path(first, before - 1, () => this.#path(last, after - 1, () => [], true), true)
       if (way === null) continue
       // Both halves are in the order from their end to the apex.
       const [left, right] = [way.slice(0, before - 1), way.slice(before - 1)]
@@ -209,11 +235,11 @@ class Search {
 
   /**
    * Random members from `from` (not included) towards the apex, exactly `inner` of them, then what `rest` finds with those taken;
-   * `null` if there is no way or the steps are used up.
+   * `null` if there is no way or the steps are used up. `fromEnd`: the next member is a second one.
    */
-  #path(from: NodeId, inner: number, rest: () => NodeId[] | null): NodeId[] | null {
+  #path(from: NodeId, inner: number, rest: () => NodeId[] | null, fromEnd = false): NodeId[] | null {
     if (inner === 0) return this.#near(from, 1) ? rest() : null
-    for (const next of shuffled(this.#view.linked(from), this.#rng)) {
+    for (const next of fromEnd ? this.#seconds(from) : shuffled(this.#view.linked(from), this.#rng)) {
       if (this.#steps-- <= 0) return null
       if (!this.#near(next, inner) || !this.#usable(next) || !this.#take(next)) continue
       const found = this.#path(next, inner - 1, rest)
@@ -221,6 +247,15 @@ class Search {
       this.#release(next)
     }
     return null
+  }
+
+  /** Whom to try after the first or last member. */
+  #seconds(end: NodeId): readonly NodeId[] {
+    const preference = this.#preference
+    const linked = this.#view.linked(end)
+    if (preference === undefined) return shuffled(linked, this.#rng)
+    const ranks = new Map(linked.map((id) => [id, preference.second(id)]))
+    return [...linked].sort((a, b) => ranks.get(a)! - ranks.get(b)!)
   }
 
   /** Takes a node into the loop if nothing speaks against it. */

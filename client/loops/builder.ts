@@ -10,6 +10,7 @@ import { CELL_KEY_BYTES, type CellCipher, wipe } from '../../src/crypto/index.ts
 import type { DirectoryView } from '../../src/directory/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
+import type { LoopPreference } from '../paths.ts'
 import { OriginLoop } from './origin-loop.ts'
 
 // Implementation constants.
@@ -26,7 +27,7 @@ export interface LoopBuilderDeps {
   readonly onionKeys: { readonly published: OnionPublicKeys; claim(kid: number, ephemeral: Uint8Array): boolean }
   readonly view: DirectoryView
   /** Draws a path (`client/paths.ts`), or `null` if the links that are up give none. */
-  draw(apex: NodeId | undefined, avoid: ReadonlySet<NodeId>): DrawnPath | null
+  draw(apex: NodeId | undefined, avoid: ReadonlySet<NodeId>, preference?: LoopPreference): DrawnPath | null
   readonly port: LoopPort
   readonly cipher: CellCipher
   readonly clock: Clock
@@ -37,6 +38,12 @@ export interface LoopBuilderDeps {
 export interface DrawnPath {
   readonly hops: readonly NodeId[]
   readonly apexIndex: number
+}
+
+export interface Building {
+  readonly signal: AbortSignal
+  /** For the loops of a pseudonym. */
+  readonly preference?: LoopPreference
 }
 
 export type LoopEndHandler = (loop: OriginLoop, reason: string) => void
@@ -55,11 +62,11 @@ export class LoopBuilder {
   /**
    * A loop with `apex`, or with any node in the middle. Errors: `NETWORK_TOO_SMALL`, `LOOP_NO_PATH`, `LOOP_FAILED`, or the signal's reason.
    */
-  async build(apex: NodeId | undefined, onEnd: LoopEndHandler, { signal }: { signal: AbortSignal }): Promise<OriginLoop> {
+  async build(apex: NodeId | undefined, onEnd: LoopEndHandler, { signal, preference }: Building): Promise<OriginLoop> {
     let failure: unknown
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       signal.throwIfAborted()
-      const { hops, apexIndex } = this.#draw(apex)
+      const { hops, apexIndex } = this.#draw(apex, preference)
       try {
         const loop = await this.#attempt(hops, apexIndex, onEnd, signal)
         for (const hop of hops) this.#avoided.delete(hop)
@@ -73,8 +80,9 @@ export class LoopBuilder {
     throw new OverlayError('unreachable', 'LOOP_FAILED', `No loop came home in ${ATTEMPTS} attempts.`, failure)
   }
 
-  #draw(apex: NodeId | undefined): DrawnPath {
-    const drawn = this.#deps.draw(apex, this.#avoidedNow(apex)) ?? this.#deps.draw(apex, new Set())
+  #draw(apex: NodeId | undefined, preference: LoopPreference | undefined): DrawnPath {
+    const { draw } = this.#deps
+    const drawn = draw(apex, this.#avoidedNow(apex), preference) ?? draw(apex, new Set(), preference)
     if (drawn === null) throw new OverlayError('unreachable', 'LOOP_NO_PATH', 'No loop can be drawn on the links that are up.')
     return drawn
   }

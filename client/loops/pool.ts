@@ -23,7 +23,7 @@ const SHORT_LOOP_MS = 5_000
 export const OWN_LOOPS_MAX = 256
 
 export interface LoopPoolDeps {
-  readonly builder: LoopBuilder
+  readonly builder: Pick<LoopBuilder, 'build'>
   readonly view: DirectoryView
   readonly self: NodeId
   /** How many other members loops should have now. Ready loops that were built for fewer, in a younger network, are replaced. */

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { groupOf } from '../../client/neighbours/groups.ts'
-import { drawLoop, LOOP_MEMBERS_MAX, loopMembers, loopPlan } from '../../client/paths.ts'
+import { drawLoop, LOOP_MEMBERS_MAX, type LoopPreference, loopMembers, loopPlan } from '../../client/paths.ts'
+import { lastingPreference } from '../../client/service/preference.ts'
 import type { NodeId, UnixMs } from '../../src/bytes/index.ts'
 import type { Descriptor, DirectoryView } from '../../src/directory/index.ts'
 import { type Rng, shuffled } from '../../src/runtime/index.ts'
@@ -263,4 +264,65 @@ test('groups of addresses', () => {
     ['', null],
   ]
   for (const [address, group] of cases) assert.equal(groupOf(address), group, address)
+})
+
+test('the loops of a pseudonym use one pair of links, and few members next to them, as long as these lead to the apex', () => {
+  const rng = new SeededRng('pseudonym')
+  const web = randomWeb(60, rng)
+  const self = idOf(0)
+  const preferenceOf = (day: number) =>
+    lastingPreference(new Uint8Array(32).fill(7), { unixMs: () => (day * 86_400_000) as UnixMs })
+  const draws = (preference: LoopPreference | undefined, chosen: readonly NodeId[]) => {
+    const drawn = Array.from({ length: 40 }, (_, at) =>
+      drawLoop({
+        view: web.view,
+        self,
+        neighbours: chosen,
+        chosen,
+        members: 7,
+        apex: idOf(10 + at),
+        rng,
+        ...(preference ? { preference } : {}),
+      }),
+    ).filter((loop) => loop !== null)
+    assert.ok(drawn.length >= 30, `${drawn.length}`)
+    const ends = new Map<string, number>()
+    const seconds = new Map<NodeId, number>()
+    for (const { hops } of drawn) {
+      const pair = [hops[0]!, hops.at(-1)!].sort().join()
+      ends.set(pair, (ends.get(pair) ?? 0) + 1)
+      for (const second of [hops[1]!, hops.at(-2)!]) seconds.set(second, (seconds.get(second) ?? 0) + 1)
+    }
+    return { ends, seconds, drawn }
+  }
+  const chosen = web.chosen.get(self)!
+  const free = draws(undefined, chosen)
+  const lasting = draws(preferenceOf(20_000), chosen)
+  assert.ok(free.ends.size > 3)
+  const [best] = [...lasting.ends].sort((a, b) => b[1] - a[1])
+  assert.ok(best![1] >= 0.9 * lasting.drawn.length, `${best![1]} of ${lasting.drawn.length}`)
+  assert.ok(lasting.seconds.size * 2 < free.seconds.size, `${lasting.seconds.size} against ${free.seconds.size}`)
+  // The pair holds for years; a link that is down is replaced, the other one stays.
+  assert.deepEqual([...draws(preferenceOf(21_000), chosen).ends].sort((a, b) => b[1] - a[1])[0]![0], best![0])
+  const [gone, stays] = best![0].split(',') as [NodeId, NodeId]
+  const without = draws(
+    preferenceOf(20_000),
+    chosen.filter((id) => id !== gone),
+  )
+  for (const pair of without.ends.keys()) assert.ok(!pair.includes(gone))
+  assert.ok([...without.ends].sort((a, b) => b[1] - a[1])[0]![0].includes(stays))
+})
+
+test('what a preference names is given up before the loop is', () => {
+  const rng = new SeededRng('preference is no condition')
+  const web = randomWeb(10, rng)
+  const self = idOf(0)
+  const preference = lastingPreference(new Uint8Array(32).fill(1), { unixMs: () => 0 as UnixMs })
+  const neighbours = [...web.links.get(self)!]
+  for (let apex = 1; apex < 10; apex++) {
+    const question = { view: web.view, self, neighbours, members: 5, rng, apex: idOf(apex) }
+    const plain = drawLoop({ ...question, chosen: web.chosen.get(self)! })
+    assert.equal(drawLoop({ ...question, chosen: web.chosen.get(self)!, preference }) === null, plain === null)
+    assert.notEqual(drawLoop({ ...question, chosen: [], preference }), null)
+  }
 })
