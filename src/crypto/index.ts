@@ -1,4 +1,5 @@
 /** Public face of the cryptography: published constructions only, each named in SPEC.md with its source and vectors. */
+export { BLIND_FACTOR_BYTES, type BlindedKey, blindPublicKey, blindSigningKey, isBlindable } from './blind.ts'
 export { PERMUTED_BLOCK_BYTES, permuteBlocks } from './blocks.ts'
 export { ANSWER_DOMAIN, CELL_DOMAIN, CELL_KEY_BYTES, type CellCipher, type CellKey, type CipherDomain } from './cell-cipher.ts'
 export { CELL_CIPHER_BYTES, openCellCipher } from './cipher-choice.ts'

@@ -64,6 +64,12 @@ export const RECORD_REQUEST_BYTES_MAX = RECORD_VALUE_BYTES + 512
 export const RECORD_REPLY_BYTES_MAX = RECORD_VALUE_BYTES + 512
 export const RECORD_POINTS_MAX = 8
 export const RECORD_PORTS_MAX = 16
+/** Key material of the `file` that a site's version is. */
+export const RECORD_SNAPSHOT_BYTES = 32
+/** Name of an introduction point. */
+export const RECORD_POINT_BYTES = 32
+/** Bits of work that an introduction may be asked to bring. */
+export const RECORD_EFFORT_MAX = 32
 
 // Introductions and rendezvous (§11).
 export const INTRODUCTION_TOKEN_BYTES = 32
