@@ -1,4 +1,6 @@
 /** Public face of the cryptography: published constructions only, each named in SPEC.md with its source and vectors. */
+
+export { type AeadEngine, aeadWorks, NumberedAead, nativeAead, portableAead } from './aead.ts'
 export { BLIND_FACTOR_BYTES, type BlindedKey, blindPublicKey, blindSigningKey, isBlindable } from './blind.ts'
 export { PERMUTED_BLOCK_BYTES, permuteBlocks } from './blocks.ts'
 export { ANSWER_DOMAIN, CELL_DOMAIN, CELL_KEY_BYTES, type CellCipher, type CellKey, type CipherDomain } from './cell-cipher.ts'

@@ -1,0 +1,19 @@
+/** Public face of a live service's end-to-end part: handshake, payloads, session. Pure state machines. Spec: SPEC.md §11.4 to §11.6. */
+export {
+  type DetachReason,
+  type Drawn,
+  type Established,
+  type Greeted,
+  type Met,
+  type PreparedExchange,
+  type ServiceIdentity,
+  type ServiceKeys,
+  type SessionEnd,
+  type SessionEvents,
+  type SessionFigures,
+  type SessionStream,
+  type SessionStreamEvents,
+  type SessionTicket,
+  StreamReset,
+  type TrafficKeys,
+} from './types.ts'
