@@ -12,7 +12,8 @@ import { BlockSource, FileMap } from './fetch/block-source.ts'
 import { readRange } from './fetch/range-reader.ts'
 import { findRoot } from './fetch/root-finder.ts'
 import { ShareAsker } from './fetch/share-asker.ts'
-import type { ByteRange, OpenedFile } from './library.ts'
+import type { Asking, ByteRange, OpenedFile } from './library.ts'
+import type { EndStage } from './trace/index.ts'
 
 export interface FetchParts {
   /** For the order of requests only: what is fetched does not depend on it. */
@@ -28,14 +29,15 @@ export async function openFile(
   network: ShareNetwork,
   text: string,
   { rng, clock }: FetchParts,
-  { signal }: { readonly signal: AbortSignal },
+  { signal, trace }: Asking,
 ): Promise<OpenedFile> {
   signal.throwIfAborted()
   const { key } = requireFileAddress(text)
   const address = formatFileAddress(key)
   const health = new HolderHealth(clock)
   const ranking = currentRanking(network)
-  const map = new FileMap(await findRoot(key, { network, ranking: ranking(), health, clock, rng, signal }))
+  const holders = tracedRanking(ranking, trace?.stage('directory'))
+  const map = new FileMap(await findRoot(key, { network, ranking: holders, health, clock, rng, signal, trace }))
   const { length, name, contentType } = map.root
   return {
     address,
@@ -45,7 +47,7 @@ export async function openFile(
     etag: `"${address}"`,
     read: (range, waiting) => {
       checkRange(range, length)
-      const asker = new ShareAsker({ network, ranking: ranking(), health, clock, rng })
+      const asker = new ShareAsker({ network, ranking: ranking(), health, clock, rng, trace: waiting.trace })
       return {
         counters: asker.counters,
         [Symbol.asyncIterator]: () => {
@@ -55,6 +57,17 @@ export async function openFile(
         },
       }
     },
+  }
+}
+
+function tracedRanking(ranking: () => Ranking, end: EndStage | undefined): Ranking {
+  try {
+    const holders = ranking()
+    end?.({ note: `${holders.nodes.length} nodes are known` })
+    return holders
+  } catch (error) {
+    end?.({ note: 'no other node is known', failed: true })
+    throw error
   }
 }
 

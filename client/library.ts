@@ -58,7 +58,7 @@ export interface OpenedFile {
   /** Strong validator; the address is the content's hash, so it never changes. */
   readonly etag: string
   /** Verified plaintext, in order. Throws (never ends short) if it cannot be had. `counters` of this read grow meanwhile. */
-  read(range: ByteRange, waiting: { signal: AbortSignal }): AsyncIterable<Uint8Array> & { readonly counters: FetchCounters }
+  read(range: ByteRange, waiting: Asking): AsyncIterable<Uint8Array> & { readonly counters: FetchCounters }
 }
 
 /** One file of a site, as it is stored. */

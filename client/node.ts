@@ -24,7 +24,7 @@ import { LoopBuilder } from './loops/builder.ts'
 import { LoopPool } from './loops/pool.ts'
 import { Neighbours } from './neighbours/index.ts'
 import { noNames, noServices, noSites } from './not-yet.ts'
-import { OpenFiles } from './open-files.ts'
+import { OpenFiles, workName } from './open-files.ts'
 import { drawLoop, type LoopPreference, loopPlan } from './paths.ts'
 import { publishFile } from './publish.ts'
 import { ShareSessions } from './shares.ts'
@@ -188,8 +188,9 @@ async function compose(
     },
     open(text, waiting) {
       const address = text.toLowerCase()
-      const network = readingNetwork(sessions, directory, self, address)
-      return openFiles.get(address, () => openFile(network, address, { rng, clock }, waiting))
+      const name = workName(address, waiting.isolation)
+      const network = readingNetwork(sessions, directory, self, name)
+      return openFiles.get(name, () => openFile(network, address, { rng, clock }, waiting), waiting.trace)
     },
     status,
     peers: () => neighbours.peers(),
@@ -205,9 +206,9 @@ async function compose(
   return { face, addresses: host.addresses, pool, builder, directory, close }
 }
 
-/** The network as readers of one address see it: the address's session, made anew when it closed itself. */
-function readingNetwork(sessions: ShareSessions, directory: Directory, self: NodeId, address: string): ShareNetwork {
-  const session = () => sessions.named(address)
+/** The network as one user's readers of one address see it (`workName`): a session of its own, made anew when it closed itself. */
+function readingNetwork(sessions: ShareSessions, directory: Directory, self: NodeId, name: string): ShareNetwork {
+  const session = () => sessions.named(name)
   return {
     self,
     holders: () => directory.all().map(({ id }) => id),

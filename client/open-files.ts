@@ -1,9 +1,10 @@
 /**
- * Publications opened lately, by address, with their verified roots and indexes: a page's next request, a video's next range or a browser's
+ * Publications opened lately, by isolation and address, with their verified roots and indexes: a page's next request, a video's next range or a browser's
  * second look need not ask the holders for the root again. What an address names never changes, so nothing here can be out of date. In
  * memory only, a bounded number, forgotten soon after the last use: it says what this node's user reads.
  */
 import type { MonotonicMs } from '../src/bytes/index.ts'
+import type { WorkTrace } from '../src/content/network.ts'
 import type { Clock, Timer } from '../src/runtime/index.ts'
 import type { OpenedFile } from './library.ts'
 
@@ -12,6 +13,11 @@ import type { OpenedFile } from './library.ts'
 export const OPEN_FILE_IDLE_MS = 60_000
 /** At the limit the one used longest ago goes. Each holds at most a few MiB of index. */
 export const OPEN_FILES_MAX = 32
+
+/** Under which name the work on `address` is kept: work under different isolation names shares nothing. */
+export function workName(address: string, isolation = ''): string {
+  return `${address} ${isolation}`
+}
 
 interface Held {
   readonly file: OpenedFile
@@ -29,16 +35,19 @@ export class OpenFiles {
     this.#clock = clock
   }
 
-  /** The opened publication, or what `open` gives. A failure is not kept. */
-  async get(address: string, open: () => Promise<OpenedFile>): Promise<OpenedFile> {
+  /**
+   * The publication opened under `name` (its address, and whose work it is: `workName`), or what `open` gives. A failure is not kept.
+   */
+  async get(name: string, open: () => Promise<OpenedFile>, trace?: WorkTrace): Promise<OpenedFile> {
     this.#forget()
-    const held = this.#held.get(address)
+    const held = this.#held.get(name)
     if (held !== undefined) {
-      this.#keep(address, held.file)
+      trace?.mark('root', 'it was opened before')
+      this.#keep(name, held.file)
       return held.file
     }
     const file = await open()
-    this.#keep(address, file)
+    this.#keep(name, file)
     return file
   }
 
@@ -49,10 +58,10 @@ export class OpenFiles {
     this.#held.clear()
   }
 
-  #keep(address: string, file: OpenedFile): void {
+  #keep(name: string, file: OpenedFile): void {
     if (this.#closed) return
-    this.#held.delete(address)
-    this.#held.set(address, { file, usedAt: this.#clock.monotonicMs() })
+    this.#held.delete(name)
+    this.#held.set(name, { file, usedAt: this.#clock.monotonicMs() })
     if (this.#held.size > OPEN_FILES_MAX) this.#held.delete(this.#held.keys().next().value!)
     this.#schedule()
   }
@@ -60,7 +69,7 @@ export class OpenFiles {
   /** Forgets what was not used for long. By a timer, not only when the next is opened: that may be never. */
   #forget(): void {
     const before = this.#clock.monotonicMs() - OPEN_FILE_IDLE_MS
-    for (const [address, { usedAt }] of this.#held) if (usedAt <= before) this.#held.delete(address)
+    for (const [name, { usedAt }] of this.#held) if (usedAt <= before) this.#held.delete(name)
   }
 
   #schedule(): void {

@@ -8,7 +8,7 @@
  * a good part of everything anyway, a session keeps its loop to a store. Spec: SPEC.md §7.5.
  */
 import { concat, type NodeId, type Pieces, piecesOf } from '../src/bytes/index.ts'
-import type { ShareNetwork, ShareWork, SlotValue } from '../src/content/network.ts'
+import type { ShareNetwork, ShareWork, SlotValue, WorkTrace } from '../src/content/network.ts'
 import type { DirectoryView } from '../src/directory/index.ts'
 import { isOverlayError, OverlayError } from '../src/errors/index.ts'
 import type { Clock, Timer } from '../src/runtime/index.ts'
@@ -100,6 +100,8 @@ export class ShareSessions {
 interface HeldLoop {
   readonly loop: Promise<OriginLoop>
   asks: number
+  /** The trace that has noted this loop last. */
+  noted: WorkTrace | undefined
 }
 
 export class ShareSession implements ShareNetwork {
@@ -180,11 +182,11 @@ export class ShareSession implements ShareNetwork {
   }
 
   /** `null`: the store does not have it. */
-  async #store(node: NodeId, request: StoreRequest, { signal }: ShareWork): Promise<StoreReply | null> {
+  async #store(node: NodeId, request: StoreRequest, work: ShareWork): Promise<StoreReply | null> {
     const reply =
       node === this.self
         ? await this.#askSelf(request)
-        : await this.#ask(node, storeCallPieces(storeRequestPieces(request)), signal)
+        : await this.#ask(node, storeCallPieces(storeRequestPieces(request)), work)
     switch (reply.status) {
       case 'ok': {
         const parsed = parseStoreReply(reply.body)
@@ -206,15 +208,19 @@ export class ShareSession implements ShareNetwork {
     return { status, body: concat(...piecesOf(body)) }
   }
 
-  async #ask(node: NodeId, request: Pieces, signal: AbortSignal): Promise<HopReply> {
+  async #ask(node: NodeId, request: Pieces, { signal, trace }: ShareWork): Promise<HopReply> {
     const deadline = this.#deps.clock.deadline(ASK_TIMEOUT_MS, AbortSignal.any([signal, this.#stop.signal]))
     let holding: HeldLoop | null = null
     this.#asks++
     try {
-      const held = await this.#loopTo(node, deadline.signal)
+      const held = await this.#loopTo(node, deadline.signal, trace)
       holding = held
       try {
         const loop = await held.loop
+        if (trace !== undefined && held.noted !== trace) {
+          held.noted = trace
+          trace.mark('loop', 'one that was there', { loop: loop.number })
+        }
         const reply = parseHopReply(await loop.ask(request, deadline))
         if (reply === null)
           throw new OverlayError('protocol', 'STORE_UNREACHABLE', 'The store answered with something malformed.')
@@ -234,13 +240,13 @@ export class ShareSession implements ShareNetwork {
   }
 
   /** A place on the session's loop to `node`, waiting for one if the loop is full. */
-  async #loopTo(node: NodeId, signal: AbortSignal): Promise<HeldLoop> {
+  async #loopTo(node: NodeId, signal: AbortSignal, trace: WorkTrace | undefined): Promise<HeldLoop> {
     const shared = this.#deps.view.size < SMALL_NETWORK
     for (;;) {
       signal.throwIfAborted()
       let held = shared ? this.#loops.get(node) : undefined
       if (held === undefined) {
-        const taken: HeldLoop = { loop: this.#deps.pool.take(node, this.#stop), asks: 0 }
+        const taken: HeldLoop = { loop: this.#take(node, trace), asks: 0, noted: trace }
         taken.loop.catch(() => this.#drop(node, taken))
         this.#loopsUsed++
         if (shared) this.#loops.set(node, taken)
@@ -254,6 +260,18 @@ export class ShareSession implements ShareNetwork {
       // Woken and given up at once: the place is the next one's.
       if (signal.aborted) this.#waiting.get(node)?.shift()?.()
     }
+  }
+
+  /** A loop from the pool, with what it took as a stage of `trace`. */
+  #take(node: NodeId, trace: WorkTrace | undefined): Promise<OriginLoop> {
+    const taking = this.#deps.pool.take(node, this.#stop)
+    if (trace === undefined) return taking
+    const end = trace.stage('loop')
+    taking.then(
+      (loop) => end({ loop: loop.number }),
+      (error: unknown) => end({ note: isOverlayError(error) ? error.message : 'it could not be built', failed: true }),
+    )
+    return taking
   }
 
   #turn(node: NodeId, signal: AbortSignal): Promise<void> {

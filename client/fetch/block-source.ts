@@ -8,7 +8,7 @@ import { type LevelShape, shapeOf } from '../../src/content/layout.ts'
 import { levelKey, type Root } from '../../src/content/root.ts'
 import { chacha20Xor } from '../../src/crypto/index.ts'
 import { SegmentJob } from './segment-job.ts'
-import type { ShareAsker } from './share-asker.ts'
+import { codeOf, type ShareAsker } from './share-asker.ts'
 
 /** Index blocks kept per opened file: 1 MiB. One covers about 68 segments, 43 MiB of content. */
 const INDEX_BLOCKS_KEPT = 16
@@ -101,13 +101,19 @@ export class BlockSource {
 
   async #fetchIndexBlock(level: number, block: number, name: string): Promise<Uint8Array> {
     const within = block % SEGMENT_BLOCKS
-    const job = await this.segment(level, Math.floor(block / SEGMENT_BLOCKS), [within])
+    const end = this.#asker.parts.trace?.stage('index')
+    let job: SegmentJob | null = null
     try {
+      job = await this.segment(level, Math.floor(block / SEGMENT_BLOCKS), [within])
       const clear = await this.decipher(level, block, await job.block(within))
       this.#map.keep(name, clear)
+      end?.()
       return clear
+    } catch (error) {
+      end?.({ note: codeOf(error), failed: true })
+      throw error
     } finally {
-      job.close()
+      job?.close()
     }
   }
 }

@@ -5,14 +5,14 @@
 import { equalPublic, type NodeId } from '../../src/bytes/index.ts'
 import { ROOT_SLOTS_MAX } from '../../src/content/constants.ts'
 import type { HolderHealth } from '../../src/content/holder-health.ts'
-import type { ShareNetwork, SlotValue } from '../../src/content/network.ts'
+import type { ShareNetwork, SlotValue, WorkTrace } from '../../src/content/network.ts'
 import type { Ranking } from '../../src/content/placement.ts'
 import { openRoot, type Root, rootKeys } from '../../src/content/root.ts'
 import { slotLocation, verifySlot } from '../../src/content/slot.ts'
 import { sharesOf } from '../../src/content/spread.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { type Clock, type Rng, shuffled } from '../../src/runtime/index.ts'
-import { isHolderFault } from './share-asker.ts'
+import { codeOf, isHolderFault } from './share-asker.ts'
 
 // Implementation constants.
 /** Holders asked at once at first, and at most. */
@@ -32,6 +32,7 @@ export interface RootSearch {
   readonly clock: Clock
   readonly rng: Rng
   readonly signal: AbortSignal
+  readonly trace?: WorkTrace | undefined
 }
 
 interface Ask {
@@ -61,7 +62,19 @@ function asksOf(publicKey: Uint8Array, ranking: Ranking, rng: Rng): Ask[] {
 
 /** The root whose hash is `s`. Errors: `CONTENT_NOT_FOUND`, `CONTENT_DAMAGED` (holders had values, none of them right), the signal's reason. */
 export async function findRoot(s: Uint8Array, search: RootSearch): Promise<Root> {
-  const { network, ranking, health, clock, rng, signal } = search
+  const end = search.trace?.stage('root')
+  try {
+    const root = await searchRoot(s, search)
+    end?.()
+    return root
+  } catch (error) {
+    end?.({ note: error instanceof Error ? error.message : 'ended', failed: true })
+    throw error
+  }
+}
+
+async function searchRoot(s: Uint8Array, search: RootSearch): Promise<Root> {
+  const { network, ranking, health, clock, rng, signal, trace } = search
   const keys = rootKeys(s)
   const { publicKey } = keys.signing
   const asks = asksOf(publicKey, ranking, rng)
@@ -86,21 +99,24 @@ export async function findRoot(s: Uint8Array, search: RootSearch): Promise<Root>
     const startedMs = clock.monotonicMs()
     const patience = clock.setTimer(health.patienceMs, () => {
       health.failed(node)
+      trace?.mark('late', 'a holder of the root is slow; another is asked')
       parallel = Math.min(ASKS_MAX, parallel + 1)
       goOn()
     })
     try {
-      const values = await network.getSlots(node, location, { signal: deadline.signal })
+      const values = await network.getSlots(node, location, { signal: deadline.signal, trace })
       if (both.aborted) return
       const root = rootIn(values, slot)
       if (values.length > 0 && root === null) health.failed(node)
       else health.answered(node, clock.monotonicMs() - startedMs)
       if (root !== null) found.resolve(root)
+      else trace?.mark('retry', values.length > 0 ? 'a holder had wrong bytes for the root' : 'a holder does not have the root')
       // Nobody answered wrongly, but nothing was there: the view has changed since, so look wider.
       parallel = Math.min(ASKS_MAX, parallel + 1)
     } catch (error) {
       if (both.aborted) return
       if (!isHolderFault(error)) found.reject(error)
+      trace?.mark('retry', `a holder of the root gave no answer (${codeOf(error)})`, { failed: true })
       health.failed(node)
     } finally {
       patience.cancel()

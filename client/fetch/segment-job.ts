@@ -218,6 +218,7 @@ export class SegmentJob {
     const missing = [...this.#open.keys()]
     if (missing.length === 0) return
     const there = this.#shares.flatMap(({ index, bytes }) => (bytes === null ? [] : [{ index, bytes }]))
+    this.#asker.parts.trace?.mark('retry', 'blocks that did not come are computed from others')
     const blocks = recoverData(this.#k, there, missing)
     for (const [at, index] of missing.entries()) {
       if (isShareOf(blocks[at]!, this.#shares[index]!.address)) this.#deliver(index, blocks[at]!)

@@ -7,7 +7,7 @@
  */
 import type { NodeId } from '../../src/bytes/index.ts'
 import type { HolderHealth } from '../../src/content/holder-health.ts'
-import type { ShareNetwork } from '../../src/content/network.ts'
+import type { ShareNetwork, WorkTrace } from '../../src/content/network.ts'
 import { Pace } from '../../src/content/pace.ts'
 import { Permits } from '../../src/content/permits.ts'
 import type { Ranking } from '../../src/content/placement.ts'
@@ -32,10 +32,17 @@ export interface AskerParts {
   readonly health: HolderHealth
   readonly clock: Clock
   readonly rng: Rng
+  /** Where this read notes its first share, and those that were late or failed. */
+  readonly trace?: WorkTrace | undefined
 }
 
 /** `share`: verified. `none`: the holder does not have it. `bad`: it sent other bytes. `failed`: no answer. */
 export type Answer = { readonly kind: 'share'; readonly bytes: Uint8Array } | { readonly kind: 'none' | 'bad' | 'failed' }
+
+/** The code of an error, for a trace. */
+export function codeOf(error: unknown): string {
+  return isOverlayError(error) ? error.code : 'INTERNAL'
+}
 
 /** What another holder may mend; anything else is a bug and surfaces. */
 export function isHolderFault(error: unknown): boolean {
@@ -49,6 +56,8 @@ export class ShareAsker {
   readonly #permits: Permits
   readonly #pace: Pace
   #late = 0
+  /** Ends the stage of this read's first share; gone once it came. */
+  #first: ReturnType<WorkTrace['stage']> | undefined
 
   constructor(parts: AskerParts) {
     this.parts = parts
@@ -66,8 +75,9 @@ export class ShareAsker {
    * or with an error that is no holder's fault.
    */
   async ask(node: NodeId, address: Uint8Array, signal: AbortSignal, onLate: () => void): Promise<Answer> {
-    const { network, clock, health } = this.parts
+    const { network, clock, health, trace } = this.parts
     await this.#permits.take(signal)
+    if (trace !== undefined && this.counters.asked === 0) this.#first = trace.stage('share')
     const ending = new AbortController()
     const deadline = clock.deadline(ASK_TIMEOUT_MS, AbortSignal.any([signal, ending.signal]))
     const startedMs = clock.monotonicMs()
@@ -78,27 +88,35 @@ export class ShareAsker {
       this.#permits.give()
       health.failed(node)
       if (this.#late > LATE_MAX) ending.abort()
+      trace?.mark('late', 'a holder of a share is slow; others are asked')
       onLate()
     })
     this.counters.asked++
     try {
-      const bytes = await network.getShare(node, address, { signal: deadline.signal })
+      const bytes = await network.getShare(node, address, { signal: deadline.signal, trace })
       await this.#pace.next()
       signal.throwIfAborted()
       const isRight = bytes !== null && isShareOf(bytes, address)
       if (bytes !== null && !isRight) {
         this.counters.bad++
         health.failed(node)
+        trace?.mark('retry', 'a holder sent wrong bytes for a share', { failed: true })
         return { kind: 'bad' }
       }
       health.answered(node, clock.monotonicMs() - startedMs)
-      if (bytes === null) return { kind: 'none' }
+      if (bytes === null) {
+        trace?.mark('retry', 'a holder does not have its share')
+        return { kind: 'none' }
+      }
       this.counters.received++
+      this.#first?.({ note: 'the first that came' })
+      this.#first = undefined
       return { kind: 'share', bytes }
     } catch (error) {
       signal.throwIfAborted()
       if (!ending.signal.aborted && !isHolderFault(error)) throw error
       health.failed(node)
+      trace?.mark('retry', `a holder of a share gave no answer (${codeOf(error)})`, { failed: true })
       return { kind: 'failed' }
     } finally {
       patience.cancel()

@@ -15,9 +15,16 @@ export interface SlotValue {
   readonly signature: Uint8Array
 }
 
+/** Where the time of a piece of work is noted: the part of `client/trace` that content and the network below it use. */
+export interface WorkTrace {
+  stage(name: string): (how?: { readonly note?: string; readonly loop?: number; readonly failed?: boolean }) => void
+  mark(name: string, note?: string, how?: { readonly loop?: number; readonly failed?: boolean }): void
+}
+
 /** Tells shares of one piece of work apart from those of another: loops are not shared between groups. */
 export interface ShareWork {
   readonly signal: AbortSignal
+  readonly trace?: WorkTrace | undefined
 }
 
 export interface ShareNetwork {
