@@ -1,4 +1,5 @@
 /** Public face of the store: shares and root slots that this node keeps for others. What and why: README.md. Spec: SPEC.md §7.1. */
+export { PlaceFile } from './places.ts'
 export { KEEP_HOURS_DEFAULT, STORE_SERVICE_LIMITS, type StoreAnswer, type StoreServiceLimits, storeService } from './service.ts'
 export {
   KEEP_MS_MAX,
@@ -8,3 +9,4 @@ export {
   type StoreOptions,
   type StoreStats,
 } from './store.ts'
+export { KeyTurns } from './turns.ts'

@@ -19,7 +19,8 @@ import type { Logger } from '../../src/log/index.ts'
 import type { Clock, Timer } from '../../src/runtime/index.ts'
 import { SHARE_BYTES, SLOT_VARIANTS_MAX } from '../../src/wire/index.ts'
 import { KEY_BYTES } from './place-entry.ts'
-import { keyText, PlaceFile } from './places.ts'
+import { PlaceFile } from './places.ts'
+import { KeyTurns } from './turns.ts'
 
 // Specification constants.
 /** Nothing is kept longer than this from its last put. */
@@ -104,8 +105,8 @@ class DiskStore implements ShareStore {
   #reserved = 0
   /** Entries that failed verification when read. */
   #damaged = 0
-  /** The last change under way of each key, so that changes of one key never overlap. As long as there are callers. */
-  readonly #changes = new Map<string, Promise<unknown>>()
+  /** Changes of one key never overlap. */
+  readonly #changes = new KeyTurns()
   /** Calls under way, which `close()` waits for. */
   readonly #calls = new Set<Promise<unknown>>()
   #closing: Promise<void> | null = null
@@ -131,7 +132,7 @@ class DiskStore implements ShareStore {
     if (share.length !== SHARE_BYTES || until === null) return 'bad'
     const address = shareAddress(share)
     return this.#call('full', () =>
-      this.#changing(address, async () => {
+      this.#changes.run(address, async () => {
         const kept = await this.#keepOn(this.#shares, address, 0, share, until)
         return kept ?? this.#add(this.#shares, address, 0, share, until)
       }),
@@ -148,7 +149,7 @@ class DiskStore implements ShareStore {
     const until = this.#until(keepUntilMs)
     if (until === null || !verifySlot(slot)) return 'bad'
     const location = slotLocation(slot.publicKey, slot.slot)
-    return this.#call('full', () => this.#changing(location, () => this.#putVariant(location, slot, until)))
+    return this.#call('full', () => this.#changes.run(location, () => this.#putVariant(location, slot, until)))
   }
 
   async getSlots(location: Uint8Array): Promise<readonly SlotValue[]> {
@@ -269,7 +270,7 @@ class DiskStore implements ShareStore {
     const bytes = await file.read(place)
     if (bytes !== null && right(bytes)) return bytes
     // Either damaged, or changed while it was read: only a look that no change can overlap decides.
-    return this.#changing(key, () => this.#readLocked(file, key, variant, right))
+    return this.#changes.run(key, () => this.#readLocked(file, key, variant, right))
   }
 
   /** As `#readRight`, for the holder of the key's turn. */
@@ -317,8 +318,8 @@ class DiskStore implements ShareStore {
       for (const place of file.expired(now, scan, removals - removed)) {
         const key = file.keyOf(place)
         // A key in change is passed over: the change may be the caller's own, and waiting for it would be waiting for oneself.
-        if (key === undefined || this.#changes.has(keyText(key))) continue
-        await this.#changing(key, async () => {
+        if (key === undefined || this.#changes.has(key)) continue
+        await this.#changes.run(key, async () => {
           const holds = file.keyOf(place)
           if (holds === undefined || !equalPublic(holds, key) || file.keepUntilMs(place) > now) return
           await file.remove(place)
@@ -357,19 +358,6 @@ class DiskStore implements ShareStore {
       return await call
     } finally {
       this.#calls.delete(call)
-    }
-  }
-
-  /** Runs `change` when all earlier changes of `key` are done. */
-  async #changing<T>(key: Uint8Array, change: () => Promise<T>): Promise<T> {
-    const name = keyText(key)
-    const before = this.#changes.get(name) ?? Promise.resolve()
-    const mine = before.then(change, change)
-    this.#changes.set(name, mine)
-    try {
-      return await mine
-    } finally {
-      if (this.#changes.get(name) === mine) this.#changes.delete(name)
     }
   }
 }
