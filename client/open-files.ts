@@ -16,7 +16,7 @@ export const OPEN_FILES_MAX = 32
 
 /** Under which name the work on `address` is kept: work under different isolation names shares nothing. */
 export function workName(address: string, isolation = ''): string {
-  return `${address} ${isolation}`
+  return `${isolation.length} ${isolation} ${address}`
 }
 
 interface Held {

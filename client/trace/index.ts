@@ -156,8 +156,10 @@ class RunningTrace implements Trace {
     this.#state = code === null ? 'done' : 'failed'
     this.#code = code
     this.#totalMs = this.#elapsed()
-    // What was under way when the work failed is where it failed, unless something else is known to have.
+    // What was under way when the work failed is where it failed, unless something else is known to have. When time was up, it is all the same.
+    const known = code === 'TIMEOUT' ? [] : this.#failures.splice(0)
     for (const kept of this.#stages) if (kept.open) this.#close(kept, code === null ? {} : { note: 'not over', failed: true })
+    for (const kept of known) this.#fail(kept)
   }
 
   report(): TraceReport {
