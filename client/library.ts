@@ -10,6 +10,11 @@ import type { Trace, TraceReport } from './trace/index.ts'
 export interface Asking {
   readonly signal: AbortSignal
   readonly isolation?: string
+  /**
+   * For what belongs to a page that is open already: `resolve` takes the version of a site that was looked up for the page, however old.
+   * Default `false`: a record looked up more than 15 s ago is looked up again.
+   */
+  readonly pinned?: boolean
   /** Where the time of this work is noted, if somebody wants to know. */
   readonly trace?: Trace
 }
@@ -67,6 +72,8 @@ export interface SiteEntry {
   readonly path: string
   /** Bytes as stored: of the encoded form, if it is encoded. */
   readonly bytes: number
+  /** Bytes when decoded. */
+  readonly plainBytes: number
   readonly contentType: string
   readonly encoding: 'identity' | 'gzip'
   /** Strong validator of the stored form, quoted. */

@@ -36,8 +36,8 @@ export interface KeyBook {
   removePart(name: string, part: KeyPart): Promise<void>
 }
 
-/** Most bytes of a part. */
-export const KEY_PART_BYTES_MAX = 4 * 1024 * 1024
+/** Most bytes of a part: what a site of 64 GiB needs. */
+export const KEY_PART_BYTES_MAX = 24 * 1024 * 1024
 /** Most keys of a book; at the limit no more are made. */
 export const KEYS_MAX = 256
 
