@@ -6,6 +6,7 @@
  */
 import { join } from 'node:path'
 import { Admission, Apex, Switch } from '../relay/index.ts'
+import { openRecordHolder, recordService } from '../relay/record/index.ts'
 import { openStore, storeService } from '../relay/store/index.ts'
 import type { NodeId } from '../src/bytes/index.ts'
 import { OnionKeyRing } from '../src/circuit/onion-keys.ts'
@@ -92,11 +93,14 @@ async function compose(
   })
   closers.push(() => store.close())
   const service = storeService(store, { clock })
+  const recordHolder = await openRecordHolder({ dir: join(config.dataDir, 'records'), clock, log: log.child('records') })
+  closers.push(() => recordHolder.close())
+  const records = recordService(recordHolder)
 
   const onionKeys = new OnionKeyRing({ clock, rng })
   closers.push(() => onionKeys.close())
   const admission = new Admission({ network, self, onionKeys, clock })
-  const apex = new Apex({ services: { store: service }, clock })
+  const apex = new Apex({ services: { store: service, record: records }, clock })
   // The switch tells the neighbours of control cells, the neighbours tell the switch of links: each needs the other.
   const control = {
     onControlCell: (link: Link, body: Uint8Array) => neighbours.onControlCell(link, body),
@@ -134,7 +138,7 @@ async function compose(
   const builder = new LoopBuilder({ network, self, onionKeys, view: directory, draw, port: relay, cipher, clock, rng })
   const pool = new LoopPool({ builder, view: directory, self, members: () => loopPlan(directory.size)?.members ?? 0, clock, rng })
   const openFiles = new OpenFiles(clock)
-  const sessions = new ShareSessions({ self, view: directory, pool, local: service, clock })
+  const sessions = new ShareSessions({ self, view: directory, pool, local: service, localRecords: records, clock })
 
   relay.start()
   closers.push(() => relay.close())

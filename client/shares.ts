@@ -1,6 +1,6 @@
 /**
- * `ShareNetwork` over loops: puts and gets shares at the stores of other nodes, each through a loop of which that node is the apex, and at
- * this node's own store directly. One session belongs to one piece of work (one publication, or the reads of one address) and shares its
+ * `ShareNetwork` and `RecordNetwork` over loops: puts and gets shares and records at other nodes, each through a loop of which that node
+ * is the apex, and at this node's own store directly. One session belongs to one piece of work (one publication, or the reads of one address) and shares its
  * loops with no other, so that no store can tell from a loop that two pieces of work have one origin.
  *
  * In networks of `SMALL_NETWORK` nodes and more a loop asks its store for one share of the work and is then closed (PROTOCOL §6): the store
@@ -9,15 +9,21 @@
  */
 import { concat, type NodeId, type Pieces, piecesOf } from '../src/bytes/index.ts'
 import type { ShareNetwork, ShareWork, SlotValue, WorkTrace } from '../src/content/network.ts'
+import type { RecordNetwork } from '../src/content/record-network.ts'
 import type { DirectoryView } from '../src/directory/index.ts'
 import { isOverlayError, OverlayError } from '../src/errors/index.ts'
 import type { Clock, Timer } from '../src/runtime/index.ts'
 import {
+  encodeHopRequest,
+  encodeRecordRequest,
   encodeStoreRequest,
   type HopReply,
   type HopStatus,
   parseHopReply,
+  parseRecordReply,
   parseStoreReply,
+  type RecordRequest,
+  type SignedRecord,
   type StoreReply,
   type StoreRequest,
   storeCallPieces,
@@ -48,6 +54,8 @@ export interface ShareDeps {
   readonly view: DirectoryView
   readonly pool: LoopPool
   readonly local: LocalStore
+  /** The same for records. */
+  readonly localRecords: LocalStore
   readonly clock: Clock
 }
 
@@ -104,7 +112,7 @@ interface HeldLoop {
   noted: WorkTrace | undefined
 }
 
-export class ShareSession implements ShareNetwork {
+export class ShareSession implements ShareNetwork, RecordNetwork {
   readonly self: NodeId
   readonly #deps: ShareDeps
   readonly #idleMs: number | null
@@ -183,28 +191,35 @@ export class ShareSession implements ShareNetwork {
 
   /** `null`: the store does not have it. */
   async #store(node: NodeId, request: StoreRequest, work: ShareWork): Promise<StoreReply | null> {
-    const reply =
+    const body = bodyOf(
       node === this.self
-        ? await this.#askSelf(request)
-        : await this.#ask(node, storeCallPieces(storeRequestPieces(request)), work)
-    switch (reply.status) {
-      case 'ok': {
-        const parsed = parseStoreReply(reply.body)
-        if (parsed === null)
-          throw new OverlayError('protocol', 'STORE_UNREACHABLE', 'The store answered with something malformed.')
-        return parsed
-      }
-      case 'not-found':
-        return null
-      case 'busy':
-        throw new OverlayError('overload', 'STORE_UNREACHABLE', 'The store is busy.')
-      default:
-        throw new OverlayError('overload', 'STORE_REFUSED', `The store refused: ${reply.status}.`)
-    }
+        ? await this.#askSelf(this.#deps.local, encodeStoreRequest(request))
+        : await this.#ask(node, storeCallPieces(storeRequestPieces(request)), work),
+    )
+    return body === null ? null : (parseStoreReply(body) ?? malformed())
   }
 
-  async #askSelf(request: StoreRequest): Promise<HopReply> {
-    const { status, body } = await this.#deps.local(encodeStoreRequest(request))
+  async putRecord(node: NodeId, record: SignedRecord, work: ShareWork): Promise<void> {
+    await this.#record(node, { kind: 'put', record, work: new Uint8Array(0) }, work)
+  }
+
+  async getRecord(node: NodeId, publicKey: Uint8Array, work: ShareWork): Promise<SignedRecord | null> {
+    const body = await this.#record(node, { kind: 'get', publicKey }, work)
+    return body === null ? null : (parseRecordReply(body) ?? malformed())
+  }
+
+  /** The reply's bytes; `null`: the holder does not have it. */
+  async #record(node: NodeId, request: RecordRequest, work: ShareWork): Promise<Uint8Array | null> {
+    const bytes = encodeRecordRequest(request)
+    return bodyOf(
+      node === this.self
+        ? await this.#askSelf(this.#deps.localRecords, bytes)
+        : await this.#ask(node, encodeHopRequest({ kind: 'record', request: bytes }), work),
+    )
+  }
+
+  async #askSelf(service: LocalStore, request: Uint8Array): Promise<HopReply> {
+    const { status, body } = await service(request)
     return { status, body: concat(...piecesOf(body)) }
   }
 
@@ -222,9 +237,7 @@ export class ShareSession implements ShareNetwork {
           trace.mark('loop', 'one that was there', { loop: loop.number })
         }
         const reply = parseHopReply(await loop.ask(request, deadline))
-        if (reply === null)
-          throw new OverlayError('protocol', 'STORE_UNREACHABLE', 'The store answered with something malformed.')
-        return reply
+        return reply ?? malformed()
       } finally {
         this.#leave(node, held)
       }
@@ -314,4 +327,22 @@ export class ShareSession implements ShareNetwork {
         () => {},
       )
   }
+}
+
+/** The body of an answer; `null`: the holder does not have it. */
+function bodyOf(reply: HopReply): Uint8Array | null {
+  switch (reply.status) {
+    case 'ok':
+      return reply.body
+    case 'not-found':
+      return null
+    case 'busy':
+      throw new OverlayError('overload', 'STORE_UNREACHABLE', 'The store is busy.')
+    default:
+      throw new OverlayError('overload', 'STORE_REFUSED', `The store refused: ${reply.status}.`)
+  }
+}
+
+function malformed(): never {
+  throw new OverlayError('protocol', 'STORE_UNREACHABLE', 'The store answered with something malformed.')
 }

@@ -32,7 +32,7 @@ test('a session of reads that closed itself leaves no address behind', async () 
   const view: DirectoryView = { size: 0, version: 1, get: () => undefined, all: () => [], linked: () => [] }
   const pool = {} as LoopPool // not asked for anything
   const local = async () => ({ status: 'ok', body: new Uint8Array(0) }) as const
-  const sessions = new ShareSessions({ self: '00' as NodeId, view, pool, local, clock })
+  const sessions = new ShareSessions({ self: '00' as NodeId, view, pool, local, localRecords: local, clock })
   for (let at = 0; at < 100; at++) sessions.named(`address ${at}`)
   assert.ok(sessions.size <= 32)
   await clock.advance(60_000)
