@@ -20,7 +20,7 @@ export {
   type PrivateKeyHandle,
   type PublicKeyHandle,
 } from './kem.ts'
-export { findWork, verifyWork, WORK_BINDING_BYTES_MAX, WORK_BITS_MAX, WORK_NONCE_BYTES, type WorkOptions } from './pow.ts'
+export { findWork, verifyWork, WORK_BINDING_BYTES_MAX, WORK_BITS_MAX, WORK_NONCE_BYTES, type WorkOptions, workIn } from './pow.ts'
 export { SIGN_PUBLIC_BYTES, SIGN_SEED_BYTES, SIGNATURE_BYTES, type SigningKey, signingKey, verifySignature } from './sign.ts'
 export { AEAD_TAG_BYTES, chacha20Keystream, chacha20Xor, openOnce, STREAM_KEY_BYTES, sealOnce } from './stream.ts'
 export {

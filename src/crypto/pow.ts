@@ -75,6 +75,12 @@ export function verifyWork(label: string, binding: Uint8Array, nonce: Uint8Array
   return Math.clz32(head(sha256(workSeed(label, binding), nonce))) >= effortBits
 }
 
+/** How much work `nonce` carries for exactly this label and binding, 0 to `WORK_BITS_MAX`: for an order by work. Malformed input: 0. */
+export function workIn(label: string, binding: Uint8Array, nonce: Uint8Array): number {
+  if (nonce.length !== WORK_NONCE_BYTES || !acceptable(binding, 0)) return 0
+  return Math.clz32(head(sha256(workSeed(label, binding), nonce)))
+}
+
 function acceptable(binding: Uint8Array, effortBits: number): boolean {
   return (
     Number.isInteger(effortBits) && effortBits >= 0 && effortBits <= WORK_BITS_MAX && binding.length <= WORK_BINDING_BYTES_MAX

@@ -1,4 +1,7 @@
 /** Public face of a live service's end-to-end part: handshake, payloads, session. Pure state machines. Spec: SPEC.md §11.4 to §11.6. */
+export { ClientHandshake, type ClientHandshakeOptions } from './client-handshake.ts'
+export { ANSWER_BYTES, HELLO_BYTES, MEETING_BYTES, MET_BYTES } from './constants.ts'
+export { ServiceHandshakes, type ServiceHandshakesParts } from './service-handshake.ts'
 export {
   type DetachReason,
   type Drawn,
@@ -8,6 +11,7 @@ export {
   type PreparedExchange,
   type ServiceIdentity,
   type ServiceKeys,
+  type ServiceSession,
   type SessionEnd,
   type SessionEvents,
   type SessionFigures,
@@ -17,3 +21,4 @@ export {
   StreamReset,
   type TrafficKeys,
 } from './types.ts'
+export { findIntroductionWork, introductionBinding, introductionWork } from './work.ts'

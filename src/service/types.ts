@@ -172,3 +172,25 @@ export interface SessionFigures {
   readonly aheadBytes: number
   readonly streams: number
 }
+
+/**
+ * One session between a client and a service: reliable byte streams over whatever exchange it has now. `new Session({ role, ticket, clock,
+ * events })`. Made by both sides when a handshake ends without `resumed`; a resumed one gives its keys to `prepare` of the session that the
+ * ticket names.
+ */
+export interface ServiceSession {
+  /** Of the handshake that made it; owned by the session, overwritten at its end. */
+  readonly ticket: SessionTicket
+  /** Whether an exchange carries it now. */
+  readonly attached: boolean
+  readonly over: boolean
+  readonly figures: SessionFigures
+  /** Streams open now. */
+  readonly openStreams: number
+  /** An end for the next exchange, to be handed to the join. Takes the keys. */
+  prepare(keys: TrafficKeys): PreparedExchange
+  /** Client: a stream to the service's virtual port; `null` if too many are open or the session is over. Works while detached as well. */
+  open(port: number, events: SessionStreamEvents): SessionStream | null
+  /** Tells the other end, then ends; streams are closed with `SESSION_ENDED`. Idempotent. */
+  close(): void
+}
