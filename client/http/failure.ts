@@ -4,6 +4,7 @@
  */
 import { STATUS_CODES } from 'node:http'
 import { type ErrorCode, type ErrorKind, isOverlayError, OverlayError, remedyOf } from '../../src/errors/index.ts'
+import type { StageReport, TraceReport } from '../trace/index.ts'
 
 /** An error with a status or headers of its own, where the kind alone does not say it. */
 export class HttpFailure extends Error {
@@ -35,6 +36,8 @@ export interface Failure {
   readonly detail: string
   /** What a person can do. */
   readonly remedy: string
+  /** The last stages of the work that failed, oldest first; empty if it was not traced. */
+  readonly stages: readonly StageReport[]
   readonly headers: Readonly<Record<string, string>>
 }
 
@@ -49,8 +52,8 @@ const STATUS_OF_KIND: Readonly<Record<ErrorKind, number>> = {
   bug: 500,
 }
 
-/** How `error` is told to the client. */
-export function failureOf(error: unknown): Failure {
+/** How `error` is told to the client; with `report`, also at which stage of the work it happened. */
+export function failureOf(error: unknown, report?: TraceReport): Failure {
   const cause = error instanceof HttpFailure ? error.error : isOverlayError(error) ? error : fault(error)
   const status = error instanceof HttpFailure ? error.status : STATUS_OF_KIND[cause.kind]
   const retry: Record<string, string> = status === 503 ? { 'Retry-After': '5' } : {}
@@ -61,6 +64,7 @@ export function failureOf(error: unknown): Failure {
     code: cause.code,
     detail: cause.message,
     remedy: remedyOf(cause.code),
+    stages: report?.failures ?? [],
     headers: error instanceof HttpFailure ? { ...retry, ...error.headers } : retry,
   }
 }
@@ -69,8 +73,9 @@ function fault(error: unknown): OverlayError {
   return new OverlayError('bug', 'INTERNAL', 'The node could not finish the request because of a fault of its own.', error)
 }
 
-/** RFC 9457 body of `failure`. */
-export function problemJson(failure: Failure): string {
-  const { status, title, detail, code, kind, remedy } = failure
-  return `${JSON.stringify({ type: `urn:gyre:error:${code}`, title, status, detail, code, kind, remedy })}\n`
+/** RFC 9457 body of `failure`, with `more` members of its own. */
+export function problemJson(failure: Failure, more: Readonly<Record<string, unknown>> = {}): string {
+  const { status, title, detail, code, kind, remedy, stages } = failure
+  const told = stages.length === 0 ? {} : { stages }
+  return `${JSON.stringify({ type: `urn:gyre:error:${code}`, title, status, detail, code, kind, remedy, ...told, ...more })}\n`
 }

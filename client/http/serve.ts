@@ -6,9 +6,10 @@
  * is thrown, so that the face can answer with a status; after it the connection is reset, which no client takes for an end.
  */
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
-import { OverlayError } from '../../src/errors/index.ts'
+import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Waiting } from '../../src/runtime/index.ts'
 import type { ByteRange, FetchCounters, OpenedFile } from '../library.ts'
+import type { Trace } from '../trace/index.ts'
 import { ClientGone, HttpFailure } from './failure.ts'
 import { matchesEtag, parseRange, quotedEtag, rangeStands, safeContentType } from './range.ts'
 
@@ -23,6 +24,9 @@ export interface ServeOptions extends Waiting {
   readonly onRead?: (counters: FetchCounters) => void
   /** Called when the first verified bytes are there. */
   readonly onFirstByte?: () => void
+  /** Where the time until the first byte and that of the body are noted. */
+  readonly trace?: Trace
+  readonly isolation?: string
 }
 
 /** What was sent. */
@@ -98,12 +102,13 @@ async function sendBytes(
   response: ServerResponse,
   status: number,
   headers: Record<string, string>,
-  { clock, signal, onRead, onFirstByte }: ServeOptions,
+  { clock, signal, onRead, onFirstByte, trace, isolation = '' }: ServeOptions,
 ): Promise<void> {
   const length = range.end - range.start
-  const source = file.read(range, { signal })
+  const source = file.read(range, trace === undefined ? { signal, isolation } : { signal, isolation, trace })
   onRead?.(source.counters)
   let sent = 0
+  let stage = trace?.stage('first-byte')
   try {
     for await (const chunk of source) {
       signal.throwIfAborted()
@@ -111,6 +116,8 @@ async function sendBytes(
       if (sent + chunk.length > length) throw new OverlayError('bug', 'INTERNAL', 'More bytes came than the publication has.')
       if (sent === 0) {
         onFirstByte?.()
+        stage?.()
+        stage = trace?.stage('body')
         response.writeHead(status, headers)
       }
       sent += chunk.length
@@ -118,9 +125,15 @@ async function sendBytes(
     }
     if (sent !== length) throw new OverlayError('bug', 'INTERNAL', 'Fewer bytes came than the publication has.')
     await finished(response, signal)
+    stage?.()
   } catch (error) {
+    const why = signal.aborted ? signal.reason : error
+    stage?.({
+      note: isOverlayError(why) ? why.message : why instanceof ClientGone ? 'the reader went away' : 'cut short',
+      failed: true,
+    })
     if (response.headersSent) reset(response)
-    throw signal.aborted ? signal.reason : error
+    throw why
   }
 }
 
