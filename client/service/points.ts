@@ -1,0 +1,224 @@
+/**
+ * The introduction points of one service: a few nodes drawn at random, each with a standing loop to it over which the service waits for
+ * introductions with two long polls, so that one always stands while the other one's answer is on its way.
+ *
+ *   draw (or as kept on disk) → loop → both polls, and a ping behind them → the ping is home: it stands → … → the loop ends → again
+ *
+ * Points are kept: by their secret tokens their names stay the same over restarts, and a record read before still leads here. One is
+ * replaced when its long, random life is over, when its node left the directory, or when loops to it fail again and again while others do
+ * not. Whoever kills loops to move a service to points of his own gains little: a point sees neither end, only that somebody asked.
+ */
+import type { NodeId } from '../../src/bytes/index.ts'
+import { OverlayError } from '../../src/errors/index.ts'
+import type { Clock, Rng } from '../../src/runtime/index.ts'
+import { encodeHopRequest, INTRODUCTION_TOKEN_BYTES, type Introduction, parseHopReply } from '../../src/wire/index.ts'
+import {
+  introductionCall,
+  reachableNodes,
+  readIntroductionAnswer,
+  type ServiceLoop,
+  type ServiceLoops,
+  type ServiceView,
+} from './loops.ts'
+import type { ChosenPoint } from './state.ts'
+
+// Implementation constants.
+export const POINTS_WANTED = 3
+/** Long polls outstanding at each point. */
+const POLLS = 2
+/** A point is kept for a time drawn between these. */
+const LIFE_MIN_MS = 3 * 86_400_000
+const LIFE_MAX_MS = 10 * 86_400_000
+/** A loop to a point is built, and its first polls are there, within this time. */
+const STAND_MS = 10_000
+/** After a failure the next try waits as long as this, doubled by each further one. */
+const RETRY_MIN_MS = 250
+const RETRY_MAX_MS = 8_000
+/** Standing for less than this is a failure too. */
+const STEADY_MS = 10_000
+/** So many failures in a row, and others' loops work: another node. */
+const FAILURES_MAX = 5
+/** A node that was given up is not drawn again for this long. */
+const SHUN_MS = 10 * 60_000
+const SHUNNED_MAX = 64
+const ANSWER_MS = 5_000
+/** A point that answers polls with nothing is asked again after this. */
+const EMPTY_PAUSE_MS = 250
+
+export interface PointsDeps {
+  readonly self: NodeId
+  readonly view: ServiceView
+  readonly loops: ServiceLoops
+  /** Whether loops of this node work at all: else it is not the point that fails. */
+  readonly healthy: () => boolean
+  /** An introduction came, not verified. `answer` sends what the service says to it; it never rejects. */
+  readonly onIntroduction: (introduction: Introduction, answer: (message: Uint8Array) => void) => void
+  /** Which points stand has changed. */
+  readonly onStanding: () => void
+  /** Which points are chosen has changed: keep them. */
+  readonly onChosen: (points: readonly ChosenPoint[]) => void
+  readonly clock: Clock
+  readonly rng: Rng
+}
+
+export class IntroductionPoints {
+  readonly #deps: PointsDeps
+  readonly #points: Point[] = []
+  readonly #shunned = new Map<NodeId, number>()
+  readonly #stop = new AbortController()
+  readonly #runs: Promise<void>[] = []
+
+  constructor(deps: PointsDeps, kept: readonly ChosenPoint[]) {
+    this.#deps = deps
+    for (const chosen of kept.slice(0, POINTS_WANTED)) this.#points.push(new Point(deps, chosen))
+  }
+
+  start(): void {
+    while (this.#points.length < POINTS_WANTED) this.#points.push(new Point(this.#deps, null))
+    for (const point of this.#points) this.#runs.push(this.#run(point))
+  }
+
+  /** Those at which the service waits now. */
+  standing(): readonly ChosenPoint[] {
+    return this.#points.flatMap((point) => (point.stands && point.chosen !== null ? [point.chosen] : []))
+  }
+
+  /** Ends all loops to points. Idempotent. */
+  async close(): Promise<void> {
+    this.#stop.abort(new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The service is no longer hosted here.'))
+    await Promise.all(this.#runs)
+  }
+
+  async #run(point: Point): Promise<void> {
+    const { clock, healthy } = this.#deps
+    const { signal } = this.#stop
+    let failures = 0
+    while (!signal.aborted) {
+      if (point.chosen === null || clock.unixMs() >= point.chosen.untilMs) this.#choose(point)
+      const stood = await point.stand(signal)
+      if (signal.aborted) return
+      failures = stood >= STEADY_MS ? 0 : failures + (healthy() ? 1 : 0)
+      if (failures >= FAILURES_MAX) {
+        failures = 0
+        this.#giveUp(point)
+        continue
+      }
+      const pause = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** failures)
+      await clock.sleep(pause * (0.75 + 0.5 * this.#deps.rng.unit()), { signal }).catch(() => {})
+    }
+  }
+
+  #giveUp(point: Point): void {
+    if (point.chosen !== null) {
+      this.#shunned.delete(point.chosen.node)
+      this.#shunned.set(point.chosen.node, this.#deps.clock.monotonicMs() + SHUN_MS)
+      if (this.#shunned.size > SHUNNED_MAX) this.#shunned.delete(this.#shunned.keys().next().value!)
+    }
+    point.chosen = null
+  }
+
+  /** Draws a node for `point`; leaves it as it is while there is none to be had. */
+  #choose(point: Point): void {
+    const { clock, rng, self, view, onChosen } = this.#deps
+    const now = clock.monotonicMs()
+    const taken = new Set(this.#points.flatMap((other) => (other.chosen === null ? [] : [other.chosen.node])))
+    const free = reachableNodes(view).filter((id) => id !== self && !taken.has(id))
+    const rested = free.filter((id) => (this.#shunned.get(id) ?? 0) <= now)
+    const candidates = rested.length > 0 ? rested : free
+    if (candidates.length === 0) return
+    const node = candidates[rng.below(candidates.length)]!
+    const untilMs = Math.round(clock.unixMs() + LIFE_MIN_MS + rng.unit() * (LIFE_MAX_MS - LIFE_MIN_MS))
+    point.chosen = { node, token: rng.bytes(INTRODUCTION_TOKEN_BYTES), untilMs }
+    onChosen(this.#points.flatMap(({ chosen }) => (chosen === null ? [] : [chosen])))
+  }
+}
+
+/** One introduction point, whichever node it is at now. */
+class Point {
+  readonly #deps: PointsDeps
+  chosen: ChosenPoint | null
+  #loop: ServiceLoop | null = null
+  #stands = false
+
+  constructor(deps: PointsDeps, chosen: ChosenPoint | null) {
+    this.#deps = deps
+    this.chosen = chosen
+  }
+
+  get stands(): boolean {
+    return this.#stands
+  }
+
+  /** Stands at the chosen node until the loop to it ends; for how many milliseconds. Never rejects. */
+  async stand(signal: AbortSignal): Promise<number> {
+    const { chosen } = this
+    const { view, loops, clock } = this.#deps
+    if (chosen === null || view.get(chosen.node) === undefined) return 0
+    const over = new AbortController()
+    const both = AbortSignal.any([signal, over.signal])
+    const begun = clock.deadline(STAND_MS, both)
+    let loop: ServiceLoop | null = null
+    let since: number | null = null
+    try {
+      const taken = await loops.take(chosen.node, begun)
+      loop = taken
+      this.#loop = taken
+      const polls = Promise.race(Array.from({ length: POLLS }, () => this.#poll(taken, chosen, both)))
+      polls.catch(() => {}) // seen below, or not wanted any more
+      await Promise.race([polls, pinged(taken, begun.signal)])
+      begun.clear()
+      since = clock.monotonicMs()
+      this.#mark(true)
+      await polls
+    } catch {
+      // The loop ended, or the node refuses: whoever called tries again.
+    } finally {
+      begun.clear()
+      over.abort(new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The introduction point is no longer waited at.'))
+      this.#loop = null
+      this.#mark(false)
+      if (loop !== null) loops.release(loop)
+    }
+    return since === null ? 0 : clock.monotonicMs() - since
+  }
+
+  #mark(stands: boolean): void {
+    if (this.#stands === stands) return
+    this.#stands = stands
+    this.#deps.onStanding()
+  }
+
+  /** Polls until the loop ends; always rejects. */
+  async #poll(loop: ServiceLoop, { token }: ChosenPoint, signal: AbortSignal): Promise<never> {
+    const request = introductionCall({ kind: 'await', token })
+    for (;;) {
+      const { status, introductions } = readIntroductionAnswer(await loop.ask(request, { signal, patient: true }))
+      if (status !== 'ok') throw new OverlayError('overload', 'SERVICE_UNREACHABLE', `An introduction point says: ${status}.`)
+      for (const introduction of introductions) {
+        this.#deps.onIntroduction(introduction, (message) => void this.#answer(token, introduction.handle, message))
+      }
+      if (introductions.length === 0) await this.#deps.clock.sleep(EMPTY_PAUSE_MS, { signal })
+    }
+  }
+
+  async #answer(token: Uint8Array, handle: number, message: Uint8Array): Promise<void> {
+    const loop = this.#loop
+    if (loop === null) return
+    const deadline = this.#deps.clock.deadline(ANSWER_MS, new AbortController().signal)
+    try {
+      await loop.ask(introductionCall({ kind: 'answer', token, handle, message }), deadline)
+    } catch {
+      // The client asks again, elsewhere.
+    } finally {
+      deadline.clear()
+    }
+  }
+}
+
+/** Home when the hop has all that was asked before. */
+async function pinged(loop: ServiceLoop, signal: AbortSignal): Promise<void> {
+  const reply = parseHopReply(
+    await loop.ask(encodeHopRequest({ kind: 'ping', filler: new Uint8Array(0), answerBytes: 0 }), { signal }),
+  )
+  if (reply?.status !== 'ok') throw new OverlayError('protocol', 'SERVICE_UNREACHABLE', 'An introduction point answered no ping.')
+}
