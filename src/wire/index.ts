@@ -101,6 +101,18 @@ export {
   type SitePart,
 } from './record.ts'
 export {
+  type AnswerIntroduction,
+  type AwaitIntroductions,
+  encodeIntroductionReply,
+  encodeIntroductionRequest,
+  type Introduce,
+  type Introduction,
+  type IntroductionReply,
+  type IntroductionRequest,
+  parseIntroductionReply,
+  parseIntroductionRequest,
+} from './service.ts'
+export {
   encodeStoreReply,
   encodeStoreRequest,
   type GetShare,
