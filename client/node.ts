@@ -6,7 +6,9 @@
  */
 import { join } from 'node:path'
 import { Admission, Apex, Switch } from '../relay/index.ts'
+import { Introductions } from '../relay/introduction/index.ts'
 import { openRecordHolder, recordService } from '../relay/record/index.ts'
+import { Rendezvous } from '../relay/rendezvous/index.ts'
 import { openStore, storeService } from '../relay/store/index.ts'
 import type { NodeId } from '../src/bytes/index.ts'
 import { OnionKeyRing } from '../src/circuit/onion-keys.ts'
@@ -100,7 +102,13 @@ async function compose(
   const onionKeys = new OnionKeyRing({ clock, rng })
   closers.push(() => onionKeys.close())
   const admission = new Admission({ network, self, onionKeys, clock })
-  const apex = new Apex({ services: { store: service, record: records }, clock })
+  const introductions = new Introductions({ clock, rng })
+  closers.push(() => introductions.close())
+  const memory = { hold: (bytes: number) => apex.hold(bytes), release: (bytes: number) => apex.release(bytes) }
+  const rendezvous = new Rendezvous({ clock, memory })
+  closers.push(() => rendezvous.close())
+  const services = { store: service, record: records, introduction: introductions.service }
+  const apex = new Apex({ services, rendezvous, clock })
   // The switch tells the neighbours of control cells, the neighbours tell the switch of links: each needs the other.
   const control = {
     onControlCell: (link: Link, body: Uint8Array) => neighbours.onControlCell(link, body),

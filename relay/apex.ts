@@ -5,11 +5,38 @@
  */
 import { lengthOf, type Pieces } from '../src/bytes/index.ts'
 import type { Clock, Timer } from '../src/runtime/index.ts'
-import { MessageReader, type MuxStream, ResetCode, type StreamEvents, sendMessage } from '../src/stream/index.ts'
+import {
+  MessageReader,
+  type MuxStream,
+  type PayloadFlow,
+  ResetCode,
+  type StreamEvents,
+  sendMessage,
+} from '../src/stream/index.ts'
 import { HOP_REQUEST_BYTES_MAX, type HopStatus, hopReplyPieces, PING_BYTES_MAX, parseHopRequest } from '../src/wire/index.ts'
 
-/** Answers one request of its kind, borrowed until the promise settles. Never rejects; bounds its own work. */
-export type ApexService = (request: Uint8Array) => Promise<ApexAnswer>
+/** Answers one request of its kind, borrowed until the promise settles or `call.parked()`. Never rejects; bounds its own work. */
+export type ApexService = (request: Uint8Array, call: ApexCall) => Promise<ApexAnswer>
+
+/** What a service that lets its asker wait must know of the request. */
+export interface ApexCall {
+  /** Called once if nobody waits for the answer any more: the stream was reset, or its circuit ended. Set by the service. */
+  onEnd: (() => void) | null
+  /** The service has read the request and does not touch its bytes again, though the answer may take long. */
+  parked(): void
+}
+
+/** The circuit that a request came on, for who moves payloads through it. */
+export interface HopPort {
+  /** Payloads of the circuit come from and go to `flow` from now on. `false`: the circuit has ended, or there is an exchange already. */
+  attach(flow: PayloadFlow): boolean
+}
+
+/** Joins circuits in pairs. Bounds its own work. */
+export interface JoinService {
+  /** `cookie`: 32 bytes. Answers at once; whether another circuit comes shows only in its payloads. */
+  join(cookie: Uint8Array, port: HopPort): HopStatus
+}
 
 export interface ApexAnswer {
   readonly status: HopStatus
@@ -40,12 +67,14 @@ const PING_ANSWER = new Uint8Array(PING_BYTES_MAX)
 
 export class Apex {
   readonly #services: ApexServices
+  readonly #rendezvous: JoinService | null
   readonly #clock: Clock
   readonly #buffers: Uint8Array[] = []
   #held = 0
 
-  constructor(deps: { readonly services: ApexServices; readonly clock: Clock }) {
+  constructor(deps: { readonly services: ApexServices; readonly rendezvous?: JoinService; readonly clock: Clock }) {
     this.#services = deps.services
+    this.#rendezvous = deps.rendezvous ?? null
     this.#clock = deps.clock
   }
 
@@ -53,9 +82,9 @@ export class Apex {
     return this.#clock
   }
 
-  /** A new stream of an origin's: who hears it, or why it is refused. */
-  accept(stream: MuxStream): StreamEvents | number {
-    return this.hold(STREAM_BYTES) ? new ApexStream(this, stream) : ResetCode.BUSY
+  /** A new stream of an origin's on the circuit `port`: who hears it, or why it is refused. */
+  accept(stream: MuxStream, port: HopPort): StreamEvents | number {
+    return this.hold(STREAM_BYTES) ? new ApexStream(this, stream, port) : ResetCode.BUSY
   }
 
   /** Charges `bytes` to the memory of all; `false`: there is not as much left. */
@@ -82,15 +111,18 @@ export class Apex {
   }
 
   /** The answer to `message`; begins in a later turn than the one that brought it. */
-  async answer(message: Uint8Array): Promise<ApexAnswer> {
+  async answer(message: Uint8Array, call: ApexCall, port: HopPort): Promise<ApexAnswer> {
     await new Promise<void>((resolve) => this.#clock.nextTurn(resolve))
     const request = parseHopRequest(message)
     if (request === null) return { status: 'bad-request', body: new Uint8Array(0) }
     if (request.kind === 'ping') return { status: 'ok', body: PING_ANSWER.subarray(0, request.answerBytes) }
-    const service = request.kind === 'join' ? undefined : this.#services[request.kind]
-    if (service === undefined || request.kind === 'join') return { status: 'refused', body: new Uint8Array(0) }
+    if (request.kind === 'join') {
+      return { status: this.#rendezvous?.join(request.cookie, port) ?? 'refused', body: new Uint8Array(0) }
+    }
+    const service = this.#services[request.kind]
+    if (service === undefined) return { status: 'refused', body: new Uint8Array(0) }
     try {
-      return await service(request.request)
+      return await service(request.request, call)
     } catch {
       return { status: 'refused', body: new Uint8Array(0) } // a service never rejects; if one does, it costs this request only
     }
@@ -98,18 +130,23 @@ export class Apex {
 }
 
 /** One stream at the apex, from its first byte until its answer was taken or it was reset. Charged with itself and its request, then its answer. */
-class ApexStream implements StreamEvents {
+class ApexStream implements StreamEvents, ApexCall {
+  onEnd: (() => void) | null = null
   readonly #apex: Apex
   readonly #stream: MuxStream
+  readonly #port: HopPort
+  /** The request, as long as its memory is in use. */
+  #request: Uint8Array | null = null
   readonly #reader: MessageReader
   #late: Timer
   /** For its message of now, besides `STREAM_BYTES`. */
   #heldBytes = 0
   #gone = false
 
-  constructor(apex: Apex, stream: MuxStream) {
+  constructor(apex: Apex, stream: MuxStream, port: HopPort) {
     this.#apex = apex
     this.#stream = stream
+    this.#port = port
     this.#reader = new MessageReader({
       onLength: (bytes) => bytes <= HOP_REQUEST_BYTES_MAX && this.#hold(bytes),
       allocate: (bytes) => apex.takeBuffer(bytes),
@@ -122,14 +159,23 @@ class ApexStream implements StreamEvents {
 
   async #answer(message: Uint8Array): Promise<void> {
     this.#late.cancel()
-    const { status, body } = await this.#apex.answer(message)
-    this.#apex.giveBuffer(message)
+    this.#request = message
+    const { status, body } = await this.#apex.answer(message, this, this.#port)
+    this.onEnd = null
+    this.parked()
     if (this.#gone) return
-    this.#apex.release(this.#heldBytes)
-    this.#heldBytes = 0
     if (!this.#hold(lengthOf(body))) return this.#refuse(ResetCode.BUSY)
     this.#late = this.#apex.clock.setTimer(ANSWER_TIMEOUT_MS, () => this.#refuse(ResetCode.CANCELLED))
     sendMessage(this.#stream, hopReplyPieces(status, body))
+  }
+
+  parked(): void {
+    if (this.#request === null) return
+    this.#apex.giveBuffer(this.#request)
+    this.#request = null
+    if (this.#gone) return // given back with the stream
+    this.#apex.release(this.#heldBytes)
+    this.#heldBytes = 0
   }
 
   #hold(bytes: number): boolean {
@@ -149,6 +195,9 @@ class ApexStream implements StreamEvents {
     this.#gone = true
     this.#late.cancel()
     this.#apex.release(STREAM_BYTES + this.#heldBytes)
+    const { onEnd } = this
+    this.onEnd = null
+    onEnd?.()
   }
 
   onData(bytes: Uint8Array, at: number, length: number): void {

@@ -7,8 +7,8 @@ import type { MonotonicMs, NodeId } from '../src/bytes/index.ts'
 import { CELL_BYTES, CELL_HEADER_BYTES, type CircuitId, Command, RECOGNISED_BYTES } from '../src/cell/index.ts'
 import { COUNTER_END, type HopLayer, isRecognised } from '../src/circuit/index.ts'
 import { type Lane, type Link, TURN_CELLS } from '../src/link/index.ts'
-import { ResetCode, StreamMux } from '../src/stream/index.ts'
-import type { Apex } from './apex.ts'
+import { type PayloadFlow, ResetCode, StreamMux } from '../src/stream/index.ts'
+import type { Apex, HopPort } from './apex.ts'
 
 /** What a turn left of the circuit. */
 export type HopVerdict = 'open' | 'overload' | 'expired'
@@ -20,7 +20,7 @@ const counters = new Uint32Array(TURN_CELLS)
 const answerOffsets = new Int32Array(TURN_CELLS)
 const answerCounters = new Uint32Array(TURN_CELLS)
 
-export class RelayHop {
+export class RelayHop implements HopPort {
   readonly from: Link
   readonly fromId: CircuitId
   readonly to: Link
@@ -87,7 +87,11 @@ export class RelayHop {
   }
 
   #openMux(): StreamMux {
-    return new StreamMux({ role: 'hop', onOpen: (stream) => this.#apex.accept(stream), wake: () => {} })
+    return new StreamMux({ role: 'hop', onOpen: (stream) => this.#apex.accept(stream, this), wake: () => {} })
+  }
+
+  attach(flow: PayloadFlow): boolean {
+    return this.#mux?.attach(flow) ?? false
   }
 
   /** Ends everything it holds. */

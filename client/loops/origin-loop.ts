@@ -4,7 +4,8 @@
  *   turn: cells come home → grouped by addressee → undone and opened → frames to streams → as many new cells as the window lets
  *
  * When a hop has answers to give, the origin must send it cells for them to ride in. The hop says how many are waiting (BACKLOG); as long
- * as an answer is awaited and none waits, a few cells are kept going round, slower the longer nothing comes.
+ * as an answer is awaited and none waits, a few cells are kept going round, slower the longer nothing comes. Joined with another loop at its
+ * apex, it carries payloads of an exchange in the same cells (`join`).
  * A noise cell, or cells that stop coming home, end the loop (P7). Spec: SPEC.md §4.2, §4.4, §5.
  */
 import type { MonotonicMs, NodeId, Pieces } from '../../src/bytes/index.ts'
@@ -24,13 +25,17 @@ import { TURN_CELLS } from '../../src/link/index.ts'
 import type { Clock, Timer } from '../../src/runtime/index.ts'
 import {
   BACKLOG_BYTES,
+  type ExchangeEnd,
+  type ExchangePort,
   FrameType,
   MessageReader,
   type MuxStream,
+  Pairing,
   ResetCode,
   StreamMux,
   sendMessage,
 } from '../../src/stream/index.ts'
+import { encodeHopRequest, parseHopReply } from '../../src/wire/index.ts'
 
 // Implementation constants.
 /** Cells kept going round while an answer is awaited and the hop has none waiting. */
@@ -39,6 +44,8 @@ const POLL_CELLS = 2
 const POLL_PATIENCE_ROUND_TRIPS = 4
 const POLL_PATIENCE_MS = 8
 const POLL_GAP_MAX_MS = 20
+/** The same while nothing but patient requests and an exchange wait. */
+const POLL_GAP_PATIENT_MS = 40
 /** Room in the window, and at most a quarter of it, for which a loop that has more to send waits. */
 const CHUNK_CELLS = 16
 /** Nothing home for this long, with cells out: the loop is dead. */
@@ -68,6 +75,12 @@ export interface OriginLoopParts {
   readonly clock: Clock
   /** The loop ended, for whatever reason but `close()`. Once. */
   readonly onEnd: (loop: OriginLoop, reason: CircuitEnd | 'stalled' | 'noise') => void
+}
+
+export interface AskOptions {
+  readonly signal: AbortSignal
+  /** The answer may take minutes: it is polled for less often. */
+  readonly patient?: boolean
 }
 
 export interface LoopFigures {
@@ -105,6 +118,10 @@ export class OriginLoop implements LoopEnd {
   #watchTimer: Timer | null = null
   #wakeDue = false
   #probing = false
+  /** Requests under way that are not patient. */
+  #impatient = 0
+  /** Payloads with the apex, once it has joined this loop with another. */
+  #pairing: Pairing | null = null
   #over = false
 
   constructor(parts: OriginLoopParts) {
@@ -146,10 +163,10 @@ export class OriginLoop implements LoopEnd {
   }
 
   /**
-   * Sends one request (not to be changed until the promise settles) to the apex and gives its answer. Errors: `CIRCUIT_ENDED` (the loop ended or the hop refused the stream), or the
-   * signal's reason.
+   * Sends one request (not to be changed until the promise settles) to the apex and gives its answer. Errors: `CIRCUIT_ENDED` (the loop
+   * ended or the hop refused the stream), or the signal's reason.
    */
-  async ask(request: Pieces, { signal }: { signal: AbortSignal }): Promise<Uint8Array> {
+  async ask(request: Pieces, { signal, patient = false }: AskOptions): Promise<Uint8Array> {
     signal.throwIfAborted()
     if (this.#over) throw new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The loop is no longer open.')
     const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
@@ -168,13 +185,46 @@ export class OriginLoop implements LoopEnd {
       reject(signal.reason)
     }
     signal.addEventListener('abort', onAbort, { once: true })
+    if (!patient) this.#impatient++
     try {
       sendMessage(stream, request)
       return await promise
     } finally {
       signal.removeEventListener('abort', onAbort)
+      if (!patient) this.#impatient--
       // A hop that answers before it has the whole request: what is left must not be sent, its memory is the caller's again.
       if (held.queuedBytes > 0) held.reset(ResetCode.CANCELLED)
+    }
+  }
+
+  /**
+   * Joins this loop at its apex with the one that shows the same `cookie` (32 bytes). From then on payloads go between `end` and that loop's:
+   * `end` is called from the first turn after the promise resolved. Once per loop. Errors: `RENDEZVOUS_REFUSED`, those of `ask`.
+   */
+  async join(cookie: Uint8Array, end: ExchangeEnd, { signal }: { signal: AbortSignal }): Promise<ExchangePort> {
+    const reply = parseHopReply(await this.ask(encodeHopRequest({ kind: 'join', cookie }), { signal }))
+    if (reply?.status !== 'ok') {
+      throw new OverlayError('overload', 'RENDEZVOUS_REFUSED', `The rendezvous point says: ${reply?.status ?? 'nonsense'}.`)
+    }
+    signal.throwIfAborted()
+    const pairing = new Pairing(end, this.#clock)
+    const mux = this.#mux(this.#apexHop)
+    if (this.#over || !mux.attach(pairing)) throw new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The loop is no longer open.')
+    this.#pairing = pairing
+    return this.#port(mux, pairing)
+  }
+
+  #port(mux: StreamMux, pairing: Pairing): ExchangePort {
+    return {
+      loop: this.number,
+      get waiting() {
+        return mux.peerBacklogCells
+      },
+      wake: () => this.#wake(),
+      close: () => {
+        pairing.leave()
+        this.#fail('closed')
+      },
     }
   }
 
@@ -226,6 +276,12 @@ export class OriginLoop implements LoopEnd {
       if (!isRecognised(cells, at + CELL_HEADER_BYTES)) return this.#fail('noise')
       if (mux === undefined) continue
       if (!mux.receive(cells, at + FRAMES_AT, at + CELL_BYTES)) return this.#fail('protocol')
+      const pairing = addressee === this.#apexHop ? this.#pairing : null
+      if (pairing !== null) {
+        // What came may be a dummy: it was of use if there is now something to say to it.
+        if (pairing.wants) this.#lastUsefulAt = now
+        continue
+      }
       // A BACKLOG frame alone, with nothing waiting, is an empty answer.
       if (cells[at + FRAMES_AT + BACKLOG_BYTES] !== FrameType.END || mux.peerBacklogCells > 0) this.#lastUsefulAt = now
     }
@@ -241,9 +297,20 @@ export class OriginLoop implements LoopEnd {
   #wants(): boolean {
     for (let hop = 1; hop < this.#muxes.length; hop++) {
       const mux = this.#muxes[hop]
-      if (mux !== undefined && (mux.hasOutput || mux.peerBacklogCells > this.#inFlight[hop]!)) return true
+      if (mux === undefined) continue
+      if (this.#urgent(hop, mux) || mux.peerBacklogCells > this.#inFlight[hop]!) return true
     }
     return false
+  }
+
+  /** Whether there is something for `hop` that is worth a cell now. */
+  #urgent(hop: number, mux: StreamMux): boolean {
+    return mux.hasOutput || (hop === this.#apexHop && this.#pairing !== null && this.#pairing.urgent)
+  }
+
+  /** Whether what there is for `hop` is content. */
+  #hasContent(hop: number, mux: StreamMux): boolean {
+    return mux.hasOutput || (hop === this.#apexHop && this.#pairing !== null && this.#pairing.wants)
   }
 
   /** How many cells without content of ours `hop` should get for its answers. */
@@ -265,7 +332,7 @@ export class OriginLoop implements LoopEnd {
     // Cells made ready in this very turn count: one poll, not a window of them.
     if (this.#home < this.#sent) return true
     const now = this.#clock.monotonicMs()
-    const gap = Math.min(POLL_GAP_MAX_MS, (now - this.#lastUsefulAt) / 8)
+    const gap = Math.min(this.#impatient > 0 ? POLL_GAP_MAX_MS : POLL_GAP_PATIENT_MS, (now - this.#lastUsefulAt) / 8)
     const wait = this.#lastSentAt + gap - now
     if (wait <= 0) return false
     this.#pollTimer ??= this.#clock.setTimer(wait, () => {
@@ -291,8 +358,8 @@ export class OriginLoop implements LoopEnd {
       const mux = this.#muxes[addressee]
       let count = 0
       while (count < room) {
-        const output = mux?.hasOutput ?? false
-        if (output) this.#lastUsefulAt = now
+        const output = mux !== undefined && this.#urgent(addressee, mux)
+        if (output && this.#hasContent(addressee, mux)) this.#lastUsefulAt = now
         if (!output && count > 0 && (mux === undefined || this.#pull(addressee, mux) <= 0)) break
         this.#plain(addressee, mux, count++)
         if (mux === undefined) break
@@ -309,7 +376,7 @@ export class OriginLoop implements LoopEnd {
     for (let step = 1; step <= hops; step++) {
       const hop = ((this.#turnAddressee + step - 1) % hops) + 1
       const mux = this.#muxes[hop]
-      if (mux === undefined || !(mux.hasOutput || this.#pull(hop, mux) > 0)) continue
+      if (mux === undefined || !(this.#urgent(hop, mux) || this.#pull(hop, mux) > 0)) continue
       this.#turnAddressee = hop
       return hop
     }

@@ -3,6 +3,7 @@
  * nothing allocated per frame. Every input is a list of frames or malformed. Spec: SPEC.md §5.1.
  */
 import { readU16, readU32, readU48, writeU16, writeU32, writeU48 } from '../bytes/index.ts'
+import { PAYLOAD_BYTES } from './exchange.ts'
 
 export const FrameType = {
   /** The rest of the cell is zero. */
@@ -14,6 +15,8 @@ export const FrameType = {
   ACK: 4,
   /** Hop to origin: cells' worth of bytes that wait for cells to ride in. */
   BACKLOG: 5,
+  /** One payload of an exchange, of the one size that there is (SPEC.md §11.1). */
+  PAYLOAD: 6,
 } as const
 
 /** Type (1), stream id (4), offset (6), length and fin bit (2). */
@@ -21,6 +24,7 @@ export const STREAM_HEADER_BYTES = 13
 export const CREDIT_BYTES = 11
 export const RESET_BYTES = 6
 export const BACKLOG_BYTES = 3
+export const PAYLOAD_FRAME_BYTES = 1 + PAYLOAD_BYTES
 /** Stream offsets end here: a stream carries less than 2^47 bytes. */
 export const OFFSET_END = 2 ** 47
 
@@ -35,6 +39,8 @@ export interface FrameSink {
   onCredit(id: number, limit: number): void
   onReset(id: number, code: number): void
   onBacklog(cells: number): void
+  /** `PAYLOAD_BYTES` from `bytes[at]`. */
+  onPayload(bytes: Uint8Array, at: number): void
 }
 
 /** Reads the frames in `bytes[at … end)`. `false`: malformed; the frames before the fault were handed over, and the circuit ends. */
@@ -73,6 +79,12 @@ export function readFrames(bytes: Uint8Array, at: number, end: number, sink: Fra
         if (at + BACKLOG_BYTES > end) return false
         sink.onBacklog(readU16(bytes, at + 1))
         at += BACKLOG_BYTES
+        break
+      }
+      case FrameType.PAYLOAD: {
+        if (at + PAYLOAD_FRAME_BYTES > end) return false
+        sink.onPayload(bytes, at + 1)
+        at += PAYLOAD_FRAME_BYTES
         break
       }
       default:

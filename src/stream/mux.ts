@@ -3,13 +3,17 @@
  *
  * Cells are carried reliably and in order in `swift`, so a gap is a fault of the peer and ends the circuit; duplicates are dropped by
  * offset. Credit per stream and for all streams together bounds what either end must hold. Only the origin opens streams (odd ids).
+ * Once the circuit is joined with another, payloads of the exchange ride in the same cells, before everything but BACKLOG.
  * Threat met: a peer that sends without end, opens without end, or resets without end. Spec: SPEC.md §5.
  */
+import type { PayloadFlow } from './exchange.ts'
 import {
   BACKLOG_BYTES,
   CREDIT_BYTES,
   type FrameSink,
+  FrameType,
   OFFSET_END,
+  PAYLOAD_FRAME_BYTES,
   RESET_BYTES,
   readFrames,
   STREAM_HEADER_BYTES,
@@ -140,6 +144,8 @@ export class StreamMux implements FrameSink {
   readonly #window: number
   #creditDue = false
   #peerBacklogCells = 0
+  /** What gives and takes payloads, once there is an exchange. */
+  #flow: PayloadFlow | null = null
   #faulty = false
   #closed = false
 
@@ -157,8 +163,9 @@ export class StreamMux implements FrameSink {
     return this.#streams.size
   }
 
-  /** Streams whose peer has not ended its direction: an origin that has any must send cells for the answers to ride in. */
+  /** Streams whose peer has not ended its direction, or an exchange: an origin that has any must send cells for the answers to ride in. */
   get awaiting(): boolean {
+    if (this.#flow !== null) return true
     for (const stream of this.#streams.values()) if (!stream.finReceived) return true
     return false
   }
@@ -196,6 +203,14 @@ export class StreamMux implements FrameSink {
     return stream
   }
 
+  /** Payloads come from and go to `flow` until the mux closes. `false`: it has closed, or there is an exchange already. */
+  attach(flow: PayloadFlow): boolean {
+    if (this.#closed || this.#flow !== null) return false
+    this.#flow = flow
+    this.#wake()
+    return true
+  }
+
   /** Reads one cell's frames. `false`: the peer broke the protocol, and the circuit ends. */
   receive(bytes: Uint8Array, at: number, end: number): boolean {
     if (this.#closed) return true
@@ -206,10 +221,12 @@ export class StreamMux implements FrameSink {
   fill(into: Uint8Array, at: number, end: number): void {
     if (this.#role === 'hop') {
       const backlogAt = at
-      at = this.#fillControl(into, at + BACKLOG_BYTES, end)
+      at = this.#fillPayload(into, at + BACKLOG_BYTES, end)
+      at = this.#fillControl(into, at, end)
       at = this.#fillStreams(into, at, end)
       writeBacklog(into, backlogAt, this.#backlogCells(end - backlogAt))
     } else {
+      at = this.#fillPayload(into, at, end)
       at = this.#fillControl(into, at, end)
       at = this.#fillStreams(into, at, end)
     }
@@ -225,12 +242,23 @@ export class StreamMux implements FrameSink {
     this.#ready.length = 0
     this.#queuedBytes = 0
     for (const stream of streams) stream.events?.onClose(code)
+    const flow = this.#flow
+    this.#flow = null
+    flow?.onGone()
   }
 
   #backlogCells(cellBytes: number): number {
     const sendable = Math.min(this.#queuedBytes, Math.max(0, this.#sendLimit - this.#sentBytes))
     const cells = Math.ceil(sendable / (cellBytes - STREAM_HEADER_BYTES - BACKLOG_BYTES))
-    return cells === 0 && this.hasOutput ? 1 : cells
+    const payloads = this.#flow?.waiting ?? 0
+    return cells === 0 && payloads === 0 && this.hasOutput ? 1 : cells + payloads
+  }
+
+  #fillPayload(into: Uint8Array, at: number, end: number): number {
+    if (this.#flow === null || !this.#flow.due || at + PAYLOAD_FRAME_BYTES > end) return at
+    into[at] = FrameType.PAYLOAD
+    this.#flow.take(into, at + 1)
+    return at + PAYLOAD_FRAME_BYTES
   }
 
   #fillControl(into: Uint8Array, at: number, end: number): number {
@@ -460,5 +488,10 @@ export class StreamMux implements FrameSink {
   onBacklog(cells: number): void {
     if (this.#role === 'hop') this.#faulty = true
     this.#peerBacklogCells = cells
+  }
+
+  onPayload(bytes: Uint8Array, at: number): void {
+    if (this.#flow === null) this.#faulty = true
+    else this.#flow.onPayload(bytes, at)
   }
 }

@@ -5,6 +5,8 @@
 
 import { type DrawnPath, LoopBuilder } from '../../client/loops/builder.ts'
 import { Admission, Apex, type ApexService, Switch } from '../../relay/index.ts'
+import { Introductions } from '../../relay/introduction/index.ts'
+import { Rendezvous } from '../../relay/rendezvous/index.ts'
 import { type NodeId, nodeIdOf } from '../../src/bytes/index.ts'
 import { OnionKeyRing } from '../../src/circuit/onion-keys.ts'
 import { type CellCipher, openCellCipher, sha256 } from '../../src/crypto/index.ts'
@@ -16,6 +18,9 @@ import type { Clock, Rng } from '../../src/runtime/index.ts'
 export interface MeshNode {
   readonly id: NodeId
   readonly relay: Switch
+  readonly apex: Apex
+  readonly rendezvous: Rendezvous
+  readonly introductions: Introductions
   /** The keys of now: `restartKeys` replaces them. */
   readonly onionKeys: OnionKeyRing
   readonly builder: LoopBuilder
@@ -96,11 +101,15 @@ export async function startMesh({ count, clock, rng, store = echoStore, shape, o
         if (links.get(link.peer) === link) links.delete(link.peer)
       },
     }
+    const introductions = new Introductions({ clock, rng })
+    const memory = { hold: (bytes: number) => apex.hold(bytes), release: (bytes: number) => apex.release(bytes) }
+    const rendezvous = new Rendezvous({ clock, memory })
+    const apex = new Apex({ services: { store, introduction: introductions.service }, rendezvous, clock })
     const relay = new Switch({
       cipher,
       clock,
       rng,
-      apex: new Apex({ services: { store }, clock }),
+      apex,
       admission: new Admission({ network, self: id, onionKeys, clock }),
       control,
     })
@@ -109,6 +118,9 @@ export async function startMesh({ count, clock, rng, store = echoStore, shape, o
     const node: MeshNode = {
       id,
       relay,
+      apex,
+      rendezvous,
+      introductions,
       get onionKeys() {
         return ring
       },
@@ -146,6 +158,8 @@ export async function startMesh({ count, clock, rng, store = echoStore, shape, o
     async close() {
       for (const node of nodes) {
         node.relay.close()
+        node.rendezvous.close()
+        node.introductions.close()
         node.onionKeys.close()
       }
       for (const host of hosts) await host.close()

@@ -22,6 +22,9 @@ class UnreadStream implements MuxStream {
   consumed(): void {}
 }
 
+/** A circuit that takes no exchange. */
+const NO_PORT = { attach: () => false }
+
 function startApex() {
   const clock = new FakeClock()
   const store = async () => ({ status: 'ok', body: new Uint8Array(0) }) as const
@@ -31,7 +34,7 @@ function startApex() {
 /** Opens a stream that the apex must take. */
 function open(apex: Apex): { readonly stream: UnreadStream; readonly events: StreamEvents } {
   const stream = new UnreadStream()
-  const events = apex.accept(stream)
+  const events = apex.accept(stream, NO_PORT)
   assert.ok(typeof events !== 'number')
   return { stream, events }
 }
@@ -39,10 +42,10 @@ function open(apex: Apex): { readonly stream: UnreadStream; readonly events: Str
 test('streams that carry nothing are charged too, refused above the limit, and gone after the time for a request', async () => {
   const { clock, apex } = startApex()
   const streams = Array.from({ length: APEX_BYTES_MAX / STREAM_BYTES }, () => open(apex))
-  assert.equal(apex.accept(new UnreadStream()), ResetCode.BUSY)
+  assert.equal(apex.accept(new UnreadStream(), NO_PORT), ResetCode.BUSY)
   streams[0]!.events.onClose(null)
   open(apex)
-  assert.equal(apex.accept(new UnreadStream()), ResetCode.BUSY)
+  assert.equal(apex.accept(new UnreadStream(), NO_PORT), ResetCode.BUSY)
   await clock.advance(REQUEST_TIMEOUT_MS)
   assert.ok(streams.slice(1).every(({ stream }) => stream.resetWith === ResetCode.REFUSED))
   assert.ok(apex.hold(APEX_BYTES_MAX), 'nothing is held any more')

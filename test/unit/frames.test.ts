@@ -13,12 +13,14 @@ import {
   writeReset,
   writeStreamHeader,
 } from '../../src/stream/frames.ts'
+import { PAYLOAD_BYTES } from '../../src/stream/index.ts'
 
 type Frame =
   | { readonly type: 'stream'; readonly id: number; readonly offset: number; readonly bytes: number[]; readonly fin: boolean }
   | { readonly type: 'credit'; readonly id: number; readonly limit: number }
   | { readonly type: 'reset'; readonly id: number; readonly code: number }
   | { readonly type: 'backlog'; readonly cells: number }
+  | { readonly type: 'payload'; readonly first: number; readonly last: number }
 
 /** Writes frames down as the reader hands them over. */
 function recorder(): FrameSink & { readonly frames: Frame[] } {
@@ -32,11 +34,19 @@ function recorder(): FrameSink & { readonly frames: Frame[] } {
     onCredit: (id, limit) => frames.push({ type: 'credit', id, limit }),
     onReset: (id, code) => frames.push({ type: 'reset', id, code }),
     onBacklog: (cells) => frames.push({ type: 'backlog', cells }),
+    onPayload: (bytes, at) => frames.push({ type: 'payload', first: bytes[at]!, last: bytes[at + PAYLOAD_BYTES - 1]! }),
   }
 }
 
 function encodeOne(frame: Frame): Uint8Array {
   const into = new Uint8Array(64 + (frame.type === 'stream' ? frame.bytes.length : 0))
+  if (frame.type === 'payload') {
+    const payload = new Uint8Array(1 + PAYLOAD_BYTES).fill(0xaa)
+    payload[0] = 6
+    payload[1] = frame.first
+    payload[PAYLOAD_BYTES] = frame.last
+    return payload
+  }
   if (frame.type === 'credit') return into.subarray(0, writeCredit(into, 0, frame.id, frame.limit))
   if (frame.type === 'reset') return into.subarray(0, writeReset(into, 0, frame.id, frame.code))
   if (frame.type === 'backlog') return into.subarray(0, writeBacklog(into, 0, frame.cells))
@@ -76,7 +86,11 @@ function naiveRead(bytes: Uint8Array): Frame[] | null {
         if (id === 0) return null
         frames.push({ type: 'reset', id, code })
       } else if (type === 5) frames.push({ type: 'backlog', cells: number(2) })
-      else return null
+      else if (type === 6) {
+        if (left.length < 1984) return null
+        frames.push({ type: 'payload', first: left[0]!, last: left[1983]! })
+        left = left.slice(1984)
+      } else return null
     }
   } catch {
     return null
@@ -93,6 +107,7 @@ const frame: fc.Arbitrary<Frame> = fc.oneof(
   fc.tuple(u32, fc.nat(2 ** 48 - 1)).map(([id, limit]) => ({ type: 'credit' as const, id, limit })),
   fc.tuple(id, fc.nat(255)).map(([id, code]) => ({ type: 'reset' as const, id, code })),
   fc.nat(0xffff).map((cells) => ({ type: 'backlog' as const, cells })),
+  fc.tuple(fc.nat(255), fc.nat(255)).map(([first, last]) => ({ type: 'payload' as const, first, last })),
 )
 const frames = fc.array(frame, { maxLength: 8 })
 
@@ -140,6 +155,7 @@ test('one frame of each type: every truncation is malformed', () => {
     { type: 'credit', id: 0, limit: 99 },
     { type: 'reset', id: 3, code: 2 },
     { type: 'backlog', cells: 12 },
+    { type: 'payload', first: 1, last: 2 },
   ] as const satisfies readonly Frame[]) {
     const encoded = encode([one])
     for (let at = 1; at < encoded.length; at++) assert.equal(readFrames(encoded, 0, at, recorder()), false)
@@ -159,7 +175,7 @@ test('random bytes: the reader and the naive reader agree', () => {
   )
 })
 
-test('must fail: ACK in swift, unknown types, stream 0, offsets past the end', () => {
+test('must fail: ACK in swift, unknown types, a payload cut short, stream 0, offsets past the end', () => {
   const into = new Uint8Array(40)
   const reads = () => readFrames(into, 0, into.length, recorder())
   for (const type of [4, 6, 7, 128, 255]) {

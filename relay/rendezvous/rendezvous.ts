@@ -1,0 +1,119 @@
+/**
+ * Where two circuits meet: who shows a cookie is joined with who shows the same, and each hands payloads to the other. Symmetric: no roles,
+ * no names, no state that says who came first once both are there. Bounded: pairs, those that wait for their second, payloads (`meeting.ts`,
+ * `payload-queue.ts`). Nothing is logged or counted per pair. A third that shows a cookie in use is refused, and so learns only what it
+ * knew. Spec: SPEC.md §11.3.
+ */
+import { toHex } from '../../src/bytes/index.ts'
+import { OverlayError } from '../../src/errors/index.ts'
+import type { Clock, Timer } from '../../src/runtime/index.ts'
+import type { ExchangeEnd, ExchangePort, PayloadFlow } from '../../src/stream/index.ts'
+import type { HopStatus } from '../../src/wire/index.ts'
+import { LocalPort } from './local.ts'
+import { Meeting, type Side } from './meeting.ts'
+import { type ApexMemory, PAYLOADS_MAX, PayloadPool } from './payload-queue.ts'
+
+// Specification constant.
+/** The second comes within this time of the first, or they do not meet. */
+export const MEETING_WAIT_MS = 30_000
+
+// Implementation constants. At a limit the newest join is answered `busy`.
+export interface RendezvousLimits {
+  /** Pairs, those that wait included. */
+  readonly pairs: number
+  /** Those that wait for their second. */
+  readonly alone: number
+  readonly payloads: number
+}
+export const RENDEZVOUS_LIMITS: RendezvousLimits = Object.freeze({ pairs: 4096, alone: 1024, payloads: PAYLOADS_MAX })
+/** What a meeting is charged with besides its payloads: two rings and their tables. */
+export const MEETING_BYTES = 8192
+
+/** What a circuit offers to who joins it. */
+interface Attachable {
+  attach(flow: PayloadFlow): boolean
+}
+
+export class Rendezvous {
+  readonly #clock: Clock
+  readonly #memory: ApexMemory
+  readonly #limits: RendezvousLimits
+  readonly #pool: PayloadPool
+  /** Meetings by cookie, until one side left. */
+  readonly #meetings = new Map<string, Meeting>()
+  /** Those of them that wait for their second. */
+  readonly #alone = new Map<Meeting, Timer>()
+  readonly #local = new Set<LocalPort>()
+
+  constructor(deps: { readonly clock: Clock; readonly memory: ApexMemory; readonly limits?: RendezvousLimits }) {
+    this.#clock = deps.clock
+    this.#memory = deps.memory
+    this.#limits = deps.limits ?? RENDEZVOUS_LIMITS
+    this.#pool = new PayloadPool(deps.memory, this.#limits.payloads)
+  }
+
+  /** Meetings now, and payloads that wait. For tests. */
+  get figures(): { readonly meetings: number; readonly alone: number; readonly payloads: number } {
+    return { meetings: this.#meetings.size, alone: this.#alone.size, payloads: this.#pool.used }
+  }
+
+  /** Joins the circuit of `port` with the one that shows the same cookie (32 bytes). */
+  join(cookie: Uint8Array, port: Attachable): HopStatus {
+    return this.#enter(cookie, (_meeting, side) => port.attach(side))
+  }
+
+  /** This node's own end, where it is the rendezvous point itself. Errors: `RENDEZVOUS_REFUSED`. */
+  joinLocally(cookie: Uint8Array, end: ExchangeEnd): ExchangePort {
+    const made: LocalPort[] = []
+    const status = this.#enter(cookie, (meeting, side) => {
+      made.push(new LocalPort({ meeting, side, end, clock: this.#clock, onLeft: (port) => this.#local.delete(port) }))
+      return true
+    })
+    const port = made[0]
+    if (port === undefined) {
+      throw new OverlayError(
+        'overload',
+        'RENDEZVOUS_REFUSED',
+        `This node, which was drawn as the rendezvous point, says: ${status}.`,
+      )
+    }
+    this.#local.add(port)
+    return port
+  }
+
+  /** Ends every meeting. Idempotent. */
+  close(): void {
+    for (const port of [...this.#local]) port.end()
+    for (const meeting of [...this.#meetings.values()]) meeting.end()
+  }
+
+  #enter(cookie: Uint8Array, attach: (meeting: Meeting, side: Side) => boolean): HopStatus {
+    const key = toHex(cookie)
+    const waiting = this.#meetings.get(key)
+    if (waiting !== undefined) {
+      if (waiting.both || !attach(waiting, waiting.second)) return 'refused'
+      waiting.pair()
+      this.#alone.get(waiting)?.cancel()
+      this.#alone.delete(waiting)
+      return 'ok'
+    }
+    if (this.#meetings.size >= this.#limits.pairs || this.#alone.size >= this.#limits.alone) return 'busy'
+    if (!this.#memory.hold(MEETING_BYTES)) return 'busy'
+    const meeting = new Meeting(this.#pool, (over) => this.#forget(key, over))
+    this.#meetings.set(key, meeting)
+    this.#alone.set(
+      meeting,
+      this.#clock.setTimer(MEETING_WAIT_MS, () => meeting.end()),
+    )
+    if (attach(meeting, meeting.first)) return 'ok'
+    meeting.end()
+    return 'refused'
+  }
+
+  #forget(key: string, meeting: Meeting): void {
+    this.#meetings.delete(key)
+    this.#alone.get(meeting)?.cancel()
+    this.#alone.delete(meeting)
+    this.#memory.release(MEETING_BYTES)
+  }
+}
