@@ -1,7 +1,8 @@
 /** What API and proxy share: errors as HTTP, conditions and ranges, the serving of a publication, limits of a server. */
 export { ClientGone, type Failure, failureOf, HttpFailure, problemJson } from './failure.ts'
 export { matchesEtag, parseRange, quotedEtag, rangeStands, safeContentType, type Wanted } from './range.ts'
-export { reset, type Served, type ServeOptions, serveFile, signalOf } from './serve.ts'
+export { type Representation, reset, type Served, type ServeOptions, serveFile, signalOf } from './serve.ts'
+export { isPageRequest, type ServeSiteOptions, serveSite } from './serve-site.ts'
 export {
   answerRaw,
   CHECK_INTERVAL_MS,

@@ -8,7 +8,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Waiting } from '../../src/runtime/index.ts'
-import type { ByteRange, FetchCounters, OpenedFile } from '../library.ts'
+import type { Asking, ByteRange, FetchCounters } from '../library.ts'
 import type { Trace } from '../trace/index.ts'
 import { ClientGone, HttpFailure } from './failure.ts'
 import { matchesEtag, parseRange, quotedEtag, rangeStands, safeContentType } from './range.ts'
@@ -16,6 +16,16 @@ import { matchesEtag, parseRange, quotedEtag, rangeStands, safeContentType } fro
 // Implementation constants.
 /** A client that takes nothing for so long is let go; it can come back with a Range. */
 export const WRITE_STALL_MS = 300_000
+
+/** What can be served: an opened file, or a file of a site in one of its codings. */
+export interface Representation {
+  /** Bytes that `read` gives in all. */
+  readonly bytes: number
+  readonly contentType: string
+  /** Strong validator. */
+  readonly etag: string
+  read(range: ByteRange, asking: Asking): AsyncIterable<Uint8Array> & { readonly counters: FetchCounters }
+}
 
 export interface ServeOptions extends Waiting {
   /** Headers of the face, sent with every answer. */
@@ -27,6 +37,10 @@ export interface ServeOptions extends Waiting {
   /** Where the time until the first byte and that of the body are noted. */
   readonly trace?: Trace
   readonly isolation?: string
+  /** `false`: a Range is not honoured, which RFC 9110 §14.2 allows: this representation cannot be read from the middle. */
+  readonly ranges?: boolean
+  /** It stands in the place of what was asked for, and is sent with this status: neither condition nor range is about it. */
+  readonly status?: 404
 }
 
 /** What was sent. */
@@ -41,24 +55,26 @@ export interface Served {
  * `RANGE_UNSATISFIABLE`, `PRECONDITION_FAILED`, `TIMEOUT` (a client that stopped reading), `ClientGone`.
  */
 export async function serveFile(
-  file: OpenedFile,
+  file: Representation,
   request: { readonly method?: string | undefined; readonly headers: IncomingHttpHeaders },
   response: ServerResponse,
   options: ServeOptions,
 ): Promise<Served> {
+  if (options.status !== undefined) return serveWhole(file, request.method, response, options.status, options)
   const etag = quotedEtag(file.etag)
   const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = request.headers
   if (ifMatch !== undefined && !matchesEtag(ifMatch, etag, false)) {
     throw new HttpFailure(412, new OverlayError('protocol', 'PRECONDITION_FAILED', 'The publication has another entity tag.'))
   }
-  const shared = { ...options.headers, ETag: etag, 'Accept-Ranges': 'bytes' }
+  const ranges = options.ranges !== false
+  const shared = { ...options.headers, ETag: etag, ...(ranges ? { 'Accept-Ranges': 'bytes' } : {}) }
   if (ifNoneMatch !== undefined && matchesEtag(ifNoneMatch, etag, true)) {
     response.writeHead(304, shared)
     await finished(response, options.signal)
     return { status: 304, bytes: 0 }
   }
 
-  const range = pickRange(request, etag, file.bytes)
+  const range = ranges ? pickRange(request, etag, file.bytes) : null
   const part = range ?? { start: 0, end: file.bytes }
   const length = part.end - part.start
   const status = range === null ? 200 : 206
@@ -75,6 +91,24 @@ export async function serveFile(
   }
   await sendBytes(file, part, response, status, headers, options)
   return { status, bytes: length }
+}
+
+async function serveWhole(
+  file: Representation,
+  method: string | undefined,
+  response: ServerResponse,
+  status: number,
+  options: ServeOptions,
+): Promise<Served> {
+  const described = { 'Content-Type': safeContentType(file.contentType), 'Content-Length': String(file.bytes) }
+  const headers = { ...options.headers, ...described }
+  if (method === 'HEAD' || file.bytes === 0) {
+    response.writeHead(status, headers)
+    await finished(response, options.signal)
+    return { status, bytes: 0 }
+  }
+  await sendBytes(file, { start: 0, end: file.bytes }, response, status, headers, options)
+  return { status, bytes: file.bytes }
 }
 
 /** The one part asked for, or `null` for the whole. Range belongs to GET only (RFC 9110 §14.2). */
@@ -97,7 +131,7 @@ function pickRange(
 }
 
 async function sendBytes(
-  file: OpenedFile,
+  file: Representation,
   range: ByteRange,
   response: ServerResponse,
   status: number,
@@ -154,7 +188,7 @@ async function drained(response: ServerResponse, clock: Clock, signal: AbortSign
 }
 
 /** Ends `response` and waits until the system has its last byte. */
-async function finished(response: ServerResponse, signal: AbortSignal): Promise<void> {
+export async function finished(response: ServerResponse, signal: AbortSignal): Promise<void> {
   const done = settled(response, 'finish', signal)
   response.end()
   await done

@@ -1,0 +1,158 @@
+/**
+ * A tar stream as the files of a site, one after the other as they come: names and lengths are bounded, everything that is not a plain file or
+ * a folder is refused, and nothing is written to a disk. Formats: ustar, GNU and PAX long names (POSIX.1-2017, `pax`), by the `tar-stream`
+ * package.
+ *
+ * Threat: whoever may call the API. That package gathers an extended header whole, however long it says it is; so it is fed no further than
+ * `HEADER_BYTES_MAX` past the last thing that it gave out.
+ */
+import { Readable } from 'node:stream'
+import { extract, type Headers } from 'tar-stream'
+import { isSitePath, SITE_FILES_MAX } from '../../src/content/site-index.ts'
+import { OverlayError } from '../../src/errors/index.ts'
+import type { SiteFile } from '../library.ts'
+
+// Implementation constants.
+/** Headers, padding and the end of an archive in a row, in bytes: far more than the longest path takes. */
+const HEADER_BYTES_MAX = 1024 * 1024
+/** Bytes given to the package at once. */
+const FEED_BYTES = 64 * 1024
+/** Folders, which a site does not have by themselves. */
+const FOLDERS_MAX = 65_536
+
+interface Feed {
+  /** Bytes fed since something came out. */
+  since: number
+}
+
+/**
+ * The files of the tar `body`. Each is read, or passed over, before the next comes. Errors: `SITE_BAD` (no tar, or not one for a site), those of
+ * `body`, the signal's reason.
+ */
+export async function* tarFiles(
+  body: AsyncIterable<Uint8Array>,
+  { signal }: { readonly signal: AbortSignal },
+): AsyncGenerator<SiteFile, void, undefined> {
+  signal.throwIfAborted()
+  const unpacking = extract()
+  const feed: Feed = { since: 0 }
+  const source = Readable.from(fedWith(body, feed), { objectMode: true, highWaterMark: 1 })
+  const failed = Promise.withResolvers<never>()
+  failed.promise.catch(() => {}) // seen through the race, or of no interest any more
+  const fail = (error: unknown) => failed.reject(error)
+  const onAbort = () => fail(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  source.once('error', (error) => {
+    fail(error)
+    unpacking.destroy()
+  })
+  unpacking.once('error', (error: Error) => fail(bad(`The tar cannot be read: ${plain(error.message)}`)))
+  const entries = unpacking[Symbol.asyncIterator]()
+  const seen = new Set<string>()
+  let folders = 0
+  source.pipe(unpacking)
+  try {
+    for (;;) {
+      const step = await Promise.race([entries.next(), failed.promise])
+      if (step.done === true) break
+      const entry = step.value
+      feed.since = 0
+      const path = pathOf(entry.header)
+      if (path === null) {
+        if (++folders > FOLDERS_MAX) throw bad(`The tar holds more than ${FOLDERS_MAX} folders.`)
+        entry.resume()
+        continue
+      }
+      if (seen.has(path)) throw bad(`${said(path)} stands in the tar twice.`)
+      if (seen.size >= SITE_FILES_MAX) throw bad(`A site has at most ${SITE_FILES_MAX} files.`)
+      seen.add(path)
+      let opened = false
+      yield {
+        path,
+        bytes: sizeOf(entry.header),
+        open: () => {
+          opened = true
+          return contentOf(entry, feed, failed.promise)
+        },
+      }
+      if (!opened) entry.resume()
+    }
+    signal.throwIfAborted()
+    // The last step may be an end that a failure brought.
+    await Promise.race([failed.promise, Promise.resolve()])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    source.destroy()
+    unpacking.on('error', () => {})
+    unpacking.destroy()
+  }
+}
+
+/** `body` in small pieces, as long as something comes out of them. */
+async function* fedWith(body: AsyncIterable<Uint8Array>, feed: Feed): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const chunk of body) {
+    for (let at = 0; at < chunk.length; at += FEED_BYTES) {
+      const piece = chunk.subarray(at, at + FEED_BYTES)
+      feed.since += piece.length
+      if (feed.since > HEADER_BYTES_MAX) throw bad('The tar has a header that is too long, or no file for a long time.')
+      yield piece
+    }
+  }
+}
+
+async function* contentOf(entry: Readable, feed: Feed, failed: Promise<never>): AsyncGenerator<Uint8Array, void, undefined> {
+  const chunks = entry[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
+  try {
+    for (;;) {
+      const step = await Promise.race([chunks.next(), failed])
+      if (step.done === true) return
+      feed.since = 0
+      yield step.value
+    }
+  } finally {
+    // What is left is passed over, so that the next file can come. Destroying the entry would end the whole tar.
+    entry.resume()
+  }
+}
+
+/** The path of a plain file; `null` for a folder. Errors: `SITE_BAD` for anything else. */
+function pathOf(header: Headers): string | null {
+  const { name, type } = header
+  const pax = 'pax' in header ? header.pax : null
+  const path = name.replace(/^(?:\.\/+)+/, '')
+  if (type === 'directory') {
+    const bare = path.replace(/\/+$/, '')
+    if (bare !== '' && bare !== '.' && !isSitePath(bare)) throw bad(`${said(name)} is not a path for a site.`)
+    return null
+  }
+  if (type !== 'file' && type !== 'contiguous-file') {
+    throw bad(`${said(name)} is a ${type ?? 'thing of an unknown kind'}: a site takes plain files only.`)
+  }
+  // Sparse files are stored as a map and what is between the holes: not what the file is.
+  if (Object.keys(pax ?? {}).some((key) => key.startsWith('GNU.sparse'))) {
+    throw bad(`${said(name)} is a sparse file. Make the tar without --sparse.`)
+  }
+  if (!isSitePath(path)) throw bad(`${said(name)} is not a path for a site: relative, no "..", no control character.`)
+  // Bytes that are no UTF-8 have become this.
+  if (path.includes('\ufffd')) throw bad(`${said(name)} is not UTF-8.`)
+  sizeOf(header)
+  return path
+}
+
+function sizeOf({ name, size }: Headers): number {
+  if (size === undefined || !Number.isSafeInteger(size) || size < 0) throw bad(`The length of ${said(name)} is not one.`)
+  return size
+}
+
+/** A name as it can stand in a message: it comes from the tar. */
+function said(name: string): string {
+  return JSON.stringify(plain(name.length > 100 ? `${name.slice(0, 100)}…` : name))
+}
+
+function plain(text: string): string {
+  return text.replaceAll(/\p{C}/gu, '?')
+}
+
+function bad(message: string): OverlayError {
+  return new OverlayError('config', 'SITE_BAD', message)
+}
