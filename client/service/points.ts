@@ -52,7 +52,7 @@ export interface PointsDeps {
   /** Whether loops of this node work at all: else it is not the point that fails. */
   readonly healthy: () => boolean
   /** An introduction came, not verified. `answer` sends what the service says to it; it never rejects. */
-  readonly onIntroduction: (introduction: Introduction, answer: (message: Uint8Array) => void) => void
+  readonly onIntroduction: (point: ChosenPoint, introduction: Introduction, answer: (message: Uint8Array) => void) => void
   /** Which points stand has changed. */
   readonly onStanding: () => void
   /** Which points are chosen has changed: keep them. */
@@ -189,13 +189,14 @@ class Point {
   }
 
   /** Polls until the loop ends; always rejects. */
-  async #poll(loop: ServiceLoop, { token }: ChosenPoint, signal: AbortSignal): Promise<never> {
+  async #poll(loop: ServiceLoop, chosen: ChosenPoint, signal: AbortSignal): Promise<never> {
+    const { token } = chosen
     const request = introductionCall({ kind: 'await', token })
     for (;;) {
       const { status, introductions } = readIntroductionAnswer(await loop.ask(request, { signal, patient: true }))
       if (status !== 'ok') throw new OverlayError('overload', 'SERVICE_UNREACHABLE', `An introduction point says: ${status}.`)
       for (const introduction of introductions) {
-        this.#deps.onIntroduction(introduction, (message) => void this.#answer(token, introduction.handle, message))
+        this.#deps.onIntroduction(chosen, introduction, (message) => void this.#answer(token, introduction.handle, message))
       }
       if (introductions.length === 0) await this.#deps.clock.sleep(EMPTY_PAUSE_MS, { signal })
     }

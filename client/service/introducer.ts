@@ -1,0 +1,290 @@
+/**
+ * A client's way to a service: from its record over an introduction point to the rendezvous point, up to an exchange that a session can use.
+ *
+ *   record → points in random order, the next one when one fails or is slow → message 1 → answer 1 → rendezvous point drawn, loop to it
+ *          → message 2 → answer 2 → both join → the session has its exchange
+ *
+ * Each point is asked through a loop of its own. A point that does not answer costs a little time, not the attempt; one that lies is told by
+ * the handshake. A service whose record is out of date (it was started anew) says so, and the record is looked up afresh, once.
+ * Spec: SPEC.md §11.2 to §11.4.
+ */
+import { type NodeId, nodeIdBytes } from '../../src/bytes/index.ts'
+import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
+import type { Clock, Rng } from '../../src/runtime/index.ts'
+import { shuffled } from '../../src/runtime/index.ts'
+import {
+  ClientHandshake,
+  type Drawn,
+  type Established,
+  findIntroductionWork,
+  type ServiceIdentity,
+  type SessionTicket,
+} from '../../src/service/index.ts'
+import { encodeIntroductionRequest, parseIntroductionReply } from '../../src/wire/index.ts'
+import type { FoundRecord, RecordFinder, ServicePart, ServicePoint } from '../records/index.ts'
+import type { Trace } from '../trace/index.ts'
+import { EFFORT_MAX_BITS } from './effort.ts'
+import { firstOf } from './first-of.ts'
+import { type IntroductionAnswer, introductionCall, readIntroductionAnswer, type ServiceView } from './loops.ts'
+import { type Approach, approach, type MeetingDeps, MeetingPlaces } from './meeting.ts'
+
+// Implementation constants.
+/** An introduction point that has not answered after this time gets company from the next one. */
+const POINT_HEDGE_MS = 1_500
+/** What an introduction point is given in all; it answers itself after 15 s. */
+const POINT_MS = 9_000
+/** The same for the way to a rendezvous point, which is a loop and nothing else. */
+const APPROACH_HEDGE_MS = 600
+const APPROACH_MS = 4_000
+const JOIN_MS = 5_000
+/** A record found so short ago does for the first try. */
+const RECORD_AGE_MS = 30_000
+
+/** Asks this node's own introduction point, as a hop would be. */
+export type AskLocally = (
+  request: Uint8Array,
+  waiting: { readonly signal: AbortSignal },
+) => Promise<{ readonly status: IntroductionAnswer['status']; readonly body: Uint8Array | readonly Uint8Array[] }>
+
+export interface IntroducerDeps extends MeetingDeps {
+  readonly network: Uint8Array
+  readonly view: ServiceView
+  readonly records: RecordFinder
+  readonly introduceLocally: AskLocally
+  readonly clock: Clock
+  readonly rng: Rng
+}
+
+/** Whose work it is, and where its stages are noted. */
+export interface SetUpAsking {
+  readonly signal: AbortSignal
+  readonly isolation: string
+  readonly trace: Trace | undefined
+  /** Told where it is now, for the sentence of a time-out. */
+  readonly onStage: (stage: string) => void
+}
+
+/** Handshake done, and the rendezvous point in reach. */
+export interface Introduced {
+  readonly established: Established
+  readonly way: Approach
+}
+
+/** An introduction point that let message 1 through and brought the service's answer. */
+interface Greeting {
+  readonly handshake: ClientHandshake
+  readonly drawn: Drawn
+  readonly say: (message: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>
+  readonly release: () => void
+}
+
+export class Introducer {
+  readonly #deps: IntroducerDeps
+  readonly #places: MeetingPlaces
+
+  constructor(deps: IntroducerDeps) {
+    this.#deps = deps
+    this.#places = new MeetingPlaces(deps.view)
+  }
+
+  /**
+   * Introduces this node to the service of the address `key`, for a new session or for `resume`.
+   * Errors: those of `RecordFinder.find`; `SERVICE_UNREACHABLE`, `SERVICE_BUSY`; the signal's reason.
+   */
+  async introduce(key: Uint8Array, resume: SessionTicket | null, asking: SetUpAsking): Promise<Introduced> {
+    const first = await this.#record(key, RECORD_AGE_MS, asking)
+    try {
+      return await this.#through(key, first, resume, asking)
+    } catch (error) {
+      if (asking.signal.aborted || !isOverlayError(error, 'SERVICE_UNREACHABLE')) throw error
+      const fresh = await this.#record(key, 0, asking)
+      if (fresh.record.sequence === first.record.sequence) throw error
+      return this.#through(key, fresh, resume, asking)
+    }
+  }
+
+  async #record(key: Uint8Array, maxAgeMs: number, asking: SetUpAsking): Promise<FoundRecord> {
+    const { signal, isolation, trace } = asking
+    asking.onStage('looking up its record')
+    return this.#deps.records.find(key, { signal, isolation, maxAgeMs, ...(trace === undefined ? {} : { trace }) })
+  }
+
+  async #through(key: Uint8Array, found: FoundRecord, resume: SessionTicket | null, asking: SetUpAsking): Promise<Introduced> {
+    const { service } = found.record
+    if (service === null) throw unreachable('Its owner publishes no live service at this address now.')
+    if (service.effort > EFFORT_MAX_BITS) {
+      throw new OverlayError('overload', 'SERVICE_BUSY', 'The service asks for more proof of work than this node does.')
+    }
+    const identity = { network: this.#deps.network, address: key, blinded: found.blinded, ...staticKeys(service) }
+    asking.onStage('asking its introduction points')
+    const greeting = await this.#greet(identity, service, resume, asking)
+    try {
+      return await this.#meet(greeting, asking)
+    } finally {
+      greeting.handshake.wipe()
+      greeting.release()
+    }
+  }
+
+  // Introduction -------------------------------------------------------------------------------------------------------------------
+
+  #greet(identity: ServiceIdentity, service: ServicePart, resume: SessionTicket | null, asking: SetUpAsking): Promise<Greeting> {
+    const points = shuffled(service.points, this.#deps.rng)
+    return firstOf(points, {
+      clock: this.#deps.clock,
+      signal: asking.signal,
+      hedgeMs: POINT_HEDGE_MS,
+      most: POINT_MS,
+      attempt: (point, signal) => this.#greetAt(identity, point, service.effort, resume, asking, signal),
+      discard: (greeting) => {
+        greeting.handshake.wipe()
+        greeting.release()
+      },
+      failed: (errors) => {
+        const busy = errors.find((error) => isOverlayError(error, 'SERVICE_BUSY'))
+        return busy ?? unreachable(`None of its ${points.length} introduction points brought an answer from it.`, errors.at(-1))
+      },
+    })
+  }
+
+  async #greetAt(
+    identity: ServiceIdentity,
+    point: ServicePoint,
+    effort: number,
+    resume: SessionTicket | null,
+    { trace }: SetUpAsking,
+    signal: AbortSignal,
+  ): Promise<Greeting> {
+    const { clock, rng } = this.#deps
+    const ended = trace?.stage('introduction')
+    const handshake = ClientHandshake.start(identity, resume === null ? { rng } : { rng, resume })
+    if (handshake === null) throw unreachable('The keys in its record cannot be used.')
+    const line = await this.#lineTo(point.node, signal).catch((error: unknown) => {
+      handshake.wipe()
+      ended?.({ note: 'no loop to the point', failed: true })
+      throw error
+    })
+    const say = async (message: Uint8Array, until: AbortSignal) => {
+      const worked = effort === 0 ? undefined : trace?.stage('work')
+      const work = await findIntroductionWork(point.point, message, effort, { clock, signal: until })
+      worked?.({ note: `${effort} bits` })
+      return answerOf(await line.introduce(point.point, message, work, until))
+    }
+    try {
+      const drawn = handshake.onAnswer(await say(handshake.message, signal))
+      if (drawn === null) throw unreachable('An introduction point answered what the service cannot have said.')
+      ended?.({ loop: line.loop })
+      return { handshake, drawn, say, release: line.release }
+    } catch (error) {
+      handshake.wipe()
+      line.release()
+      ended?.({ note: isOverlayError(error) ? error.message : 'given up', loop: line.loop, failed: true })
+      throw error
+    }
+  }
+
+  /** A loop to the introduction point's node, or this node itself. */
+  async #lineTo(node: NodeId, signal: AbortSignal): Promise<Line> {
+    const { self, loops, introduceLocally } = this.#deps
+    if (node === self) {
+      const introduce: Line['introduce'] = async (point, message, work, until) => {
+        const request = encodeIntroductionRequest({ kind: 'introduce', point, message, work })
+        const { status, body } = await introduceLocally(request, { signal: until })
+        const reply = body instanceof Uint8Array ? parseIntroductionReply(body) : null
+        return { status, introductions: [], message: reply?.message ?? new Uint8Array(0) }
+      }
+      return { loop: 0, introduce, release: () => {} }
+    }
+    const loop = await loops.take(node, { signal })
+    return {
+      loop: loop.number,
+      introduce: async (point, message, work, until) =>
+        readIntroductionAnswer(await loop.ask(introductionCall({ kind: 'introduce', point, message, work }), { signal: until })),
+      release: () => loops.release(loop),
+    }
+  }
+
+  // Rendezvous ---------------------------------------------------------------------------------------------------------------------
+
+  async #meet({ handshake, drawn, say }: Greeting, asking: SetUpAsking): Promise<Introduced> {
+    asking.onStage('reaching the rendezvous point')
+    const way = await this.#approach(drawn.location, asking)
+    const deadline = this.#deps.clock.deadline(POINT_MS, asking.signal)
+    try {
+      asking.onStage('agreeing on keys')
+      const ended = asking.trace?.stage('handshake')
+      const message = handshake.meetAt(nodeIdBytes(way.node))
+      const established = message === null ? null : handshake.onMet(await say(message, deadline.signal))
+      ended?.(established === null ? { failed: true, note: 'the service refused' } : {})
+      if (established === null) throw unreachable('It did not confirm where to meet.')
+      return { established, way }
+    } catch (error) {
+      way.release()
+      if (asking.signal.aborted || isOverlayError(error, 'SERVICE_BUSY')) throw error
+      throw unreachable('It did not confirm where to meet.', error)
+    } finally {
+      deadline.clear()
+    }
+  }
+
+  #approach(location: Uint8Array, { signal, trace }: SetUpAsking): Promise<Approach> {
+    return firstOf(this.#places.drawn(location), {
+      clock: this.#deps.clock,
+      signal,
+      hedgeMs: APPROACH_HEDGE_MS,
+      most: APPROACH_MS,
+      attempt: async (node, nodeSignal) => {
+        const ended = trace?.stage('rendezvous')
+        try {
+          const way = await approach(node, this.#deps, { signal: nodeSignal })
+          ended?.({ loop: way.loop })
+          return way
+        } catch (error) {
+          ended?.({ note: 'no loop to the point', failed: true })
+          throw error
+        }
+      },
+      discard: (way) => way.release(),
+      failed: (errors) => unreachable('No loop to a rendezvous point could be had.', errors.at(-1)),
+    })
+  }
+
+  /** Joins; on failure says so as every other stage does. */
+  async join({ established, way }: Introduced, end: Parameters<Approach['join']>[1], asking: SetUpAsking): Promise<void> {
+    asking.onStage('joining at the rendezvous point')
+    const deadline = this.#deps.clock.deadline(JOIN_MS, asking.signal)
+    try {
+      await way.join(established.meetingCookie, end, deadline)
+    } catch (error) {
+      if (asking.signal.aborted) throw asking.signal.reason
+      throw unreachable('The rendezvous point could not be joined.', error)
+    } finally {
+      deadline.clear()
+    }
+  }
+}
+
+interface Line {
+  readonly loop: number
+  introduce(point: Uint8Array, message: Uint8Array, work: Uint8Array, until: AbortSignal): Promise<IntroductionAnswer>
+  release(): void
+}
+
+function staticKeys({ x25519, mlkem768 }: ServicePart) {
+  return { x25519, mlkem768 }
+}
+
+/** What the service said, if it was heard. */
+function answerOf({ status, message }: IntroductionAnswer): Uint8Array {
+  if (status === 'busy' || (status === 'ok' && message.length === 1)) {
+    throw new OverlayError('overload', 'SERVICE_BUSY', 'The service, or an introduction point, has too much to do.')
+  }
+  if (status === 'not-found') throw unreachable('The service does not wait at this introduction point.')
+  if (status !== 'ok') throw unreachable(`An introduction point says: ${status}.`)
+  if (message.length === 0) throw unreachable('The service has other keys than its record says.')
+  return message
+}
+
+function unreachable(message: string, cause?: unknown): OverlayError {
+  return new OverlayError('unreachable', 'SERVICE_UNREACHABLE', message, cause)
+}

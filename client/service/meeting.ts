@@ -1,0 +1,106 @@
+/**
+ * How one end of a session gets to the rendezvous point: which nodes may be it, and joining there, through a loop of its own or, if this node
+ * was drawn, locally. A node that is drawn for its own session does not refuse: that would tell who it is. Spec: SPEC.md §11.3, §11.4.
+ *
+ * Candidates are the nodes that a loop can have in its middle now, so that those that died are not drawn. Two nodes' directories differ a
+ * little; so the client names the first of its ranking that it reaches, and the service takes any of its own first three.
+ */
+import { type NodeId, nodeIdOf } from '../../src/bytes/index.ts'
+import { Ranking } from '../../src/content/placement.ts'
+import type { PreparedExchange } from '../../src/service/index.ts'
+import type { ExchangeEnd, ExchangePort } from '../../src/stream/index.ts'
+import { reachableNodes, type ServiceLoop, type ServiceLoops, type ServiceView } from './loops.ts'
+
+/** Specification constant: so many nodes, from the first of the ranking, may be the rendezvous point. */
+export const DRAWN_NODES = 3
+
+export interface MeetingDeps {
+  readonly self: NodeId
+  readonly loops: ServiceLoops
+  /** This node's own end where it is the rendezvous point itself. Errors: `RENDEZVOUS_REFUSED`. */
+  readonly joinLocally: (cookie: Uint8Array, end: ExchangeEnd) => ExchangePort
+}
+
+/** Where sessions meet, as this node's directory ranks it. */
+export class MeetingPlaces {
+  readonly #view: ServiceView
+  #version = -1
+  #ranking = new Ranking([])
+
+  constructor(view: ServiceView) {
+    this.#view = view
+  }
+
+  /** The nodes that may be the rendezvous point for `location` (32 bytes), the best first. */
+  drawn(location: Uint8Array): readonly NodeId[] {
+    if (this.#version !== this.#view.version) {
+      this.#version = this.#view.version
+      this.#ranking = new Ranking(reachableNodes(this.#view))
+    }
+    return this.#ranking.order(location).slice(0, DRAWN_NODES)
+  }
+
+  /** Whether `node` (32 bytes) may be it. */
+  allows(location: Uint8Array, node: Uint8Array): boolean {
+    return this.drawn(location).includes(nodeIdOf(node))
+  }
+}
+
+/** A loop to a rendezvous point, or this node itself: ready to be joined. */
+export interface Approach {
+  readonly node: NodeId
+  /** Number of the loop; 0: this node itself. */
+  readonly loop: number
+  /** Joins, and hands the port to `end`. Once. When it rejects, `end` is discarded and the loop given back. */
+  join(cookie: Uint8Array, end: PreparedExchange, waiting: { readonly signal: AbortSignal }): Promise<void>
+  /** Not wanted any more; does nothing once joined. */
+  release(): void
+}
+
+/** The way to `node`. Errors: those of the loops. */
+export async function approach(
+  node: NodeId,
+  { self, loops, joinLocally }: MeetingDeps,
+  { signal }: { readonly signal: AbortSignal },
+): Promise<Approach> {
+  if (node === self) return localApproach(node, joinLocally)
+  const loop = await loops.take(node, { signal })
+  return loopApproach(node, loop, loops)
+}
+
+function localApproach(node: NodeId, joinLocally: MeetingDeps['joinLocally']): Approach {
+  return {
+    node,
+    loop: 0,
+    async join(cookie, end) {
+      try {
+        end.attach(joinLocally(cookie, end))
+      } catch (error) {
+        end.discard()
+        throw error
+      }
+    },
+    release() {},
+  }
+}
+
+function loopApproach(node: NodeId, loop: ServiceLoop, loops: ServiceLoops): Approach {
+  let joined = false
+  return {
+    node,
+    loop: loop.number,
+    async join(cookie, end, waiting) {
+      joined = true
+      try {
+        end.attach(await loop.join(cookie, end, waiting)) // the port's end is the loop's, which its pool hears of
+      } catch (error) {
+        end.discard()
+        loops.release(loop)
+        throw error
+      }
+    },
+    release() {
+      if (!joined) loops.release(loop)
+    },
+  }
+}
