@@ -7,8 +7,8 @@ import { pipeline, Transform } from 'node:stream'
 import { OverlayError } from '../../src/errors/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import type { Publication } from '../library.ts'
+import { mediaTypeOf } from '../sites/media-types.ts'
 import { call, findNode, type NodeChoice, parseJson, readText } from './api-client.ts'
-import { mediaTypeOf } from './media-types.ts'
 import { formatBytes, Progress, print, UsageError } from './output.ts'
 
 export interface PublishFlags extends NodeChoice {
