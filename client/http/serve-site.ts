@@ -66,7 +66,7 @@ async function serveEntry(
   options: ServeOptions,
 ): Promise<Served> {
   if (entry.encoding === 'identity') return serveFile(entry, request, response, options)
-  const headers = { ...options.headers, Vary: varyWith(options.headers['Vary']) }
+  const headers = { ...options.headers, Vary: varyWith(options.headers.Vary) }
   if (!acceptsGzip(request.headers['accept-encoding'])) {
     return serveFile(decodedForm(entry), request, response, { ...options, headers, ranges: false })
   }
@@ -92,9 +92,8 @@ export function isPageRequest(path: string, headers: IncomingHttpHeaders): boole
 export function decodePath(path: string): string | null {
   if (!path.startsWith('/') || path.length > PATH_CHARS_MAX) return null
   try {
-    // U+FFFF stands in no path of a site's index that a browser could ask for; so nothing is found under it.
-    const decoded = decodeURIComponent(path.replaceAll(/%2f/gi, '%EF%BF%BF'))
-    return decoded.includes('\0') ? null : decoded
+    // No path of an index holds a control character, so nothing is found under it.
+    return decodeURIComponent(path.replaceAll(/%2f/gi, '%00'))
   } catch {
     return null
   }
