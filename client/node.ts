@@ -22,6 +22,7 @@ import type { Logger } from '../src/log/index.ts'
 import { systemClock, systemRng, type Timer } from '../src/runtime/index.ts'
 import { openFile } from './fetch.ts'
 import { openIdentity } from './identity.ts'
+import { openKeyBook } from './keys/index.ts'
 import type { NodeEvent, NodeFace, NodeStatus } from './library.ts'
 import { LoopBuilder } from './loops/builder.ts'
 import { LoopPool } from './loops/pool.ts'
@@ -30,12 +31,15 @@ import { noNames, noServices, noSites } from './not-yet.ts'
 import { OpenFiles, workName } from './open-files.ts'
 import { drawLoop, type LoopPreference, loopPlan } from './paths.ts'
 import { publishFile } from './publish.ts'
+import { openRecords } from './records/index.ts'
 import { ShareSessions } from './shares.ts'
 import { Traces } from './trace/index.ts'
 import { VERSION } from './version.ts'
 
 /** How often onion keys are looked at; they change every 6 hours. */
 const KEY_TICK_MS = 60_000
+/** To the next multiple of this, circuits that are relayed are told. */
+const CIRCUITS_STEP = 16
 
 export interface RunningNode {
   readonly face: NodeFace
@@ -156,6 +160,20 @@ async function compose(
   closers.push(() => pool.close())
   closers.push(() => sessions.close())
   closers.push(() => openFiles.close())
+  const keyBook = await openKeyBook(config.dataDir, rng)
+  const keyRecords = await openRecords({
+    dataDir: config.dataDir,
+    book: keyBook,
+    secret: identity.seed,
+    networkId: network,
+    self,
+    view: directory,
+    sessions,
+    clock,
+    rng,
+    log: log.child('records'),
+  })
+  closers.push(() => keyRecords.close())
   const keyTimer = tickKeys(onionKeys, () => neighbours.republish())
   closers.push(() => keyTimer.cancel())
 
@@ -174,6 +192,7 @@ async function compose(
       storeQuotaBytes: config.storeQuotaBytes,
       cipher: cipher.implementation,
       uptimeSeconds: Math.floor((clock.monotonicMs() - startedMs) / 1000),
+      circuitsRelayed: Math.ceil(relay.relayed / CIRCUITS_STEP) * CIRCUITS_STEP,
       warnings: warningsOf(directory.size, neighbours.all().length, host.addresses.length),
     }
   }
