@@ -36,6 +36,7 @@ import {
   sendMessage,
 } from '../../src/stream/index.ts'
 import { encodeHopRequest, parseHopReply } from '../../src/wire/index.ts'
+import { Arrivals } from './arrivals.ts'
 
 // Implementation constants.
 /** Cells kept going round while an answer is awaited and the hop has none waiting. */
@@ -122,6 +123,7 @@ export class OriginLoop implements LoopEnd {
   #impatient = 0
   /** Payloads with the apex, once it has joined this loop with another. */
   #pairing: Pairing | null = null
+  readonly #arrivals = new Arrivals()
   #over = false
 
   constructor(parts: OriginLoopParts) {
@@ -275,9 +277,11 @@ export class OriginLoop implements LoopEnd {
       const at = groupOffsets[cell]!
       if (!isRecognised(cells, at + CELL_HEADER_BYTES)) return this.#fail('noise')
       if (mux === undefined) continue
-      if (!mux.receive(cells, at + FRAMES_AT, at + CELL_BYTES)) return this.#fail('protocol')
       const pairing = addressee === this.#apexHop ? this.#pairing : null
+      const payloads = pairing?.received ?? 0
+      if (!mux.receive(cells, at + FRAMES_AT, at + CELL_BYTES)) return this.#fail('protocol')
       if (pairing !== null) {
+        this.#arrivals.onHome(groupCounters[cell]!, this.#sent, pairing.received > payloads)
         // What came may be a dummy: it was of use if there is now something to say to it.
         if (pairing.wants) this.#lastUsefulAt = now
         continue
@@ -298,9 +302,15 @@ export class OriginLoop implements LoopEnd {
     for (let hop = 1; hop < this.#muxes.length; hop++) {
       const mux = this.#muxes[hop]
       if (mux === undefined) continue
-      if (this.#urgent(hop, mux) || mux.peerBacklogCells > this.#inFlight[hop]!) return true
+      if (this.#urgent(hop, mux) || this.#expected(hop, mux) > this.#inFlight[hop]!) return true
     }
     return false
+  }
+
+  /** How many cells that hop could fill with answers before the next of them is home. */
+  #expected(hop: number, mux: StreamMux): number {
+    const arriving = hop === this.#apexHop && this.#pairing !== null ? this.#arrivals.perRound : 0
+    return mux.peerBacklogCells + arriving
   }
 
   /** Whether there is something for `hop` that is worth a cell now. */
@@ -316,8 +326,8 @@ export class OriginLoop implements LoopEnd {
   /** How many cells without content of ours `hop` should get for its answers. */
   #pull(hop: number, mux: StreamMux): number {
     if (!mux.awaiting) return 0
-    const waiting = mux.peerBacklogCells
-    if (waiting === 0 && this.#idle()) return this.#pollLater() ? 0 : 1
+    const waiting = this.#expected(hop, mux)
+    if (mux.peerBacklogCells === 0 && this.#idle()) return this.#pollLater() ? 0 : 1
     return waiting + POLL_CELLS - this.#inFlight[hop]!
   }
 

@@ -20,9 +20,9 @@ export class Side implements PayloadFlow {
   /** Whether a payload came from this side: its end is there and expects some. */
   #opened = false
 
-  constructor(meeting: Meeting, pool: PayloadPool) {
+  constructor(meeting: Meeting, pool: PayloadPool, queuePayloads: number) {
     this.#meeting = meeting
-    this.queue = new PayloadQueue(pool, QUEUE_PAYLOADS)
+    this.queue = new PayloadQueue(pool, queuePayloads)
   }
 
   get due(): boolean {
@@ -51,14 +51,16 @@ export class Side implements PayloadFlow {
 export class Meeting {
   readonly first: Side
   readonly second: Side
+  readonly #queuePayloads: number
   readonly #onOver: (meeting: Meeting) => void
   #both = false
   #over = false
 
   /** `onOver`: a side left, or none came in time. Once. */
-  constructor(pool: PayloadPool, onOver: (meeting: Meeting) => void) {
-    this.first = new Side(this, pool)
-    this.second = new Side(this, pool)
+  constructor(pool: PayloadPool, queuePayloads: number, onOver: (meeting: Meeting) => void) {
+    this.#queuePayloads = queuePayloads
+    this.first = new Side(this, pool, queuePayloads)
+    this.second = new Side(this, pool, queuePayloads)
     this.#onOver = onOver
   }
 
@@ -74,7 +76,7 @@ export class Meeting {
 
   /** Payloads that may wait for one side. */
   get queueMax(): number {
-    return this.#both ? QUEUE_PAYLOADS : QUEUE_ALONE_PAYLOADS
+    return this.#both ? this.#queuePayloads : Math.min(this.#queuePayloads, QUEUE_ALONE_PAYLOADS)
   }
 
   /** The second side is there. */

@@ -10,7 +10,7 @@ import type { Clock, Timer } from '../../src/runtime/index.ts'
 import type { ExchangeEnd, ExchangePort, PayloadFlow } from '../../src/stream/index.ts'
 import type { HopStatus } from '../../src/wire/index.ts'
 import { LocalPort } from './local.ts'
-import { Meeting, type Side } from './meeting.ts'
+import { Meeting, QUEUE_PAYLOADS, type Side } from './meeting.ts'
 import { type ApexMemory, PAYLOADS_MAX, PayloadPool } from './payload-queue.ts'
 
 // Specification constant.
@@ -23,9 +23,17 @@ export interface RendezvousLimits {
   readonly pairs: number
   /** Those that wait for their second. */
   readonly alone: number
+  /** Payloads that wait, over all pairs. */
   readonly payloads: number
+  /** Payloads that wait for one side. */
+  readonly queue: number
 }
-export const RENDEZVOUS_LIMITS: RendezvousLimits = Object.freeze({ pairs: 4096, alone: 1024, payloads: PAYLOADS_MAX })
+export const RENDEZVOUS_LIMITS: RendezvousLimits = Object.freeze({
+  pairs: 4096,
+  alone: 1024,
+  payloads: PAYLOADS_MAX,
+  queue: QUEUE_PAYLOADS,
+})
 /** What a meeting is charged with besides its payloads: two rings and their tables. */
 export const MEETING_BYTES = 8192
 
@@ -99,7 +107,7 @@ export class Rendezvous {
     }
     if (this.#meetings.size >= this.#limits.pairs || this.#alone.size >= this.#limits.alone) return 'busy'
     if (!this.#memory.hold(MEETING_BYTES)) return 'busy'
-    const meeting = new Meeting(this.#pool, (over) => this.#forget(key, over))
+    const meeting = new Meeting(this.#pool, this.#limits.queue, (over) => this.#forget(key, over))
     this.#meetings.set(key, meeting)
     this.#alone.set(
       meeting,

@@ -26,6 +26,7 @@ export class Pairing implements PayloadFlow {
   #owed = 0
   /** Payloads that were given and not answered yet. */
   #ahead = 0
+  #received = 0
   #gone = false
 
   constructor(end: ExchangeEnd, clock: Clock) {
@@ -33,6 +34,11 @@ export class Pairing implements PayloadFlow {
     this.#clock = clock
     // The first cell carries one: the rendezvous point hands out none before.
     this.#lastGivenAt = Number.NEGATIVE_INFINITY as MonotonicMs
+  }
+
+  /** Payloads that came so far. */
+  get received(): number {
+    return this.#received
   }
 
   /** Whether the end has something to say. */
@@ -58,6 +64,7 @@ export class Pairing implements PayloadFlow {
 
   onPayload(bytes: Uint8Array, at: number): void {
     if (this.#gone) return
+    this.#received++
     if (this.#ahead > 0) this.#ahead--
     else this.#owed++
     this.#end.onPayload(bytes, at)

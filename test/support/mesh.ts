@@ -6,7 +6,7 @@
 import { type DrawnPath, LoopBuilder } from '../../client/loops/builder.ts'
 import { Admission, Apex, type ApexService, Switch } from '../../relay/index.ts'
 import { Introductions } from '../../relay/introduction/index.ts'
-import { Rendezvous } from '../../relay/rendezvous/index.ts'
+import { RENDEZVOUS_LIMITS, Rendezvous, type RendezvousLimits } from '../../relay/rendezvous/index.ts'
 import { type NodeId, nodeIdOf } from '../../src/bytes/index.ts'
 import { OnionKeyRing } from '../../src/circuit/onion-keys.ts'
 import { type CellCipher, openCellCipher, sha256 } from '../../src/crypto/index.ts'
@@ -46,6 +46,7 @@ export interface MeshOptions {
   readonly clock: Clock
   readonly rng: Rng
   readonly store?: ApexService
+  readonly rendezvous?: RendezvousLimits
   /** Delay and rate of each direction of each link. */
   readonly shape?: (from: NodeId, to: NodeId) => WireShape
   /** Tells the nodes' ids before any link is made. */
@@ -58,7 +59,8 @@ export interface MeshOptions {
 const echoStore: ApexService = async (request) => ({ status: 'ok', body: request.slice() })
 
 /** Starts `count` nodes, each linked to each. By default a node's path is the next five, in order, with the third as apex. */
-export async function startMesh({ count, clock, rng, store = echoStore, shape, onIds, wrap }: MeshOptions): Promise<Mesh> {
+export async function startMesh(options: MeshOptions): Promise<Mesh> {
+  const { count, clock, rng, store = echoStore, shape, onIds, wrap } = options
   const cipher = await openCellCipher()
   const network = sha256(new Uint8Array([1]))
   const wires = memoryNetwork(shape === undefined ? { clock } : { clock, shape })
@@ -103,7 +105,7 @@ export async function startMesh({ count, clock, rng, store = echoStore, shape, o
     }
     const introductions = new Introductions({ clock, rng })
     const memory = { hold: (bytes: number) => apex.hold(bytes), release: (bytes: number) => apex.release(bytes) }
-    const rendezvous = new Rendezvous({ clock, memory })
+    const rendezvous = new Rendezvous({ clock, memory, limits: options.rendezvous ?? RENDEZVOUS_LIMITS })
     const apex = new Apex({ services: { store, introduction: introductions.service }, rendezvous, clock })
     const relay = new Switch({
       cipher,
