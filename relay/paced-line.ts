@@ -1,0 +1,223 @@
+/**
+ * The outgoing side of one paced circuit at one member (clocks `steady` and `fixed`): when its cells leave, whatever it carries.
+ *
+ *   open ── PAD in every slot ── first cell came, and was held ── one CIRCUIT cell in every slot ── close
+ *
+ * Slots are a function of time alone: slot k is at open + phase + k / rate. The first CIRCUIT cell takes the first slot at least `holdMs` after
+ * it came; from then on each slot sends the next counter: the cell that was kept for it, or random bytes if that has not come, and what comes
+ * late is dropped. So a successor sees the rate and nothing else: not work done here, not what the cell is, not whether the predecessor was
+ * late. It implements `Lane`: what handles cells does not know that they wait.
+ *
+ * Positions are counters: the c-th CIRCUIT cell of a circuit has counter c on both sides of a link. A slot that was missed because this process
+ * was late is therefore sent as soon as may be, together with the others that are due; to leave it out would make all later cells late at every
+ * later member, for good (D-053). Who stands still longer than `STALL_MS` has lost the circuit.
+ *
+ * Drift: this node's clock may run faster or slower than its predecessor's. The slots move by at most 200 ppm towards a supply of `holdMs`.
+ * Memory: a ring of twice the hold, and some. What does not fit is dropped, the newest first. Spec: SPEC.md §4.5.
+ */
+import type { MonotonicMs } from '../src/bytes/index.ts'
+import { BODY_BYTES, type CircuitId, Command } from '../src/cell/index.ts'
+import { type Lane, TURN_CELLS } from '../src/link/index.ts'
+import type { Rng } from '../src/runtime/index.ts'
+
+/** When a paced circuit's cells go, on this node's own monotonic clock. */
+export interface LinePlan {
+  /** Cells a second. */
+  readonly rate: number
+  /** From here on every slot carries a cell: PAD at first. */
+  readonly openAt: MonotonicMs
+  /** A predecessor that has sent nothing by `liveAt` and `UNFED_MS` never will. */
+  readonly liveAt: MonotonicMs
+  /** From here on nothing is sent. */
+  readonly closeAt: MonotonicMs
+  readonly holdMs: number
+}
+
+// Specification constants.
+/** The origin's first cell goes at `live` and at most so much later. */
+export const START_SPREAD_MS = 2_000
+/** A member that has no cell so long after `live` gives up: one packet must not start a flood that nobody feeds. */
+export const UNFED_MS = START_SPREAD_MS + 2_000
+/** A predecessor that has been silent so long is gone; random bytes go on for a random time. */
+export const SILENT_MS = 2_000
+const FILLER_MIN_MS = 18_000
+const FILLER_SPREAD_MS = 10_000
+
+// Implementation constants.
+/** A process that stood still for longer has lost its paced circuits. */
+export const STALL_MS = 2_000
+/** Most that a line's slots move, in parts of the time that passed. */
+const DRIFT = 200e-6
+const DRIFT_EVERY_MS = 1_000
+const NOTHING = 0xffff_ffff
+
+const PAD_BODY = new Uint8Array(BODY_BYTES)
+
+/** What a line is at: `waiting` for open, `padding` until its cells go, `running`, or `over`. */
+export type LineState = 'waiting' | 'padding' | 'running' | 'over'
+
+export interface LineParts {
+  readonly lane: Lane
+  readonly plan: LinePlan
+  readonly rng: Rng
+  /** The time now; asked once a turn or less. */
+  readonly now: () => MonotonicMs
+  /** The line is over: its time is up, it was never fed, its predecessor is gone, or the link takes nothing more. Once. */
+  readonly onOver: (why: 'expired' | 'idle' | 'overload') => void
+}
+
+export class PacedLine implements Lane {
+  readonly id: CircuitId
+  readonly #lane: Lane
+  readonly #plan: LinePlan
+  readonly #rng: Rng
+  readonly #now: () => MonotonicMs
+  readonly #onOver: LineParts['onOver']
+  readonly #slotMs: number
+  /** Time of slot 0; moves with drift. */
+  #base: number
+  /** Slots passed, PAD and CIRCUIT. */
+  #slots = 0
+  /** First slot that sends a CIRCUIT cell; unknown before the first cell. */
+  #firstSlot = Number.POSITIVE_INFINITY
+  /** Counter of the next cell to come, and of the next to go. */
+  #arrived = 0
+  #sent = 0
+  readonly #ring: Uint8Array
+  readonly #ringCells: number
+  /** Which counter lies in each place of the ring. */
+  readonly #held: Uint32Array
+  #lastArrivalAt: MonotonicMs
+  /** When filler for a predecessor that is gone ends. */
+  #fillerUntil = Number.POSITIVE_INFINITY
+  #driftAt: number
+  #leastSupply = Number.POSITIVE_INFINITY
+  #late = 0
+  #over = false
+
+  constructor({ lane, plan, rng, now, onOver }: LineParts) {
+    this.id = lane.id
+    this.#lane = lane
+    this.#plan = plan
+    this.#rng = rng
+    this.#now = now
+    this.#onOver = onOver
+    this.#slotMs = 1000 / plan.rate
+    this.#base = plan.openAt + rng.unit() * this.#slotMs
+    this.#ringCells = Math.ceil((2 * plan.holdMs) / this.#slotMs) + 2 * TURN_CELLS
+    this.#ring = new Uint8Array(this.#ringCells * BODY_BYTES)
+    this.#held = new Uint32Array(this.#ringCells).fill(NOTHING)
+    this.#lastArrivalAt = plan.openAt
+    this.#driftAt = plan.openAt
+  }
+
+  /** Cells that are kept for slots to come. */
+  get queuedCells(): number {
+    return Math.max(0, this.#arrived - this.#sent)
+  }
+
+  /** Counter of the next cell to go. For an origin, which keeps the supply. */
+  get sentCells(): number {
+    return this.#sent
+  }
+
+  /** Cells that came too late, or did not fit: each went out as random bytes. Never reported for a circuit of somebody else's. */
+  get lateCells(): number {
+    return this.#late
+  }
+
+  get state(): LineState {
+    if (this.#over) return 'over'
+    if (this.#slots === 0) return 'waiting'
+    return this.#slots > this.#firstSlot ? 'running' : 'padding'
+  }
+
+  /** Keeps one CIRCUIT cell for its slot. `false`: the line is over. */
+  push(command: Command, body: Uint8Array): boolean {
+    if (this.#over) return false
+    if (command !== Command.CIRCUIT) return this.#lane.push(command, body)
+    const counter = this.#arrived++
+    if (counter === 0) this.#start()
+    this.#lastArrivalAt = NO_TIME
+    if (counter < this.#sent || counter - this.#sent >= this.#ringCells) {
+      this.#late++
+      return true
+    }
+    const place = counter % this.#ringCells
+    this.#ring.set(body, place * BODY_BYTES)
+    this.#held[place] = counter
+    return true
+  }
+
+  /** The first cell is here: it goes in the first slot that is at least the hold away. */
+  #start(): void {
+    const earliest = this.#now() + this.#plan.holdMs
+    this.#firstSlot = Math.max(this.#slots, Math.ceil((earliest - this.#base) / this.#slotMs))
+  }
+
+  /** Sends what is due at `now`. The number of cells is decided before anything that is kept is looked at. */
+  emit(now: MonotonicMs): void {
+    if (this.#over) return
+    const due =
+      Math.min(Math.floor((Math.min(now, this.#plan.closeAt) - this.#base) / this.#slotMs) + 1, Number.MAX_SAFE_INTEGER) -
+      this.#slots
+    if (due * this.#slotMs > STALL_MS + this.#slotMs) return this.#end('overload')
+    for (let slot = 0; slot < due; slot++) if (!this.#sendOne()) return this.#end('overload')
+    if (now >= this.#plan.closeAt) return this.#end('expired')
+    this.#judge(now)
+  }
+
+  #sendOne(): boolean {
+    if (this.#slots++ < this.#firstSlot) return this.#lane.push(Command.PAD, PAD_BODY)
+    const counter = this.#sent++
+    const place = counter % this.#ringCells
+    const supply = this.#arrived - counter
+    if (supply < this.#leastSupply) this.#leastSupply = supply
+    if (this.#held[place] !== counter) return this.#lane.push(Command.CIRCUIT, this.#rng.bytes(BODY_BYTES))
+    this.#held[place] = NOTHING
+    return this.#lane.push(Command.CIRCUIT, this.#ring.subarray(place * BODY_BYTES, (place + 1) * BODY_BYTES))
+  }
+
+  /** Whether the line is still fed; and its drift, once a second. */
+  #judge(now: MonotonicMs): void {
+    // Cells that came since the last tick have no time of their own: they came by now.
+    if (this.#lastArrivalAt === NO_TIME) this.#lastArrivalAt = now
+    if (this.#firstSlot === Number.POSITIVE_INFINITY) {
+      if (now > this.#plan.liveAt + UNFED_MS) this.#end('idle')
+      return
+    }
+    if (now - this.#lastArrivalAt > Math.max(SILENT_MS, 4 * this.#slotMs)) {
+      if (this.#fillerUntil === Number.POSITIVE_INFINITY)
+        this.#fillerUntil = now + FILLER_MIN_MS + this.#rng.unit() * FILLER_SPREAD_MS
+      if (now >= this.#fillerUntil) return this.#end('idle')
+    } else {
+      this.#fillerUntil = Number.POSITIVE_INFINITY
+    }
+    if (now - this.#driftAt < DRIFT_EVERY_MS) return
+    const wanted = this.#plan.holdMs / this.#slotMs
+    if (this.#leastSupply !== Number.POSITIVE_INFINITY && wanted >= 2) {
+      const step = DRIFT * (now - this.#driftAt)
+      if (this.#leastSupply < wanted / 2) this.#base += step
+      else if (this.#leastSupply > 1.5 * wanted) this.#base -= step
+    }
+    this.#driftAt = now
+    this.#leastSupply = Number.POSITIVE_INFINITY
+  }
+
+  #end(why: 'expired' | 'idle' | 'overload'): void {
+    if (this.#over) return
+    this.close()
+    this.#onOver(why)
+  }
+
+  /** Ends the line without a word. Idempotent. */
+  close(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#ring.fill(0)
+    this.#lane.close()
+  }
+}
+
+/** Stands for *since the last tick*. */
+const NO_TIME = -1 as MonotonicMs

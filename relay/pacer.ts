@@ -1,0 +1,84 @@
+/**
+ * The one timer by which paced cells leave this node. At each tick of an absolute grid, for each link in turn: the slots of its circuits, then
+ * its control slots, then one write. How many cells go is decided by the time alone, before any queue is looked at ("timer first, queue
+ * second"), so what leaves does not depend on what is carried, on what came or on the work that was done meanwhile (P5a).
+ *
+ * The grid is absolute: a late tick does not move the ones after it; slots that were missed go with it (`paced-line.ts` says why). Nothing here
+ * knows a circuit's purpose; an origin's lines and those of its relayed circuits stand in one list. Spec: SPEC.md §4.5.
+ */
+import type { MonotonicMs } from '../src/bytes/index.ts'
+import type { Link } from '../src/link/index.ts'
+import type { Clock, Timer } from '../src/runtime/index.ts'
+
+// Implementation constant.
+/** Between two ticks. A cell waits half of it on average at each member, beside its hold. */
+export const TICK_MS = 10
+
+/** Something that sends by time. */
+export interface Paced {
+  /** Sends what is due at `now`, without a write. */
+  emit(now: MonotonicMs): void
+}
+
+export class Pacer {
+  readonly #clock: Clock
+  readonly #tickMs: number
+  /** What goes over each link, in the order in which it was added. */
+  readonly #links = new Map<Link, Set<Paced>>()
+  #next: MonotonicMs
+  #timer: Timer | null = null
+  #closed = false
+
+  constructor({ clock, tickMs = TICK_MS }: { readonly clock: Clock; readonly tickMs?: number }) {
+    this.#clock = clock
+    this.#tickMs = tickMs
+    this.#next = clock.monotonicMs()
+  }
+
+  /** Whether anything is paced. */
+  get idle(): boolean {
+    return this.#links.size === 0
+  }
+
+  add(link: Link, paced: Paced): void {
+    if (this.#closed) return
+    const all = this.#links.get(link) ?? new Set()
+    this.#links.set(link, all)
+    all.add(paced)
+    if (this.#timer === null) this.#schedule()
+  }
+
+  remove(link: Link, paced: Paced): void {
+    const all = this.#links.get(link)
+    if (all?.delete(paced) && all.size === 0) this.#links.delete(link)
+  }
+
+  removeLink(link: Link): void {
+    this.#links.delete(link)
+  }
+
+  /** Idempotent. */
+  close(): void {
+    this.#closed = true
+    this.#timer?.cancel()
+    this.#timer = null
+    this.#links.clear()
+  }
+
+  #schedule(): void {
+    const now = this.#clock.monotonicMs()
+    const passed = Math.floor((now - this.#next) / this.#tickMs)
+    this.#next = (this.#next + (passed + 1) * this.#tickMs) as MonotonicMs
+    this.#timer = this.#clock.setTimer(this.#next - now, () => this.#tick())
+  }
+
+  #tick(): void {
+    this.#timer = null
+    const now = this.#clock.monotonicMs()
+    for (const [link, all] of this.#links) {
+      for (const paced of all) paced.emit(now)
+      link.flush()
+    }
+    if (!this.#closed && this.#links.size > 0) this.#schedule()
+  }
+}

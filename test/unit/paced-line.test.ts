@@ -1,0 +1,235 @@
+/** Lines, control slots and the pacer: what leaves is a function of time alone, whatever comes, however late, and whatever it carries. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { BURST_CELLS, ControlLine, QUEUE_CELLS_MAX } from '../../relay/control-line.ts'
+import { type LinePlan, PacedLine, STALL_MS, UNFED_MS } from '../../relay/paced-line.ts'
+import { Pacer, TICK_MS } from '../../relay/pacer.ts'
+import type { MonotonicMs, NodeId } from '../../src/bytes/index.ts'
+import { BODY_BYTES, type CircuitId, Command } from '../../src/cell/index.ts'
+import type { Lane, Link } from '../../src/link/index.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { SeededRng } from '../support/seeded-rng.ts'
+
+interface Sent {
+  readonly at: number
+  readonly command: number
+  readonly tag: number
+}
+
+/** A link that notes what is pushed, and counts writes. */
+function recorder(clock: FakeClock) {
+  const sent: Sent[] = []
+  const flushes: number[] = []
+  const lane = (id: CircuitId): Lane => ({
+    id,
+    queuedCells: 0,
+    push: (command, body) => {
+      sent.push({ at: clock.monotonicMs(), command, tag: body[0]! })
+      return true
+    },
+    close: () => {},
+  })
+  const link: Link = {
+    peer: 'aa' as NodeId,
+    dialled: true,
+    transport: 'memory',
+    even: true,
+    open: true,
+    start: () => {},
+    lane,
+    flush: () => void flushes.push(clock.monotonicMs()),
+    close: () => {},
+  }
+  return { sent, flushes, link }
+}
+
+const PLAN = { rate: 128, holdMs: 40, openAt: 100 as MonotonicMs, liveAt: 100 as MonotonicMs, closeAt: 3_100 as MonotonicMs }
+
+function cell(tag: number): Uint8Array {
+  return new Uint8Array(BODY_BYTES).fill(tag)
+}
+
+/** Runs a line whose cells come at the given times; gives what left. */
+function runLine(arrivals: readonly number[], plan: LinePlan = PLAN, untilMs = 3_500, seed = 5) {
+  const clock = new FakeClock()
+  const { sent, flushes, link } = recorder(clock)
+  const over: string[] = []
+  const pacer = new Pacer({ clock })
+  const line = new PacedLine({
+    lane: link.lane(2 as CircuitId),
+    plan,
+    rng: new SeededRng(seed),
+    now: () => clock.monotonicMs(),
+    onOver: (why) => {
+      over.push(`${why} ${clock.monotonicMs()}`)
+      pacer.remove(link, line)
+    },
+  })
+  pacer.add(link, line)
+  for (const [at, ms] of arrivals.entries()) clock.setTimer(ms, () => line.push(Command.CIRCUIT, cell(1 + (at % 250))))
+  clock.advanceNow(untilMs)
+  return { sent, flushes, over, line, clock }
+}
+
+const regular = (count: number, from = 150, gap = 1000 / 128) => Array.from({ length: count }, (_, at) => from + at * gap)
+
+test('every slot from open to close carries one cell: PAD, then the cells in order, each a hold or little more after it came', () => {
+  const { sent, over } = runLine(regular(360))
+  assert.equal(over.length, 1)
+  assert.match(over[0]!, /^expired 31\d\d$/)
+  assert.equal(sent.length, 3 * 128)
+  const cells = sent.filter(({ command }) => command === Command.CIRCUIT)
+  const pads = sent.slice(0, sent.length - cells.length)
+  assert.ok(pads.every(({ command }) => command === Command.PAD))
+  for (const [at, { tag, at: left }] of cells.slice(0, 350).entries()) {
+    assert.equal(tag, 1 + (at % 250))
+    const waited = left - (150 + (at * 1000) / 128)
+    assert.ok(waited >= 40 && waited <= 40 + 1000 / 128 + TICK_MS + 1, `waited ${waited}`)
+  }
+})
+
+test('P5a: cells that come early, late, in bursts, or not at all leave at the same times, but for the drift that is allowed', () => {
+  const times = ({ sent }: { sent: readonly Sent[] }) => sent.map(({ at }) => at)
+  const wanted = times(runLine(regular(360)))
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 0, max: 400 }), { maxLength: 80 }),
+      fc.integer({ min: 1, max: 400 }),
+      (jitter, count) => {
+        const arrivals = regular(count).map((ms, at) => ms + (jitter[at % Math.max(1, jitter.length)] ?? 0))
+        const found = times(runLine([...arrivals].sort((a, b) => a - b)))
+        // A slot that moves by its 200 ppm may fall into the next tick.
+        for (const [at, ms] of wanted.entries()) assert.ok(Math.abs(found[at]! - ms) <= TICK_MS, `${at}: ${found[at]}, ${ms}`)
+        assert.deepEqual(found.slice(0, 128), wanted.slice(0, 128))
+      },
+    ),
+    { numRuns: 40 },
+  )
+})
+
+test('a cell that comes after its slot went out as random bytes is dropped; those after it keep their places', () => {
+  const arrivals = regular(200)
+  for (let at = 100; at < 110; at++) arrivals[at] = arrivals[at]! + 300 // in order, as on a link: those behind wait for it
+  for (let at = 110; at < 160; at++) arrivals[at] = Math.max(arrivals[at]!, arrivals[109]!)
+  const { sent, line } = runLine(arrivals)
+  const cells = sent.filter(({ command }) => command === Command.CIRCUIT)
+  for (const at of [0, 50, 99, 170, 199]) assert.equal(cells[at]!.tag, 1 + (at % 250), `cell ${at}`)
+  assert.ok(line.lateCells >= 10 && line.lateCells < 60, `${line.lateCells} late`)
+})
+
+test('a predecessor that runs faster is bounded by the ring: the newest is dropped, places are kept', () => {
+  const { sent, line } = runLine(regular(300, 150, 1000 / 512))
+  const cells = sent.filter(({ command }) => command === Command.CIRCUIT)
+  for (const at of [0, 10, 40]) assert.equal(cells[at]!.tag, 1 + at)
+  assert.ok(line.lateCells > 0)
+})
+
+test('drift: a predecessor 100 ppm faster or slower is followed over ten minutes without a lost cell', () => {
+  const plan = { ...PLAN, rate: 512, closeAt: 600_000 as MonotonicMs }
+  for (const factor of [1.0001, 0.9999]) {
+    const clock = new FakeClock()
+    const { sent, link } = recorder(clock)
+    const line = new PacedLine({
+      lane: link.lane(2 as CircuitId),
+      plan,
+      rng: new SeededRng(1),
+      now: () => clock.monotonicMs(),
+      onOver: () => {},
+    })
+    let pushed = 0
+    for (let now = 100; now < 590_000; now += TICK_MS) {
+      clock.advanceNow(TICK_MS)
+      const due = Math.floor((now - 150) * 0.512 * factor)
+      while (pushed < due) line.push(Command.CIRCUIT, cell(pushed++ % 251))
+      line.emit(clock.monotonicMs())
+      sent.length = 0
+    }
+    assert.equal(line.lateCells, 0, `${factor}`)
+    assert.ok(line.queuedCells > 0.2 * 20.48 && line.queuedCells < 2 * 20.48, `${line.queuedCells} kept`)
+  }
+})
+
+test('not fed after live: over, with nothing but PAD sent', () => {
+  const { sent, over } = runLine([], { ...PLAN, closeAt: 60_000 as MonotonicMs }, 20_000)
+  assert.deepEqual(over.length, 1)
+  const [why, at] = over[0]!.split(' ')
+  assert.equal(why, 'idle')
+  assert.ok(Number(at) >= 100 + UNFED_MS && Number(at) <= 100 + UNFED_MS + 2 * TICK_MS)
+  assert.ok(sent.every(({ command }) => command === Command.PAD))
+})
+
+test('a predecessor that goes away: random bytes for 20 to 30 s, then over', () => {
+  const { sent, over } = runLine(regular(500), { ...PLAN, closeAt: 120_000 as MonotonicMs }, 60_000)
+  const [why, at] = over[0]!.split(' ')
+  const silentSince = 150 + (499 * 1000) / 128
+  assert.equal(why, 'idle')
+  assert.ok(Number(at) - silentSince >= 19_900 && Number(at) - silentSince <= 30_200, `${Number(at) - silentSince}`)
+  const last = sent.at(-1)!
+  assert.equal(last.command, Command.CIRCUIT)
+})
+
+test('a process that stood still: up to the limit all slots are made up for, beyond it the circuit is over', () => {
+  for (const [stillMs, lives] of [
+    [300, true],
+    [STALL_MS + 200, false],
+  ] as const) {
+    const clock = new FakeClock()
+    const { sent, link } = recorder(clock)
+    const over: string[] = []
+    const plan = { ...PLAN, closeAt: 60_000 as MonotonicMs }
+    const line = new PacedLine({
+      lane: link.lane(2 as CircuitId),
+      plan,
+      rng: new SeededRng(1),
+      now: () => clock.monotonicMs(),
+      onOver: (why) => over.push(why),
+    })
+    clock.advanceNow(500)
+    line.emit(clock.monotonicMs())
+    const before = sent.length
+    clock.advanceNow(stillMs)
+    line.emit(clock.monotonicMs())
+    assert.equal(over.length, lives ? 0 : 1)
+    if (lives) assert.ok(Math.abs(sent.length - before - stillMs * 0.128) <= 1)
+  }
+})
+
+test('one write per link and tick; a link without anything paced is not written; nothing is left after close', () => {
+  const { flushes, clock } = runLine(regular(300))
+  assert.equal(new Set(flushes).size, flushes.length)
+  assert.equal(clock.pendingTimers, 0)
+})
+
+test('control slots: bursts of a set-up packet at fixed times, PAD where nothing waits, the same times whatever waits', () => {
+  const run = (queue: number) => {
+    const clock = new FakeClock()
+    const { sent, link } = recorder(clock)
+    const control = new ControlLine({ link, everyMs: 1_000, firstAt: 300 as MonotonicMs })
+    const pacer = new Pacer({ clock })
+    pacer.add(link, control)
+    const lane = control.lane(0 as CircuitId)
+    let taken = 0
+    for (let at = 0; at < queue; at++) if (lane.push(Command.CONTROL, cell(1 + (at % 200)))) taken++
+    clock.advanceNow(5_000)
+    pacer.close()
+    return { sent, taken, left: control.waitingCells }
+  }
+  const [none, some, many] = [run(0), run(13), run(2 * QUEUE_CELLS_MAX)]
+  assert.deepEqual(
+    some.sent.map(({ at }) => at),
+    none.sent.map(({ at }) => at),
+  )
+  assert.deepEqual(
+    many.sent.map(({ at }) => at),
+    none.sent.map(({ at }) => at),
+  )
+  assert.equal(none.sent.length, 5 * BURST_CELLS)
+  assert.equal(some.sent.filter(({ command }) => command === Command.CONTROL).length, 13)
+  assert.deepEqual(
+    some.sent.slice(0, 13).map(({ tag }) => tag),
+    Array.from({ length: 13 }, (_, at) => at + 1),
+  )
+  assert.equal(many.taken, QUEUE_CELLS_MAX)
+  assert.equal(many.left, QUEUE_CELLS_MAX - 5 * BURST_CELLS)
+})
