@@ -1,6 +1,6 @@
 /**
  * `gyre start`: one node with its faces, from configuration to orderly end.
- * Stages: lock → token → bootstrap addresses → node → API → proxy → files that say where it is → run → stop in the reverse order.
+ * Stages: lock → token → bootstrap addresses → node → API → proxies → files that say where it is → run → stop in the reverse order.
  *
  * A stop (SIGINT, SIGTERM, SIGHUP; with --supervised also the end of standard input) is graceful for `STOP_MS` and then final. A fault
  * that nobody caught ends the process at once: a node in an unknown state must not go on speaking for its user.
@@ -8,14 +8,15 @@
 import { rmSync } from 'node:fs'
 import { flushCompileCache } from 'node:module'
 import { join } from 'node:path'
-import { type Config, formatHostPort, resolveBootstrap } from '../../src/config/index.ts'
+import { type Config, formatApiAt, formatHostPort, resolveBootstrap } from '../../src/config/index.ts'
 import { writeAtomically } from '../../src/directory/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import { systemClock, systemRng } from '../../src/runtime/index.ts'
 import { startApi } from '../api/index.ts'
 import { holdDataDir, openApiToken } from '../identity.ts'
 import type { NodeFace } from '../library.ts'
-import { startProxy } from '../proxy/index.ts'
+import { startProxy, startSocks } from '../proxy/index.ts'
+import { proxyPac } from '../proxy/pac.ts'
 import { stayAlive } from './alive.ts'
 import { RUN_FILE } from './api-client.ts'
 import { EXIT } from './output.ts'
@@ -36,6 +37,8 @@ export interface Listening {
   readonly pid: number
   readonly api: string
   readonly proxy: string
+  /** `HOST:PORT`. */
+  readonly socks: string
   readonly listen: readonly string[]
   readonly dataDir: string
 }
@@ -68,15 +71,29 @@ async function live(config: Config, log: Logger, startNode: StartNode, supervise
     const node = await startNode(resolved, log)
     closers.push(() => node.close())
     const parts = { face: node.face, clock: systemClock }
-    const api = await startApi({ ...parts, log: log.child('api'), at: config.api, token })
+    let pac: string | null = null
+    const api = await startApi({
+      ...parts,
+      log: log.child('api'),
+      at: config.api,
+      token,
+      rng: systemRng,
+      dataDir: config.dataDir,
+      openMetrics: config.metrics === 'open',
+      pac: () => pac,
+    })
     closers.push(() => api.close())
     const proxy = await startProxy({ ...parts, log: log.child('proxy'), at: config.proxy })
     closers.push(() => proxy.close())
+    pac = proxyPac(proxy.at)
+    const socks = await startSocks({ clock: systemClock, log: log.child('socks'), at: config.socks, gate: proxy.gate })
+    closers.push(() => socks.close())
     const listening: Listening = {
       id: node.face.status().id,
       pid: process.pid,
-      api: `http://${formatHostPort(api.at)}`,
+      api: 'path' in api.at ? formatApiAt(api.at) : `http://${formatHostPort(api.at)}`,
       proxy: `http://${formatHostPort(proxy.at)}`,
+      socks: formatHostPort(socks.at),
       listen: node.addresses,
       dataDir: config.dataDir,
     }
@@ -98,12 +115,15 @@ async function live(config: Config, log: Logger, startNode: StartNode, supervise
 }
 
 /** A face that others than this machine's user can reach is a decision to be made knowingly: HTTP is in clear, and the proxy asks nobody. */
-function warnOfOthers({ api, proxy }: Config, log: Logger): void {
-  for (const [reason, { host }] of Object.entries({ api, proxy })) {
-    if (/^(?:127\.|localhost$|::1$)/.test(host)) continue
-    log.warn('a face listens beyond loopback: the API then sends its token in clear, and the proxy serves whoever reaches it', {
-      reason,
-    })
+function warnOfOthers({ api, proxy, socks }: Config, log: Logger): void {
+  for (const [reason, face] of Object.entries({ api, proxy, socks })) {
+    if ('path' in face || /^(?:127\.|localhost$|::1$)/.test(face.host)) continue
+    log.warn(
+      'a face listens beyond loopback: the API then sends its token in clear, and the proxies serve whoever reaches them',
+      {
+        reason,
+      },
+    )
   }
 }
 
@@ -111,9 +131,9 @@ function announce(listening: Listening, log: Logger, supervised: boolean): void 
   // Only if the parent set one up (NODE_COMPILE_CACHE), for the nodes that it starts next.
   if (supervised) flushCompileCache()
   if (supervised) process.stdout.write(`${JSON.stringify(listening)}\n`)
-  log.info('listening', { port: Number(new URL(listening.api).port) })
+  log.info('listening', listening.api.startsWith('unix:') ? {} : { port: Number(new URL(listening.api).port) })
   if (!process.stderr.isTTY) return
-  const where = `API ${listening.api}, HTTP proxy ${listening.proxy}, data in ${listening.dataDir}`
+  const where = `API ${listening.api}, HTTP proxy ${listening.proxy}, SOCKS5 ${listening.socks}, data in ${listening.dataDir}`
   process.stderr.write(`Gyre runs: ${where}.\nCtrl-C stops it.\n`)
 }
 

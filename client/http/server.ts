@@ -3,7 +3,7 @@
  * an answer to malformed requests, and a stop that is graceful for a bounded time and then final.
  */
 import { type Server, STATUS_CODES } from 'node:http'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo, Server as NetServer, Socket } from 'node:net'
 import type { HostPort } from '../../src/config/index.ts'
 import { formatHostPort } from '../../src/config/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
@@ -42,7 +42,7 @@ export function limit(server: Server): void {
 }
 
 /** Listens at `at`; the address that it became (port 0 is replaced). Errors: `PORT_TAKEN`, `CONFIG_BAD`. */
-export async function listenAt(server: Server, at: HostPort, flag: string): Promise<HostPort> {
+export async function listenAt(server: NetServer, at: HostPort, flag: string): Promise<HostPort> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   server.once('error', reject)
   // `localhost` is not looked up: no DNS query, and one socket.

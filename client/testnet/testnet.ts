@@ -29,6 +29,8 @@ export interface TestnetNode {
   /** `http://127.0.0.1:PORT`. */
   readonly api: string
   readonly proxy: string
+  /** `127.0.0.1:PORT`. */
+  readonly socks: string
   readonly token: string
   readonly dataDir: string
   /** Multiaddrs with /p2p. */
@@ -106,7 +108,7 @@ export class Testnet {
       entry,
       flags: [
         ...['--data-dir', dataDir, '--network', this.network, '--listen', listen, '--clock', clock, '--log-level', logLevel],
-        ...['--api', '127.0.0.1:0', '--proxy', '127.0.0.1:0'],
+        ...['--api', '127.0.0.1:0', '--proxy', '127.0.0.1:0', '--socks', '127.0.0.1:0'],
         ...bootstrap.flatMap((address) => ['--bootstrap', address]),
         ...flags,
       ],
@@ -116,9 +118,10 @@ export class Testnet {
       onDeath: (how) => onDeath?.(index, how),
     })
     this.#processes.add(child)
-    const { id, pid, api, proxy, listen: addresses }: Listening = await untilAborted(child.listening, this.#options.signal)
+    const listening: Listening = await untilAborted(child.listening, this.#options.signal)
+    const { id, pid, api, proxy, socks, listen: addresses } = listening
     const token = (await readFile(join(dataDir, TOKEN_FILE), 'utf8')).trim()
-    const node = Object.freeze({ index, id, pid, api, proxy, token, dataDir, listen: addresses })
+    const node = Object.freeze({ index, id, pid, api, proxy, socks, token, dataDir, listen: addresses })
     this.#slots.set(index, { process: child, node })
     return node
   }

@@ -12,4 +12,4 @@ export {
   shownFallback,
   variableOf,
 } from './schema.ts'
-export { formatHostPort, type HostPort, parseBytes, parseHostPort } from './values.ts'
+export { type ApiAt, formatApiAt, formatHostPort, type HostPort, parseApiAt, parseBytes, parseHostPort } from './values.ts'

@@ -4,7 +4,9 @@
  * flag, `GYRE_STORE_QUOTA` in the environment.
  */
 import {
+  type ApiAt,
   type HostPort,
+  parseApiAt,
   parseBootstrap,
   parseBytes,
   parseHostPort,
@@ -24,6 +26,9 @@ export type LogLevel = (typeof LOG_LEVELS)[number]
 export const CLOCKS = ['swift'] as const
 export type ClockName = (typeof CLOCKS)[number]
 
+export const METRICS_ACCESS = ['token', 'open'] as const
+export type MetricsAccess = (typeof METRICS_ACCESS)[number]
+
 /** The whole configuration of a node, read once at start and frozen. */
 export interface Config {
   /** The folder that holds everything of this node: identity, store, token. An absolute path. */
@@ -32,8 +37,11 @@ export interface Config {
   readonly listen: readonly string[]
   /** Multiaddrs with /p2p of nodes to learn the directory from, and `file:PATH` entries: see `resolveBootstrap`. */
   readonly bootstrap: readonly string[]
-  readonly api: HostPort
+  readonly api: ApiAt
+  /** Who may read `/metrics`: `token`: holders of one; `open`: everybody who reaches the API. */
+  readonly metrics: MetricsAccess
   readonly proxy: HostPort
+  readonly socks: HostPort
   /** Networks of different names never mix. */
   readonly network: string
   /** Most bytes of other people's shares kept on disk. */
@@ -95,11 +103,25 @@ export const KEYS: readonly Key[] = Object.freeze([
     meaning: 'nodes to learn the network from, with /p2p, or file:PATH; several allowed',
     several: true,
   }),
-  key('api', 'api', parseHostPort, { fallback: '127.0.0.1:9770', takes: 'HOST:PORT', meaning: 'where the API listens' }),
+  key('api', 'api', parseApiAt, {
+    fallback: '127.0.0.1:9770',
+    takes: 'HOST:PORT',
+    meaning: 'where the API listens: HOST:PORT, or unix:PATH for a socket file',
+  }),
+  key('metrics', 'metrics', parseOneOf(METRICS_ACCESS), {
+    fallback: 'token',
+    takes: 'ACCESS',
+    meaning: 'who may read /metrics: token, or open',
+  }),
   key('proxy', 'proxy', parseHostPort, {
     fallback: '127.0.0.1:9780',
     takes: 'HOST:PORT',
     meaning: 'where the HTTP proxy listens',
+  }),
+  key('socks', 'socks', parseHostPort, {
+    fallback: '127.0.0.1:9790',
+    takes: 'HOST:PORT',
+    meaning: 'where the SOCKS5 proxy listens',
   }),
   key('network', 'network', parseNetworkName, { fallback: 'main', takes: 'NAME', meaning: 'which network; networks never mix' }),
   key('store-quota', 'storeQuotaBytes', parseBytes, {

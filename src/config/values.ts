@@ -16,6 +16,9 @@ export interface HostPort {
   readonly port: number
 }
 
+/** Where the API listens: HOST:PORT, or a socket file of this machine. */
+export type ApiAt = HostPort | { readonly path: string }
+
 const SIZE_UNITS: Readonly<Record<string, number>> = {
   '': 1,
   B: 1,
@@ -76,6 +79,23 @@ export function parseHostPort(value: unknown): HostPort {
   if (port > 65535 || (/^\d/.test(host) && parts[1] !== undefined && !isIpv4(host))) throw new Refused(takes)
   if (parts[2] !== undefined && !isIpv6(parts[2])) throw new Refused(takes)
   return Object.freeze({ host, port })
+}
+
+/** `HOST:PORT`, or `unix:PATH` for a socket file. */
+export function parseApiAt(value: unknown): ApiAt {
+  if (typeof value !== 'string' || !value.startsWith('unix:')) {
+    try {
+      return parseHostPort(value)
+    } catch (error) {
+      throw error instanceof Refused ? new Refused(`${error.message}, or unix:PATH`) : error
+    }
+  }
+  return Object.freeze({ path: parsePath(value.slice('unix:'.length)) })
+}
+
+/** As `parseApiAt` takes it. */
+export function formatApiAt(at: ApiAt): string {
+  return 'path' in at ? `unix:${at.path}` : formatHostPort(at)
 }
 
 /** `host:port` as it stands in a URL. */

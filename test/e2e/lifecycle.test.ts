@@ -76,6 +76,7 @@ test('npm run --silent testnet: one line of JSON, then SIGTERM: exit code 0, not
     assert.match(node.id, /^[0-9a-f]{64}$/)
     assert.match(node.api, /^http:\/\/127\.0\.0\.1:\d+$/)
     assert.match(node.proxy, /^http:\/\/127\.0\.0\.1:\d+$/)
+    assert.match(node.socks, /^127\.0\.0\.1:\d+$/)
     assert.ok(node.token.length >= 32 && node.listen.length > 0 && existsSync(node.dataDir) && lives(node.pid))
     assert.match(node.listen[0]!, /\/p2p\//)
   }
@@ -151,7 +152,7 @@ test('a start that fails says why in one message, ends in order, and gives the f
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
   const busy = (taken.address() as AddressInfo).port
   const dataDir = join(TMPDIR, 'failing')
-  const free = ['--data-dir', dataDir, '--log-level', 'warn', '--proxy', '127.0.0.1:0']
+  const free = ['--data-dir', dataDir, '--log-level', 'warn', '--proxy', '127.0.0.1:0', '--socks', '127.0.0.1:0']
   try {
     for (const [flags, message] of [
       [['--api', `127.0.0.1:${busy}`, '--listen', '/ip4/127.0.0.1/tcp/0'], /^gyre: Something listens on .*--api.*\n {6}.+\n$/],

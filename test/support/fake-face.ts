@@ -5,6 +5,7 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type {
+  Asking,
   ByteRange,
   Destination,
   NameEntry,
@@ -26,6 +27,7 @@ import { formatFileAddress, formatKeyAddress, requireAddress } from '../../src/c
 import { sha256 } from '../../src/crypto/hash.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { systemClock, systemRng } from '../../src/runtime/index.ts'
+import { FakeLive } from './fake-live.ts'
 
 interface Kept {
   readonly bytes: Uint8Array
@@ -87,7 +89,7 @@ export class FakeFace implements NodeFace {
   chunksTaken = 0
   /** Awaited before each chunk of a body. */
   beforeTake: () => Promise<void> = async () => {}
-  lastPublish: Omit<PublishOptions, 'signal'> | null = null
+  lastPublish: Omit<PublishOptions, 'signal' | 'onProgress'> | null = null
 
   constructor(shelf: Shelf = memoryShelf(), id = 'ab'.repeat(32) as NodeId, nodes: () => number = () => 8) {
     this.#shelf = shelf
@@ -97,12 +99,13 @@ export class FakeFace implements NodeFace {
 
   async publish(body: AsyncIterable<Uint8Array>, options: PublishOptions): Promise<Publication> {
     const chunks: Uint8Array[] = []
-    const { signal: _signal, ...kept } = options
+    const { signal: _signal, onProgress, ...kept } = options
     this.lastPublish = kept
     await this.beforeTake()
     for await (const chunk of body) {
       chunks.push(chunk.slice())
       this.chunksTaken++
+      onProgress?.(chunks.reduce((sum, { length }) => sum + length, 0))
       if (this.failPublish !== null) throw this.failPublish
       await this.beforeTake()
     }
@@ -113,11 +116,14 @@ export class FakeFace implements NodeFace {
     return { address, bytes: bytes.length, shares: Math.ceil(bytes.length / SHARE_BYTES) * 3 + 4, holders: 8 }
   }
 
-  async open(address: string): Promise<OpenedFile> {
+  async open(address: string, asking?: Asking): Promise<OpenedFile> {
     requireAddress(address)
+    const end = asking?.trace?.stage('root')
+    if (this.failOpen !== null) end?.({ note: 'as the test wants', failed: true })
     if (this.failOpen !== null) throw this.failOpen
     const kept = this.#shelf.get(address)
     if (kept === undefined) throw new OverlayError('not-found', 'CONTENT_NOT_FOUND', 'No holder has it.')
+    end?.()
     const read = (range: ByteRange, { signal }: { signal: AbortSignal }) => this.#read(kept.bytes, range, signal)
     return {
       address,
@@ -187,9 +193,7 @@ export class FakeFace implements NodeFace {
 
   async resolve(address: string, waiting: Parameters<NodeFace['resolve']>[1]): Promise<Destination> {
     requireAddress(address)
-    if (this.failOpen !== null) throw this.failOpen
-    void waiting
-    return this.keys.get(address) ?? { kind: 'file', file: await this.open(address) }
+    return this.keys.get(address) ?? { kind: 'file', file: await this.open(address, waiting) }
   }
 
   trace() {
@@ -244,11 +248,17 @@ export class FakeFace implements NodeFace {
       const address = keyAddressOf(name)
       const ports = [{ port, target: `${target.host}:${target.port}` }]
       this.#services.set(name, { name, address, ports, state: 'up', introductionPoints: 3, effort: 0, sessions: 0 })
+      const before = this.keys.get(address)
+      const live = new FakeLive({ [port]: target.port })
+      this.keys.set(address, { kind: 'key', live, site: before?.kind === 'key' ? before.site : null })
       return { address }
     },
     list: () => [...this.#services.values()],
     get: (name) => this.#services.get(name) ?? null,
-    remove: async (name) => this.#services.delete(name),
+    remove: async (name) => {
+      this.keys.delete(this.#services.get(name)?.address ?? '')
+      return this.#services.delete(name)
+    },
   }
 }
 

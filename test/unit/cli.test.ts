@@ -161,6 +161,8 @@ test('one node per data folder; a lock left by a killed node is taken over', asy
     '127.0.0.1:0',
     '--proxy',
     '127.0.0.1:0',
+    '--socks',
+    '127.0.0.1:0',
   ])
   assert.notEqual(second.code, 0)
   assert.match(second.stderr, /in use by another node/)
@@ -202,6 +204,8 @@ test('a node without a parent or a terminal lives until it is told to stop', asy
     '--api',
     '127.0.0.1:0',
     '--proxy',
+    '127.0.0.1:0',
+    '--socks',
     '127.0.0.1:0',
     '--address-file',
     join(dir, 'addrs'),

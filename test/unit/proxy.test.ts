@@ -1,14 +1,15 @@
-/** The proxy around a fake node: publications come, everything else gets 403 or 400, and nothing leaves (DESIGN P11). */
+/** The HTTP proxy around a fake node: files, sites and names come; the rest gets a page that says why. Live services: `proxy-live.test.ts`. */
 import assert from 'node:assert/strict'
-import dns from 'node:dns'
-import net from 'node:net'
 import { after, before, beforeEach, test } from 'node:test'
 import type { FaceServer } from '../../client/api/index.ts'
-import { startProxy } from '../../client/proxy/index.ts'
+import type { OpenedSite } from '../../client/library.ts'
+import { proxyPac, startProxy } from '../../client/proxy/index.ts'
+import { formatKeyAddress } from '../../src/content/address.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { silentLog } from '../../src/log/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import { FakeFace } from '../support/fake-face.ts'
+import { fakeSite } from '../support/fake-live.ts'
 import { type Answer, ask, askRaw } from '../support/http.ts'
 
 let face = new FakeFace()
@@ -86,21 +87,32 @@ test('addresses are spelled exactly; other spellings are told so', async () => {
     `${address}.GYRE`,
     `${address}.gyre.`,
     `www.${address}.gyre`,
-    `${address}.gyre:8080`,
     `${address}.gyre:`,
     `user@${address}.gyre`,
     `user:pw@${address}.gyre`,
-    `${address.slice(1)}.gyre`,
     `${address}a.gyre`,
     `${address.slice(0, -1)}1.gyre`,
+    `${address}.gyre:0`,
+    `${address}.gyre:080`,
+    `${address}.gyre:65536`,
+    `${address}%2egyre`.replace('%2e', '.').replace('.gyre', '%2e.gyre'),
+    'xn--gyre-9ka.gyre',
+    '-a.gyre',
+    'a-.gyre',
+    'A.gyre',
+    'a_b.gyre',
+    `${'a'.repeat(57)}.gyre`,
     'gyre',
     '.gyre',
-    'example.gyre',
   ]) {
     const answer = await via(`http://${host}/`)
     assert.equal(answer.status, 400, host)
     assert.match(answer.body.toString(), /56 lower-case/)
   }
+  // One character less is a name that nobody has: the page says what an address has.
+  const short = await via(`http://${address.slice(1)}.gyre/`)
+  assert.equal(short.status, 404)
+  assert.match(short.body.toString(), /56 characters/)
   const wrongSum = `${address.slice(0, -1)}${address.endsWith('a') ? 'b' : 'a'}`
   assert.equal((await via(`http://${wrongSum}.gyre/`)).status, 400)
 })
@@ -124,7 +136,7 @@ test('what is not there is a 404 page; each failure has its status', async () =>
   assert.doesNotMatch((await via(url)).body.toString(), /secret/)
 })
 
-test('Host and target must agree; Origin must be the page itself; Gyre-Clock is checked', async () => {
+test('Host and target must agree; Origin must be of this network; Gyre-Clock is checked', async () => {
   const address = await publish(page)
   const url = `http://${address}.gyre/`
   assert.equal((await via(url, { Host: 'example.org' })).status, 400)
@@ -132,7 +144,9 @@ test('Host and target must agree; Origin must be the page itself; Gyre-Clock is 
   assert.equal((await via(url, { Host: '' })).status, 400)
   assert.equal((await via(url, { Host: `${address}.gyre:80` })).status, 200)
   assert.equal((await via(url, { Origin: 'http://example.org' })).status, 403)
-  assert.equal((await via(url, { Origin: `http://${'b'.repeat(56)}.gyre` })).status, 403)
+  assert.equal((await via(url, { Origin: 'https://example.org' })).status, 403)
+  assert.equal((await via(url, { Origin: `http://${address}.gyre.example.org` })).status, 403)
+  assert.equal((await via(url, { Origin: `http://${'b'.repeat(56)}.gyre` })).status, 200)
   assert.equal((await via(url, { Origin: `http://${address}.gyre` })).status, 200)
   assert.equal((await via(url, { 'Gyre-Clock': 'swift' })).status, 200)
   assert.equal((await via(url, { 'Gyre-Clock': 'steady' })).status, 400)
@@ -154,91 +168,6 @@ test('hop-by-hop headers of a client change nothing', async () => {
   assert.equal((await via(url, { Expect: '100-continue' })).status, 200)
 })
 
-/** The greeting of another protocol; it has no line end, so no answer is due. */
-const SOCKS = '\x05\x01\x00'
-
-/** Requests that try to get out, each as bytes. */
-function hostile(address: string): readonly string[] {
-  const get = (target: string, host = 'example.org', more = '') =>
-    `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n${more}Connection: close\r\n\r\n`
-  const gyre = `${address}.gyre`
-  return [
-    get('http://example.org/'),
-    get('http://example.org:80/', 'example.org:80'),
-    get('http://93.184.216.34/', '93.184.216.34'),
-    get('http://[2606:2800:220:1:248:1893:25c8:1946]/', '[2606:2800:220:1:248:1893:25c8:1946]'),
-    get('http://0x5db8d822/', '0x5db8d822'),
-    get('http://127.0.0.1:9770/v1/status', '127.0.0.1:9770'),
-    get('http://localhost/', 'localhost'),
-    get('http://169.254.169.254/latest/meta-data/', '169.254.169.254'),
-    get('http://example.onion/', 'example.onion'),
-    get(`http://${gyre}.example.org/`, `${gyre}.example.org`),
-    get(`http://example.org/${gyre}`, gyre),
-    get(`http://example.org#@${gyre}/`, gyre),
-    get(`http://${gyre}@example.org/`, 'example.org'),
-    get(`http://example.org\\@${gyre}/`, gyre),
-    get(`http://example.org%2f@${gyre}/`, gyre),
-    get(`http://example.org?${gyre}/`, gyre),
-    get('https://example.org/'),
-    get(`https://${gyre}/`, gyre),
-    get('ftp://example.org/'),
-    get('file:///etc/passwd', ''),
-    get('//example.org/'),
-    get('/', 'example.org'),
-    get('/', gyre),
-    get('http:///example.org/'),
-    get('http:example.org'),
-    get(`HTTP://EXAMPLE.ORG/`, 'EXAMPLE.ORG'),
-    `CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n\r\n`,
-    `CONNECT ${gyre}:443 HTTP/1.1\r\nHost: ${gyre}:443\r\n\r\n\x16\x03\x01`,
-    `CONNECT 93.184.216.34:25 HTTP/1.1\r\nHost: 93.184.216.34:25\r\n\r\n`,
-    `POST http://example.org/ HTTP/1.1\r\nHost: example.org\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc`,
-    `POST http://${gyre}/ HTTP/1.1\r\nHost: ${gyre}\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc`,
-    `TRACE http://${gyre}/ HTTP/1.1\r\nHost: ${gyre}\r\nConnection: close\r\n\r\n`,
-    `OPTIONS * HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n`,
-    get('http://example.org/', 'example.org', 'Connection: Upgrade\r\nUpgrade: websocket\r\n'),
-    get(`http://${gyre}/ HTTP/1.1\r\nHost: ${gyre}\r\n\r\nGET http://example.org/`),
-    `GET http://example.org/ HTTP/1.0\r\n\r\n`,
-    `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`,
-    `\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03`,
-    SOCKS,
-    get(`http://${'a'.repeat(20_000)}.org/`),
-  ]
-}
-
-test('hostile requests get 400 or 403, and cause neither a DNS query nor an outward socket', async (context) => {
-  const address = await publish(page)
-  const calls: string[] = []
-  const spy = (name: string) => () => {
-    calls.push(name)
-    throw new Error('a request tried to leave')
-  }
-  // The test's own connections are to this port of loopback; every other use is a leak.
-  const { port } = proxy.at
-  const connect = net.Socket.prototype.connect
-  context.mock.method(net.Socket.prototype, 'connect', function (this: net.Socket, ...args: unknown[]) {
-    const options = (Array.isArray(args[0]) ? args[0][0] : args[0]) as { port?: number; host?: string }
-    if (options.port === port && options.host === '127.0.0.1') return Reflect.apply(connect, this, args)
-    return spy(`connect ${JSON.stringify(options)}`)()
-  })
-  for (const name of ['lookup', 'resolve', 'resolve4', 'resolve6', 'resolveAny'] as const)
-    context.mock.method(dns, name, spy(name))
-  context.mock.method(dns.promises, 'lookup', spy('promises.lookup'))
-  context.mock.method(dns.Resolver.prototype, 'resolve', spy('Resolver.resolve'))
-
-  for (const request of hostile(address)) {
-    const answer = await askRaw(proxy.at, Buffer.from(request, 'latin1'), 1_000)
-    const statuses = [...answer.matchAll(/^HTTP\/1\.[01] (\d{3})/gm)].map(([, status]) => Number(status))
-    const shown = JSON.stringify(request.slice(0, 80))
-    // A smuggled second request stands alone: the first may be served, the second never leaves.
-    const served = request.startsWith(`GET http://${address}.gyre/ HTTP/1.1\r\n`) ? [200, 400, 403] : [400, 403, 431]
-    for (const status of statuses) assert.ok(served.includes(status), `${shown} got ${status}`)
-    if (!request.startsWith(SOCKS)) assert.ok(statuses.length > 0, `${shown} got no answer`)
-    assert.deepEqual(calls, [], shown)
-  }
-  assert.equal((await via(`http://${address}.gyre/`)).status, 200)
-})
-
 test('refusals carry Proxy-Status, a page that loads nothing, and nothing of the request', async () => {
   const answer = await via('http://marker-7f3a.example/<script>')
   assert.equal(answer.status, 403)
@@ -256,4 +185,149 @@ test('a read that breaks in the middle resets the connection', async () => {
   face.failReadAfter = 100_000
   const broken = await via(url).catch((error: Error) => error)
   if (!(broken instanceof Error)) assert.equal(broken.whole, false)
+})
+
+const KEY = formatKeyAddress(new Uint8Array(32).fill(9))
+
+function siteAt(site: OpenedSite): string {
+  face.keys.set(KEY, { kind: 'key', live: null, site: async () => site })
+  return `http://${KEY}.gyre`
+}
+
+test('a site is served by path, with redirects, its own 404 page, ranges and conditions', async () => {
+  const at = siteAt(
+    fakeSite({ 'index.html': '<p>home', 'sub/index.html': '<p>sub', '404.html': '<p>nothing', 'a b.txt': 'text' }),
+  )
+  assert.equal((await via(`${at}/`)).body.toString(), '<p>home')
+  const redirect = await via(`${at}/sub?x=1`)
+  assert.deepEqual([redirect.status, redirect.headers.location], [301, '/sub/?x=1'])
+  assert.equal((await via(`${at}/sub/`)).body.toString(), '<p>sub')
+  const missing = await via(`${at}/none`)
+  assert.deepEqual([missing.status, missing.body.toString()], [404, '<p>nothing'])
+  const text = await via(`${at}/a%20b.txt`, { Range: 'bytes=1-2' })
+  assert.deepEqual([text.status, text.body.toString()], [206, 'ex'])
+  assert.equal((await via(`${at}/`, { 'If-None-Match': '*' })).status, 304)
+  assert.equal((await via(`${at}:8080/`)).status, 403)
+  const post = await via(`${at}/`, {}, 'POST')
+  assert.deepEqual([post.status, post.headers.allow], [405, 'GET, HEAD, OPTIONS'])
+  const file = `http://${await publish(page)}.gyre`
+  assert.equal((await via(`${file}:8080/`)).status, 403)
+  assert.equal((await via(`${file}/`, {}, 'DELETE')).status, 405)
+})
+
+test('pages of two sites share public content and nothing else; the open internet gets nothing', async () => {
+  const at = siteAt(fakeSite({ 'index.html': '<p>home' }))
+  const other = `http://${'b'.repeat(56)}.gyre`
+  const own = await via(`${at}/`)
+  const policy = String(own.headers['content-security-policy'])
+  for (const source of policy.matchAll(/\b(?:https?|wss?):\S*/g)) assert.match(source[0], /^(?:https?|wss?):\/\/\*\.gyre:\*;?$/)
+  assert.match(policy, /form-action 'self' http:\/\/\*\.gyre/)
+  assert.equal(own.headers['referrer-policy'], 'same-origin')
+  assert.equal(own.headers['access-control-allow-origin'], undefined)
+  const shared = await via(`${at}/`, { Origin: other })
+  assert.equal(shared.headers['access-control-allow-origin'], '*')
+  assert.equal(shared.headers['access-control-allow-credentials'], undefined)
+  assert.match(String(shared.headers.vary), /Origin/)
+  const asked = await via(`${at}/`, { Origin: other, 'Access-Control-Request-Method': 'GET' }, 'OPTIONS')
+  assert.deepEqual([asked.status, asked.headers['access-control-allow-methods']], [204, 'GET, HEAD'])
+  assert.equal((await via(`${at}/`, { Origin: 'null' })).headers['access-control-allow-origin'], undefined)
+  for (const origin of ['http://example.org', 'https://gyre.example', 'http://localhost:8080', 'http://a.b.gyre']) {
+    const refused = await via(`${at}/`, { Origin: origin })
+    assert.deepEqual([refused.status, refused.headers['access-control-allow-origin']], [403, undefined], origin)
+  }
+})
+
+test('names of the own book lead to addresses; unknown ones to a page; an address wins over a name', async () => {
+  siteAt(fakeSite({ 'index.html': '<p>home' }))
+  await face.names.put('my-notes', KEY)
+  const named = await via('http://my-notes.gyre/')
+  assert.deepEqual([named.status, named.body.toString()], [200, '<p>home'])
+  const unknown = await via('http://example.gyre/')
+  assert.deepEqual(
+    [unknown.status, unknown.headers['proxy-status']],
+    [404, 'gyre; error=destination_not_found; details="NAME_UNKNOWN"'],
+  )
+  await face.names.put(KEY, 'b'.repeat(56)).catch(() => {})
+  assert.equal((await via(`http://${KEY}.gyre/`)).body.toString(), '<p>home')
+  const bare = formatKeyAddress(new Uint8Array(32).fill(8))
+  face.keys.set(bare, { kind: 'key', live: null, site: null })
+  assert.equal((await via(`http://${bare}.gyre/`)).status, 404)
+})
+
+test('credentials of the proxy isolate, are never asked for, and must be well formed', async () => {
+  const at = siteAt(fakeSite({ 'index.html': '<p>home' }))
+  const seen: string[] = []
+  const resolve = face.resolve.bind(face)
+  face.resolve = (address, asking) => {
+    seen.push(asking.isolation ?? '')
+    return resolve(address, asking)
+  }
+  const basic = (text: string) => ({ 'Proxy-Authorization': `Basic ${Buffer.from(text).toString('base64')}` })
+  for (const headers of [{}, basic('anna:x'), basic('anna:x'), basic('anna:y'), basic('bert:x'), basic('anna')])
+    assert.equal((await via(`${at}/`, headers)).status, 200)
+  const [none, anna, again, ...others] = seen
+  assert.deepEqual([none, anna], ['', again])
+  assert.equal(new Set([none, anna, ...others]).size, 5)
+  assert.doesNotMatch(seen.join(), /anna|bert/)
+  for (const bad of ['Bearer abc', 'Basic', 'Basic *', `Basic ${'a'.repeat(2000)}`])
+    assert.equal((await via(`${at}/`, { 'Proxy-Authorization': bad })).status, 400, bad)
+})
+
+test('a local client is told the trace; a failure page shows the stages, without the numbers of loops', async () => {
+  const at = siteAt(fakeSite({ 'index.html': '<p>home' }))
+  const good = await via(`${at}/`)
+  const report = face.traceReport(String(good.headers['gyre-trace']))
+  assert.deepEqual([report?.state, report?.code], ['done', null])
+  face.resolve = async (_address, { trace }) => {
+    trace?.stage('record')({ loop: 77, note: 'found' })
+    trace?.stage('index')
+    throw new OverlayError('timeout', 'TIMEOUT', 'No answer within 60000 ms.')
+  }
+  const bad = await via(`${at}/`)
+  assert.equal(bad.status, 504)
+  assert.match(bad.body.toString(), /It stopped at the stage &quot;index&quot;/)
+  assert.match(bad.body.toString(), /record: began at \d+ ms, took \d+ ms \(found\)/)
+  assert.doesNotMatch(bad.body.toString(), /77/)
+  assert.equal(face.traceReport(String(bad.headers['gyre-trace']))?.code, 'TIMEOUT')
+})
+
+test('a body that nobody takes is not waited for', async () => {
+  const at = siteAt(fakeSite({ 'index.html': '<p>home' }))
+  const head = `Host: ${KEY}.gyre\r\nContent-Length: 1000000\r\n\r\nabc`
+  for (const [method, status] of [
+    ['GET', 200],
+    ['POST', 405],
+  ] as const) {
+    const answer = await askRaw(proxy.at, `${method} ${at}/ HTTP/1.1\r\n${head}`, 5_000)
+    assert.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `))
+    assert.match(answer, /\r\nConnection: close\r\n/)
+  }
+  const expecting = await askRaw(proxy.at, `PUT ${at}/ HTTP/1.1\r\nExpect: 100-continue\r\n${head}`, 5_000)
+  assert.match(expecting, /^HTTP\/1\.1 405 /)
+})
+
+test('a CONNECT to port 80 of a site speaks to the site; another host of it is refused', async () => {
+  siteAt(fakeSite({ 'index.html': '<p>home' }))
+  const connect = `CONNECT ${KEY}.gyre:80 HTTP/1.1\r\nHost: ${KEY}.gyre:80\r\n\r\n`
+  const get = (host: string, target = '/') => `GET ${target} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`
+  const answer = await askRaw(proxy.at, connect + get(`${KEY}.gyre`))
+  assert.match(answer, /^HTTP\/1\.1 200 Connection established\r\n\r\nHTTP\/1\.1 200 OK\r\n[\s\S]*<p>home$/)
+  for (const request of [get('example.org'), get(`${'b'.repeat(56)}.gyre`), get(`${KEY}.gyre`, 'http://example.org/'), get('')])
+    assert.match(await askRaw(proxy.at, connect + request), /\r\n\r\nHTTP\/1\.1 400 Bad Request\r\n/)
+  assert.match(
+    await askRaw(proxy.at, connect.replaceAll(':80', ':443')),
+    /^HTTP\/1\.1 403 [\s\S]*it is at http:\/\/ and port 80 alone/,
+  )
+})
+
+test('the PAC file sends .gyre to the proxy, however it is spelled, and nothing else', () => {
+  const find = new Function(`${proxyPac({ host: '0.0.0.0', port: 9780 })}; return FindProxyForURL`)() as (
+    url: string,
+    host: string,
+  ) => string
+  for (const host of [`${KEY}.gyre`, 'notes.gyre', 'NOTES.GYRE', 'notes.gyre.', 'a.b.gyre', 'gyre'])
+    assert.equal(find(`http://${host}/`, host), 'PROXY 127.0.0.1:9780')
+  for (const host of ['example.org', 'gyre.example.org', 'notgyre', 'x.gyre.org', '127.0.0.1'])
+    assert.equal(find(`http://${host}/`, host), 'DIRECT')
+  assert.match(proxyPac({ host: '::1', port: 1 }), /PROXY \[::1\]:1/)
 })
