@@ -256,6 +256,8 @@ export interface NodeStatus {
   /** `sodium-native` or `libsodium-wasm`. */
   readonly cipher: string
   readonly uptimeSeconds: number
+  /** Circuits of others' loops through this node, to the next 16. */
+  readonly circuitsRelayed?: number
   /** Plain words for people: too few nodes, not reachable, … */
   readonly warnings: readonly string[]
 }

@@ -4,23 +4,16 @@
  * can send requests here (so Origin and Sec-Fetch-Site are). No CORS header is ever sent. The token is checked besides.
  */
 import type { IncomingHttpHeaders } from 'node:http'
-import { utf8 } from '../../src/bytes/index.ts'
-import { formatHostPort, type HostPort } from '../../src/config/index.ts'
-import { equalSecret, sha256 } from '../../src/crypto/index.ts'
+import { type ApiAt, formatHostPort, type HostPort } from '../../src/config/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { HttpFailure } from '../http/index.ts'
 
 /** Throws `HttpFailure` (403) for a foreign Host or Origin, else returns. */
 export type Guard = (headers: IncomingHttpHeaders) => void
 
-/** A guard for a server that listens at `bound`. */
-export function guardFor(bound: HostPort): Guard {
-  const names = new Set<string>()
-  for (const host of [bound.host, 'localhost', '127.0.0.1', '::1']) {
-    const name = formatHostPort({ host, port: bound.port }).toLowerCase()
-    names.add(name)
-    if (bound.port === 80) names.add(name.slice(0, -':80'.length))
-  }
+/** A guard for a server that listens at `bound`. At a socket file, which no web page can reach, the server is called localhost. */
+export function guardFor(bound: ApiAt): Guard {
+  const names = 'path' in bound ? new Set(['localhost']) : namesOf(bound)
   return (headers) => {
     if (!names.has((headers.host ?? '').toLowerCase())) throw forbidden('The Host header names another server.')
     const { origin } = headers
@@ -33,15 +26,16 @@ export function guardFor(bound: HostPort): Guard {
   }
 }
 
-function forbidden(message: string): HttpFailure {
-  return new HttpFailure(403, new OverlayError('protocol', 'API_FORBIDDEN', message))
+function namesOf({ host: own, port }: HostPort): ReadonlySet<string> {
+  const names = new Set<string>()
+  for (const host of [own, 'localhost', '127.0.0.1', '::1']) {
+    const name = formatHostPort({ host, port }).toLowerCase()
+    names.add(name)
+    if (port === 80) names.add(name.slice(0, -':80'.length))
+  }
+  return names
 }
 
-/** Tells whether an Authorization header carries `token`. Compares hashes, in constant time: neither length nor prefix shows. */
-export function tokenCheck(token: string): (authorization: string | undefined) => boolean {
-  const right = sha256(utf8(token))
-  return (authorization) => {
-    const sent = /^Bearer +([\x21-\x7e]{1,512})$/i.exec(authorization ?? '')?.[1] ?? ''
-    return equalSecret(sha256(utf8(sent)), right)
-  }
+function forbidden(message: string): HttpFailure {
+  return new HttpFailure(403, new OverlayError('protocol', 'API_FORBIDDEN', message))
 }

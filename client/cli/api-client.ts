@@ -5,21 +5,21 @@
 import { readFileSync } from 'node:fs'
 import { type ClientRequest, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
 import { join } from 'node:path'
-import { type Config, formatHostPort, type HostPort, loadConfig, parseHostPort } from '../../src/config/index.ts'
+import { type ApiAt, type Config, formatApiAt, formatHostPort, loadConfig, parseApiAt } from '../../src/config/index.ts'
 import { ERROR_CODES, type ErrorCode, type ErrorKind, OverlayError } from '../../src/errors/index.ts'
 import { readToken } from '../api/token.ts'
 
 /** Options that say which node a command means. */
 export interface NodeChoice {
   readonly dataDir?: string | undefined
-  /** `http://HOST:PORT` or `HOST:PORT`. */
+  /** `http://HOST:PORT`, `HOST:PORT` or `unix:PATH`. */
   readonly api?: string | undefined
   readonly config?: string | undefined
 }
 
 /** A node that a command can speak to. */
 export interface NodeAt {
-  readonly at: HostPort
+  readonly at: ApiAt
   readonly token: string
   readonly dataDir: string
 }
@@ -32,7 +32,7 @@ const JSON_BYTES_MAX = 8 * 1024 * 1024
 /** The node that `choice`, environment and configuration mean. Errors: `CONFIG_BAD`, `API_TOKEN_BAD`, `NODE_UNREACHABLE` (no token yet). */
 export function findNode(choice: NodeChoice, env: NodeJS.ProcessEnv): NodeAt {
   const named = choice.api ?? env.GYRE_API
-  const api = named?.replace(/^http:\/\//i, '').replace(/\/$/, '')
+  const api = named?.startsWith('unix:') ? named : named?.replace(/^http:\/\//i, '').replace(/\/$/, '')
   const { GYRE_API: _named, ...others } = env
   const config = loadConfig({ flags: present({ 'data-dir': choice.dataDir, config: choice.config, api }), env: others })
   const token = readToken(config.dataDir)
@@ -47,7 +47,9 @@ export function findNode(choice: NodeChoice, env: NodeJS.ProcessEnv): NodeAt {
 }
 
 /** Where to connect to reach what listens at `at`: a node that listens everywhere also listens on loopback. */
-function dialled({ host, port }: HostPort): HostPort {
+function dialled(at: ApiAt): ApiAt {
+  if ('path' in at) return at
+  const { host, port } = at
   if (host === '0.0.0.0' || host === 'localhost') return { host: '127.0.0.1', port }
   return { host: host === '::' ? '::1' : host, port }
 }
@@ -57,11 +59,11 @@ export function present(values: Readonly<Record<string, unknown>>): Record<strin
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined))
 }
 
-function runningApi({ dataDir }: Config): HostPort | null {
+function runningApi({ dataDir }: Config): ApiAt | null {
   try {
     const run: unknown = JSON.parse(readFileSync(join(dataDir, RUN_FILE), 'utf8'))
     if (typeof run !== 'object' || run === null || !('api' in run) || typeof run.api !== 'string') return null
-    return parseHostPort(run.api.replace(/^http:\/\//, ''))
+    return parseApiAt(run.api.replace(/^http:\/\//, ''))
   } catch {
     // Absent, or half written by a node that died: the configured address is as good.
     return null
@@ -69,7 +71,7 @@ function runningApi({ dataDir }: Config): HostPort | null {
 }
 
 export interface Call {
-  readonly method?: 'GET' | 'HEAD' | 'POST'
+  readonly method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE'
   readonly path: string
   readonly headers?: OutgoingHttpHeaders
   readonly signal: AbortSignal
@@ -82,11 +84,10 @@ export async function call(node: NodeAt, { method = 'GET', path, headers = {}, s
   signal.throwIfAborted()
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
   const request = httpRequest({
-    host: node.at.host,
-    port: node.at.port,
+    ...('path' in node.at ? { socketPath: node.at.path } : { host: node.at.host, port: node.at.port }),
     method,
     path,
-    headers: { ...headers, Host: formatHostPort(node.at), Authorization: `Bearer ${node.token}` },
+    headers: { ...headers, Host: hostOf(node.at), Authorization: `Bearer ${node.token}` },
     agent: false,
     signal,
   })
@@ -132,11 +133,16 @@ export function parseJson(text: string): unknown {
   }
 }
 
-function unreachable(at: HostPort, error: NodeJS.ErrnoException): OverlayError {
+/** The Host header for a node: one that listens at a socket file is called localhost. */
+function hostOf(at: ApiAt): string {
+  return 'path' in at ? 'localhost' : formatHostPort(at)
+}
+
+function unreachable(at: ApiAt, error: NodeJS.ErrnoException): OverlayError {
   return new OverlayError(
     'unreachable',
     'NODE_UNREACHABLE',
-    `No node answers at ${formatHostPort(at)} (${error.code ?? 'broken off'}).`,
+    `No node answers at ${formatApiAt(at)} (${error.code ?? 'broken off'}).`,
     error,
   )
 }

@@ -60,7 +60,12 @@ function attempt(run: () => Config): Config | null {
     const config = run()
     for (const key of KEYS) assert.ok(config[key.field] !== undefined)
     assert.ok(Object.isFrozen(config) && Object.isFrozen(config.listen) && Object.isFrozen(config.bootstrap))
-    assert.ok(config.neighbours >= 1 && config.neighbours <= 16 && config.storeQuotaBytes >= 0 && config.api.port <= 65535)
+    assert.ok(
+      config.neighbours >= 1 &&
+        config.neighbours <= 16 &&
+        config.storeQuotaBytes >= 0 &&
+        ('path' in config.api || config.api.port <= 65535),
+    )
     assert.ok(config.dataDir.startsWith('/') && config.listen.every((one) => one.startsWith('/ip')))
     return config
   } catch (error) {

@@ -151,9 +151,9 @@ test('fetch: headers, HEAD, conditions', async () => {
   const etag = String(whole.headers.etag)
   assert.match(etag, /^"[^"]+"$/)
   const head = await call({ method: 'HEAD', path })
-  const { date: _a, 'gyre-transfer': _b, ...headHeaders } = head.headers
-  const { date: _c, 'gyre-transfer': _d, ...wholeHeaders } = whole.headers
-  assert.deepEqual(headHeaders, wholeHeaders)
+  const own = new Set(['date', 'gyre-transfer', 'gyre-trace'])
+  const lasting = (headers: object) => Object.entries(headers).filter(([name]) => !own.has(name))
+  assert.deepEqual(lasting(head.headers), lasting(whole.headers))
   assert.equal(head.body.length, 0)
   assert.equal((await call({ path, headers: { 'If-None-Match': `"x", W/${etag}` } })).status, 304)
   assert.equal((await call({ path, headers: { 'If-None-Match': '"x"' } })).status, 200)

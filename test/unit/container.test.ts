@@ -240,7 +240,9 @@ test("every node's settings are a valid configuration, and its published ports a
     assert.equal(config.dataDir, '/data', name)
     assert.deepEqual(config.listen, ['/ip4/0.0.0.0/tcp/9740'], name)
     // Host and Origin checks name the port, so that it must be the same on both sides.
-    const faces = [config.api, config.proxy].map(({ host, port }) => {
+    const faces = [config.api, config.proxy].map((face) => {
+      assert.ok('host' in face, name)
+      const { host, port } = face
       assert.equal(host, '0.0.0.0', name)
       return `127.0.0.1:${port}:${port}`
     })
@@ -300,6 +302,7 @@ test('the image: pinned base, an unprivileged user, one data volume, a health ch
   const order = dockerfile.map(({ name }) => name)
   assert.ok(order.indexOf('USER') > order.lastIndexOf('RUN') && order.indexOf('USER') < order.indexOf('ENTRYPOINT'))
   const config = loadConfig({ flags: {}, env: environment({}), home: '/nowhere', cwd: '/gyre' })
+  assert.ok('host' in config.api)
   assert.deepEqual([config.dataDir, config.api.host, config.proxy.host], ['/data', '127.0.0.1', '127.0.0.1'])
 })
 

@@ -1,0 +1,256 @@
+/**
+ * What the API takes and answers, as JSON Schema: the requests are checked against these (`validate.ts`) and `/v1/openapi.json` shows them.
+ * An object of ours has no other members than those named here; only a problem may grow new ones.
+ */
+import { ADDRESS_CHARS } from '../../src/content/address.ts'
+import type { Schema } from './validate.ts'
+
+const ADDRESS_PATTERN = `[a-z2-7]{${ADDRESS_CHARS}}`
+
+/** An object with exactly these members, all of them there unless named in `optional`. */
+export function object(properties: Readonly<Record<string, Schema>>, optional: readonly string[] = []): Schema {
+  const required = Object.keys(properties).filter((name) => !optional.includes(name))
+  return { type: 'object', properties, required, additionalProperties: false }
+}
+
+const COUNT: Schema = { type: 'integer', minimum: 0 }
+const BYTES: Schema = { type: 'integer', minimum: 0, description: 'Bytes.' }
+const TEXT: Schema = { type: 'string' }
+const MS: Schema = { type: ['number', 'null'], description: 'Milliseconds.' }
+const UNIX_MS: Schema = { type: 'integer', minimum: 0, description: 'Milliseconds since 1970.' }
+
+export const ADDRESS: Schema = {
+  type: 'string',
+  pattern: `^${ADDRESS_PATTERN}$`,
+  format: 'gyre-address',
+  description: `${ADDRESS_CHARS} base32 characters with a checksum: a publication, a site or a service.`,
+  'x-gyre-code': 'ADDRESS_BAD',
+  'x-gyre-takes': `a Gyre address: ${ADDRESS_CHARS} characters, a to z and 2 to 7`,
+}
+
+/** A name of the book of names. */
+export const NAME: Schema = {
+  type: 'string',
+  pattern: '^[a-z0-9]([a-z0-9-]{0,53}[a-z0-9])?$',
+  description: 'A name in the book: 1 to 55 lower case letters, digits and hyphens.',
+  'x-gyre-takes': '1 to 55 lower case letters, digits and hyphens, no hyphen first or last',
+}
+
+/** The name of a key, of a service (which is that of its key) or of a token. */
+export const KEY_NAME: Schema = {
+  type: 'string',
+  pattern: '^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$',
+  description: 'A name: 1 to 32 lower case letters, digits and hyphens.',
+  'x-gyre-takes': '1 to 32 lower case letters, digits and hyphens, no hyphen first or last',
+}
+
+/** What a fetch names: an address, or a name of the book. */
+export const ADDRESS_OR_NAME: Schema = {
+  type: 'string',
+  pattern: `^(${ADDRESS_PATTERN}|[a-z0-9]([a-z0-9-]{0,53}[a-z0-9])?)$`,
+  format: 'gyre-address',
+  description: 'An address, or a name in the book of names. An address always wins.',
+  'x-gyre-code': 'ADDRESS_BAD',
+  'x-gyre-takes': 'a Gyre address, or a name in the book',
+}
+
+export const PORT: Schema = { type: 'integer', minimum: 1, maximum: 65535 }
+
+export const TARGET: Schema = {
+  type: 'string',
+  pattern: '^([0-9]{1,3}([.][0-9]{1,3}){3}|localhost|\\[[0-9A-Fa-f:.]{2,45}\\]):[0-9]{1,5}$',
+  format: 'host-port',
+  description: 'Where connections go: HOST:PORT, the host an IP address or localhost.',
+  'x-gyre-takes': 'HOST:PORT such as 127.0.0.1:8080, the host an IP address or localhost',
+  examples: ['127.0.0.1:8080'],
+}
+
+export const SCOPE: Schema = {
+  type: 'string',
+  enum: ['read', 'publish', 'admin'],
+  description: 'Each includes those before it: read, publish, admin.',
+}
+
+/** A confirmation that a 409 answer of the share guard gave. */
+export const CONFIRM: Schema = {
+  type: 'string',
+  pattern: '^[A-Za-z0-9_-]{16,64}$',
+  format: 'confirmation',
+  description: 'The confirmation that a 409 answer gave: publishes what it listed.',
+  'x-gyre-takes': 'the confirmation that a 409 answer gave',
+}
+
+const STAGE = object({
+  stage: TEXT,
+  atMs: { type: 'number', minimum: 0 },
+  tookMs: MS,
+  note: { type: ['string', 'null'] },
+  loop: { type: ['integer', 'null'] },
+  failed: { type: 'boolean' },
+})
+
+const STATE: Schema = { type: 'string', enum: ['running', 'done', 'failed'] }
+const CODE: Schema = { type: ['string', 'null'], description: 'Why it failed: a code of this API.' }
+
+export const TRACE = object({
+  id: TEXT,
+  state: STATE,
+  totalMs: MS,
+  code: CODE,
+  stages: { type: 'array', items: STAGE },
+  dropped: COUNT,
+  slowest: { type: ['string', 'null'] },
+  failures: { type: 'array', items: STAGE },
+})
+
+export const TRANSFER = object({
+  id: COUNT,
+  state: STATE,
+  bytes: BYTES,
+  sharesAsked: COUNT,
+  sharesReceived: COUNT,
+  sharesBad: COUNT,
+  firstByteMs: MS,
+  totalMs: MS,
+  code: CODE,
+})
+
+export const HEALTH = object({ ready: { type: 'boolean' } })
+
+export const STATUS = object(
+  {
+    id: TEXT,
+    version: TEXT,
+    network: TEXT,
+    nodesKnown: COUNT,
+    neighbours: COUNT,
+    loopsReady: COUNT,
+    clock: { type: 'string', enum: ['swift'] },
+    sharesHeld: COUNT,
+    storeBytes: BYTES,
+    storeQuotaBytes: BYTES,
+    cipher: TEXT,
+    uptimeSeconds: COUNT,
+    circuitsRelayed: { ...COUNT, description: "Circuits of others' loops through this node, to the next 16." },
+    warnings: { type: 'array', items: TEXT },
+  },
+  ['circuitsRelayed'],
+)
+
+export const PEERS = object({
+  peers: {
+    type: 'array',
+    items: object({ id: TEXT, chosen: { type: 'boolean' }, transport: { type: 'string', enum: ['tls', 'ws', 'memory'] } }),
+  },
+})
+
+export const LOOPS = object({
+  loops: {
+    type: 'array',
+    items: object({
+      id: COUNT,
+      members: COUNT,
+      clock: { type: 'string', enum: ['swift'] },
+      state: { type: 'string', enum: ['ready', 'busy'] },
+    }),
+  },
+})
+
+export const PUBLICATION = object({ address: ADDRESS, bytes: BYTES, shares: COUNT, holders: COUNT })
+
+const VERSION: Schema = { type: 'integer', minimum: 1 }
+
+export const SITE_PUBLICATION = object({
+  address: ADDRESS,
+  version: VERSION,
+  bytes: BYTES,
+  files: COUNT,
+  uploaded: { ...BYTES, description: 'Bytes that had to be uploaded: what changed.' },
+  snapshot: { ...ADDRESS, description: 'The address of this very version.' },
+})
+
+export const SITES = object({
+  sites: {
+    type: 'array',
+    items: object({ key: TEXT, address: ADDRESS, version: VERSION, bytes: BYTES, files: COUNT, publishedMs: UNIX_MS }),
+  },
+})
+
+export const SERVICE_WISH = object(
+  { name: KEY_NAME, target: TARGET, port: { ...PORT, description: 'The virtual port; default 80.' } },
+  ['port'],
+)
+
+export const SERVICE_ADDRESS = object({ address: ADDRESS })
+
+export const SERVICE = object({
+  name: TEXT,
+  address: ADDRESS,
+  ports: { type: 'array', items: object({ port: PORT, target: TEXT }) },
+  state: { type: 'string', enum: ['starting', 'up', 'degraded'] },
+  introductionPoints: COUNT,
+  effort: COUNT,
+  sessions: COUNT,
+})
+
+export const SERVICES = object({ services: { type: 'array', items: SERVICE } })
+
+export const NAME_WISH = object({ address: ADDRESS })
+export const NAME_ENTRY = object({ name: TEXT, address: ADDRESS, source: TEXT, addedMs: UNIX_MS })
+export const NAMES = object({ names: { type: 'array', items: NAME_ENTRY } })
+
+export const TOKEN_WISH = object({ name: KEY_NAME, scope: SCOPE })
+export const NEW_TOKEN = object({
+  name: KEY_NAME,
+  scope: SCOPE,
+  token: { type: 'string', description: 'Shown this once: the node keeps its hash alone.' },
+})
+export const TOKENS = object({
+  tokens: { type: 'array', items: object({ name: KEY_NAME, scope: SCOPE, addedMs: UNIX_MS }) },
+})
+
+const PLACED = object({
+  rule: TEXT,
+  severity: { type: 'string', enum: ['note', 'flagged', 'refused'] },
+  reason: TEXT,
+  where: TEXT,
+})
+
+export const LISTING = object({
+  files: {
+    type: 'array',
+    items: object({
+      path: TEXT,
+      bytes: BYTES,
+      verdict: { type: 'string', enum: ['ok', 'flagged', 'refused'] },
+      findings: { type: 'array', items: PLACED },
+      allowed: { type: 'boolean' },
+    }),
+  },
+  unlisted: COUNT,
+  total: object({ files: COUNT, bytes: BYTES }),
+  objections: COUNT,
+})
+
+/** RFC 9457. */
+export const PROBLEM: Schema = {
+  type: 'object',
+  title: 'Problem',
+  description: 'Why a request was refused or failed (RFC 9457).',
+  properties: {
+    type: { type: 'string', pattern: '^urn:gyre:error:[A-Z0-9_]+$' },
+    title: TEXT,
+    status: { type: 'integer', minimum: 400, maximum: 599 },
+    detail: TEXT,
+    code: { type: 'string', description: 'Stable; the README lists them.' },
+    kind: TEXT,
+    remedy: { type: 'string', description: 'What a person can do.' },
+    field: { type: 'string', description: 'The part of the request that was refused.' },
+    scope: { ...SCOPE, description: 'The scope that a token needs here.' },
+    stages: { type: 'array', items: STAGE, description: 'The last stages of the work that failed.' },
+    confirm: { type: 'string', description: 'Send the same again with ?confirm= and this to publish all the same.' },
+    listing: LISTING,
+  },
+  required: ['type', 'title', 'status', 'detail', 'code', 'kind', 'remedy'],
+  additionalProperties: true,
+}
