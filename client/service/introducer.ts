@@ -40,6 +40,18 @@ const JOIN_MS = 5_000
 /** A record found so short ago does for the first try. */
 const RECORD_AGE_MS = 30_000
 
+/** Where a set-up is, in words that follow "the last stage was". */
+export const STAGE = {
+  record: 'looking up its record',
+  introduction: 'asking its introduction points',
+  rendezvous: 'reaching the rendezvous point',
+  handshake: 'agreeing on keys',
+  join: 'joining at the rendezvous point',
+  connect: 'asking it for a connection',
+} as const
+
+export type Stage = (typeof STAGE)[keyof typeof STAGE]
+
 /** Asks this node's own introduction point, as a hop would be. */
 export type AskLocally = (
   request: Uint8Array,
@@ -61,7 +73,7 @@ export interface SetUpAsking {
   readonly isolation: string
   readonly trace: Trace | undefined
   /** Told where it is now, for the sentence of a time-out. */
-  readonly onStage: (stage: string) => void
+  readonly onStage: (stage: Stage) => void
 }
 
 /** Handshake done, and the rendezvous point in reach. */
@@ -105,7 +117,7 @@ export class Introducer {
 
   async #record(key: Uint8Array, maxAgeMs: number, asking: SetUpAsking): Promise<FoundRecord> {
     const { signal, isolation, trace } = asking
-    asking.onStage('looking up its record')
+    asking.onStage(STAGE.record)
     return this.#deps.records.find(key, { signal, isolation, maxAgeMs, ...(trace === undefined ? {} : { trace }) })
   }
 
@@ -116,7 +128,7 @@ export class Introducer {
       throw new OverlayError('overload', 'SERVICE_BUSY', 'The service asks for more proof of work than this node does.')
     }
     const identity = { network: this.#deps.network, address: key, blinded: found.blinded, ...staticKeys(service) }
-    asking.onStage('asking its introduction points')
+    asking.onStage(STAGE.introduction)
     const greeting = await this.#greet(identity, service, resume, asking)
     try {
       return await this.#meet(greeting, asking)
@@ -207,11 +219,11 @@ export class Introducer {
   // Rendezvous ---------------------------------------------------------------------------------------------------------------------
 
   async #meet({ handshake, drawn, say }: Greeting, asking: SetUpAsking): Promise<Introduced> {
-    asking.onStage('reaching the rendezvous point')
+    asking.onStage(STAGE.rendezvous)
     const way = await this.#approach(drawn.location, asking)
     const deadline = this.#deps.clock.deadline(POINT_MS, asking.signal)
     try {
-      asking.onStage('agreeing on keys')
+      asking.onStage(STAGE.handshake)
       const ended = asking.trace?.stage('handshake')
       const message = handshake.meetAt(nodeIdBytes(way.node))
       const established = message === null ? null : handshake.onMet(await say(message, deadline.signal))
@@ -251,7 +263,7 @@ export class Introducer {
 
   /** Joins; on failure says so as every other stage does. */
   async join({ established, way }: Introduced, end: Parameters<Approach['join']>[1], asking: SetUpAsking): Promise<void> {
-    asking.onStage('joining at the rendezvous point')
+    asking.onStage(STAGE.join)
     const deadline = this.#deps.clock.deadline(JOIN_MS, asking.signal)
     try {
       await way.join(established.meetingCookie, end, deadline)

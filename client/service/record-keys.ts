@@ -18,6 +18,8 @@ import {
 // Implementation constants.
 /** For how long the pair before is taken. Clients keep a record for half a minute; holders get the new one at once. */
 export const KEYS_OVERLAP_MS = 15 * 60_000
+/** How often the periods are looked at. */
+const LOOK_MS = 60_000
 
 export interface BlindedKeys {
   /** Number of the period now. */
@@ -42,6 +44,7 @@ export class RecordKeys {
   #now: Generation
   #before: (Generation & { readonly until: MonotonicMs }) | null = null
   #periods: BlindedKeys = { period: -1, blinded: [] }
+  #nextLook = Number.NEGATIVE_INFINITY
 
   constructor(deps: RecordKeysDeps) {
     this.#deps = deps
@@ -58,6 +61,8 @@ export class RecordKeys {
   async tick(): Promise<boolean> {
     const { clock, periods } = this.#deps
     if (this.#before !== null && clock.monotonicMs() >= this.#before.until) this.#drop()
+    if (clock.monotonicMs() < this.#nextLook) return false
+    this.#nextLook = clock.monotonicMs() + LOOK_MS
     const was = this.#periods
     this.#periods = await periods(clock.unixMs())
     if (was.period === -1 || was.period === this.#periods.period) return false

@@ -1,0 +1,209 @@
+/**
+ * The live services of this node: added and removed by its user, kept with their keys, and up again after a restart at the same addresses.
+ * Each has loops of its own, which leave and come home over links chosen for its key (`preference.ts`). The last word on disk is the key's
+ * `service` part (`state.ts`); a service is hosted exactly when that names a port.
+ */
+import type { NodeId } from '../../src/bytes/index.ts'
+import { blindAddress, periodAt, periodStartMs, RECORD_GRACE_MS } from '../../src/content/record.ts'
+import { OverlayError } from '../../src/errors/index.ts'
+import type { Logger } from '../../src/log/index.ts'
+import type { Clock, Rng } from '../../src/runtime/index.ts'
+import { isKeyName, type KeyBook, type KeyEntry } from '../keys/index.ts'
+import type { NodeEvent, ServiceStatus, Services, ServiceWish } from '../library.ts'
+import type { LoopPreference } from '../paths.ts'
+import type { RecordPublisher } from '../records/index.ts'
+import { Forwarder } from './forward.ts'
+import { HostedService } from './host.ts'
+import type { ServiceLoops, ServiceView } from './loops.ts'
+import type { MeetingDeps } from './meeting.ts'
+import { lastingPreference, PREFERENCE_SECRET_BYTES } from './preference.ts'
+import type { BlindedKeys } from './record-keys.ts'
+import type { MakeSession, SessionRoom } from './sessions.ts'
+import { encodeServiceState, parseServiceState, type ServiceState, targetOf, withPort } from './state.ts'
+
+// Implementation constant.
+/** Services that a node hosts: each has up to 11 standing loops. */
+export const SERVICES_MAX = 16
+
+/** The loops of one service. */
+export interface OwnLoops {
+  readonly loops: ServiceLoops
+  close(): void
+}
+
+export interface ServicesDeps {
+  readonly book: KeyBook
+  readonly records: RecordPublisher
+  readonly network: Uint8Array
+  readonly self: NodeId
+  readonly view: ServiceView
+  /** Loops for one service, standing by from now on. */
+  readonly loopsFor: (preference: LoopPreference) => OwnLoops
+  readonly healthy: () => boolean
+  readonly joinLocally: MeetingDeps['joinLocally']
+  readonly makeSession: MakeSession
+  readonly emit: (event: NodeEvent) => void
+  readonly clock: Clock
+  readonly rng: Rng
+  readonly log: Logger
+}
+
+interface Running {
+  readonly service: HostedService
+  readonly own: OwnLoops
+  /** What was said of it last. */
+  said: string
+}
+
+export class LiveServices implements Services {
+  readonly #deps: ServicesDeps
+  readonly #forwarder: Forwarder
+  readonly #room: SessionRoom = { taken: 0 }
+  readonly #running = new Map<string, Running>()
+  readonly #stop = new AbortController()
+  /** Changes are made one after the other. */
+  #changing: Promise<unknown> = Promise.resolve()
+
+  constructor(deps: ServicesDeps) {
+    this.#deps = deps
+    this.#forwarder = new Forwarder(deps.clock)
+  }
+
+  /** Hosts what was hosted when the node stopped. A state that is damaged is left alone, and said. */
+  async start(): Promise<void> {
+    const { book, log } = this.#deps
+    for (const entry of book.list()) {
+      const state = await this.#read(entry.name).catch((error: unknown) => {
+        log.warn('what a service was is damaged; add it anew', { error })
+        return null
+      })
+      if (state !== null && state.ports.length > 0 && this.#running.size < SERVICES_MAX) this.#host(entry, state)
+    }
+  }
+
+  async add(wish: ServiceWish): Promise<{ readonly address: string }> {
+    if (!isKeyName(wish.name)) {
+      throw new OverlayError('config', 'CONFIG_BAD', 'A name is 1 to 32 of a-z, 0-9 and -, with no - at its ends.')
+    }
+    const port = targetOf(wish)
+    return this.#change(async () => {
+      const running = this.#running.get(wish.name)
+      if (running === undefined && this.#running.size >= SERVICES_MAX) {
+        throw new OverlayError('overload', 'SERVICE_LIMIT', `This node hosts at most ${SERVICES_MAX} services.`)
+      }
+      const { book, rng } = this.#deps
+      const entry = await book.make(wish.name)
+      const before = running?.service.state ??
+        (await this.#read(wish.name)) ?? { ports: [], secret: rng.bytes(PREFERENCE_SECRET_BYTES), points: [] }
+      const state = withPort(before, port)
+      // On disk before anybody hears the address.
+      await book.writePart(wish.name, 'service', encodeServiceState(state))
+      if (running !== undefined) running.service.setPorts(state.ports)
+      else this.#host(entry, state)
+      return { address: entry.address }
+    })
+  }
+
+  list(): readonly ServiceStatus[] {
+    return [...this.#running.values()].map(({ service }) => service.status()).sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  get(name: string): ServiceStatus | null {
+    return this.#running.get(name)?.service.status() ?? null
+  }
+
+  remove(name: string): Promise<boolean> {
+    return this.#change(async () => {
+      const running = this.#running.get(name)
+      if (running === undefined) return false
+      const { book, records, log, emit } = this.#deps
+      this.#running.delete(name)
+      await this.#end(running)
+      await book.writePart(name, 'service', encodeServiceState({ ...running.service.state, ports: [] }))
+      // The record is taken back as soon as holders can be reached; that may take longer than the user should wait.
+      records.forget(name, 'service', this.#stop).catch((error: unknown) => {
+        if (!this.#stop.signal.aborted) log.debug('the record of a removed service could not be taken back yet', { error })
+      })
+      emit({ type: 'service', data: { name, state: 'removed' } })
+      return true
+    })
+  }
+
+  /** Ends all; what is on disk stays. Idempotent. */
+  async close(): Promise<void> {
+    this.#stop.abort(new OverlayError('unreachable', 'NODE_NOT_READY', 'The node is stopping.'))
+    this.#forwarder.close()
+    await this.#changing.catch(() => {})
+    await Promise.all([...this.#running.values()].map((running) => this.#end(running)))
+    this.#running.clear()
+  }
+
+  #host(entry: KeyEntry, state: ServiceState): void {
+    const { book, clock, log, network, loopsFor, view } = this.#deps
+    const { name } = entry
+    const own = loopsFor(lastingPreference(state.secret, clock))
+    const service = new HostedService(
+      {
+        ...this.#deps,
+        view,
+        loops: own.loops,
+        room: this.#room,
+        forwarder: this.#forwarder,
+        periods: (key, unixMs) => periodsAround(key, network, unixMs),
+        save: (changed) => {
+          book.writePart(name, 'service', encodeServiceState(changed)).catch((error: unknown) => {
+            log.warn('what a service is could not be written', { error })
+          })
+        },
+        onChange: () => this.#say(name),
+      },
+      entry,
+      state,
+    )
+    this.#running.set(name, { service, own, said: '' })
+    service.start()
+    this.#say(name)
+  }
+
+  /** Tells the user when a service's state has changed. */
+  #say(name: string): void {
+    const running = this.#running.get(name)
+    if (running === undefined) return
+    const { state, introductionPoints } = running.service.status()
+    const said = `${state} ${introductionPoints}`
+    if (said === running.said) return
+    running.said = said
+    this.#deps.emit({ type: 'service', data: { name, state, introductionPoints } })
+  }
+
+  async #end({ service, own }: Running): Promise<void> {
+    await service.close()
+    own.close()
+  }
+
+  async #read(name: string): Promise<ServiceState | null> {
+    const bytes = await this.#deps.book.readPart(name, 'service')
+    if (bytes === null) return null
+    const state = parseServiceState(bytes)
+    if (state === null) throw new OverlayError('config', 'KEY_BAD', `What the service ${name} was is damaged on disk.`)
+    return state
+  }
+
+  async #change<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#stop.signal.aborted) throw new OverlayError('unreachable', 'NODE_NOT_READY', 'The node is stopping.')
+    const done = this.#changing.catch(() => {}).then(work)
+    this.#changing = done.catch(() => {})
+    return done
+  }
+}
+
+/** The period of `key` now, and its blinded keys in all periods whose records may be read now. */
+async function periodsAround(key: Uint8Array, network: Uint8Array, unixMs: number): Promise<BlindedKeys> {
+  const period = periodAt(key, unixMs)
+  const besides = [
+    ...(unixMs - periodStartMs(key, period) < RECORD_GRACE_MS ? [period - 1] : []),
+    ...(periodStartMs(key, period + 1) - unixMs < RECORD_GRACE_MS ? [period + 1] : []),
+  ]
+  const blinded = await Promise.all([period, ...besides].map((each) => blindAddress(key, network, each)))
+  return { period, blinded: blinded.filter((each) => each !== null) }
+}
