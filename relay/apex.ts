@@ -82,6 +82,11 @@ export class Apex {
     return this.#clock
   }
 
+  /** What all circuits hold now. */
+  get heldBytes(): number {
+    return this.#held
+  }
+
   /** A new stream of an origin's on the circuit `port`: who hears it, or why it is refused. */
   accept(stream: MuxStream, port: HopPort): StreamEvents | number {
     return this.hold(STREAM_BYTES) ? new ApexStream(this, stream, port) : ResetCode.BUSY

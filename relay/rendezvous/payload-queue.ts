@@ -1,14 +1,16 @@
 /**
  * Payloads that wait at a rendezvous point for a cell to ride in: a ring per direction over memory that all directions share. Never
  * back-pressure: where there is no room the oldest payload goes, and the two ends repeat it (SPEC.md §11.1). Nothing is allocated for a
- * payload but its copy's memory, which is used again. No direction may have more waiting than is left for all others together, so that many
- * that nobody takes from cannot fill the memory of those that flow (dynamic thresholds: Choudhury and Hahne 1998).
+ * payload but its copy's memory, which is used again. Beyond a few that it always may, no direction has more waiting than is left for all
+ * others together, so that many that nobody takes from cannot stop those that flow (dynamic thresholds: Choudhury and Hahne 1998).
  */
 import { PAYLOAD_BYTES } from '../../src/stream/index.ts'
 
 // Implementation constants.
 /** Payloads that all exchanges of a node may have waiting: 64 MiB. At the limit a direction's own oldest goes, or else the new one. */
 export const PAYLOADS_MAX = 32_768
+/** Payloads that a direction may have waiting whatever others have: with all pairs there are, 64 MiB more. */
+export const RESERVED_PAYLOADS = 4
 /** Payloads' worth of memory kept for later: 4 MiB. */
 const SPARE_MAX = 2_048
 
@@ -38,7 +40,8 @@ export class PayloadPool {
 
   /** Memory for one payload more of a direction that has `held`, with arbitrary content, or `null`. */
   take(held: number): Uint8Array | null {
-    if (held >= this.#max - this.#used || !this.#memory.hold(PAYLOAD_BYTES)) return null
+    if (held >= RESERVED_PAYLOADS && held >= this.#max - this.#used) return null
+    if (!this.#memory.hold(PAYLOAD_BYTES)) return null
     this.#used++
     return this.#spare.pop() ?? new Uint8Array(PAYLOAD_BYTES)
   }
