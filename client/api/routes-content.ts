@@ -212,6 +212,6 @@ function addressOf(wanted: string, { face }: RouteParts): string {
   if (/^[a-z2-7]{56}$/.test(wanted)) return wanted
   const address = face.names.find(wanted)
   if (address !== null) return address
-  const error = new OverlayError('protocol', 'ADDRESS_BAD', 'This is neither a Gyre address nor a name in the book of names.')
+  const error = new OverlayError('protocol', 'ADDRESS_BAD', 'This is not a Gyre address, nor a name in the book of names.')
   throw new HttpFailure(400, error)
 }
