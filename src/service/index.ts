@@ -3,6 +3,7 @@ export { ClientHandshake, type ClientHandshakeOptions } from './client-handshake
 export { ANSWER_BYTES, HELLO_BYTES, MEETING_BYTES, MET_BYTES } from './constants.ts'
 export { introductionPointName } from './introduction-point.ts'
 export { ServiceHandshakes, type ServiceHandshakesParts } from './service-handshake.ts'
+export { RESUME_MS, SESSION_STREAMS_MAX, Session, type SessionOptions } from './session.ts'
 export {
   type DetachReason,
   type Drawn,

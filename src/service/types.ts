@@ -126,7 +126,7 @@ export interface SessionStream {
 }
 
 /** Why a session has no exchange any more. */
-export type DetachReason = 'gone' | 'silent' | 'protocol'
+export type DetachReason = 'gone' | 'silent'
 
 /** Why a session ended. */
 export type SessionEnd =
