@@ -169,6 +169,7 @@ export class Introductions {
       const drawn = this.#rng.bytes(8)
       handle = readU32(drawn, 0) + (readU32(drawn, 4) & 0x1f_ffff) * 0x1_0000_0000
     } while (this.#handed.has(handle))
+    pending.handle = handle
     this.#handed.set(handle, pending)
     return { handle, message: pending.message, work: pending.work }
   }
@@ -176,7 +177,6 @@ export class Introductions {
   #answer({ token, handle, message }: AnswerIntroduction): ApexAnswer {
     const pending = this.#handed.get(handle)
     if (pending === undefined || pending.point.name !== toHex(introductionPointName(token))) return answer('not-found')
-    this.#handed.delete(handle)
     pending.settle(message)
     return answer('ok')
   }
@@ -192,6 +192,7 @@ export class Introductions {
       point,
       message,
       work,
+      handle: null,
       workBits: introductionWork(name, message, work),
       settle: (said) => {
         end()
@@ -202,10 +203,10 @@ export class Introductions {
       timer.cancel()
       call.onEnd = null
       this.#messages--
+      if (pending.handle !== null) this.#handed.delete(pending.handle)
     }
     const giveUp = () => {
       point.forget(pending)
-      for (const [handle, handed] of this.#handed) if (handed === pending) this.#handed.delete(handle)
       pending.settle(null)
     }
     const timer = this.#clock.setTimer(INTRODUCE_MS, giveUp)

@@ -17,6 +17,8 @@ export interface Pending {
   readonly message: Uint8Array
   readonly work: Uint8Array
   readonly workBits: number
+  /** Under which the service may answer, once it was given to it. */
+  handle: number | null
   /** The service's answer, or `null`: none will come. */
   settle(answer: Uint8Array | null): void
 }
