@@ -109,7 +109,8 @@ export class StreamDuplex extends Duplex implements SessionStreamEvents {
   #consumed(): void {
     const bytes = this.#unread
     this.#unread = 0
-    if (bytes > 0 && !this.#closed) this.#stream?.consumed(bytes)
+    // Also after both directions ended: until then it counts against the session's credit.
+    if (bytes > 0) this.#stream?.consumed(bytes)
   }
 
   override _read(): void {
@@ -141,7 +142,7 @@ export class StreamDuplex extends Duplex implements SessionStreamEvents {
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
     // When both directions ended in order the stream lives on until the other end has all of it.
     const inOrder = this.readableEnded && this.writableFinished
-    if (!this.#closed && !(error === null && inOrder)) {
+    if (!(error === null && inOrder)) {
       this.#closed = true
       this.#stream?.reset(this.#resetCode)
     }
