@@ -81,6 +81,11 @@ export class LocalPort implements ExchangePort {
   }
 
   #onBeat(): void {
+    if (this.#meeting.over) {
+      // As with a loop, cells would go on: this end finds out by the silence, and no sooner, or the other side could see by how soon it
+      // comes back that it was here.
+      this.#pairing.take(scratch, 0)
+    }
     this.wake()
     this.#beat = this.#clock.setTimer(PAYLOAD_BEAT_MS, () => this.#onBeat())
   }

@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: every figure of the README in one run, most of them also as a ratio to the floor measured minutes before on the same
- * machine. `--json` prints one line of JSON at the end; `--only PART,…` runs parts. What each part does and what was found with it:
+ * machine. `--json` prints one line of JSON at the end; `npm run bench -- PART …` (or `--only PART,…`) runs parts. What each part does and what was found with it:
  * test/bench/README.md.
  */
 import { spawnSync } from 'node:child_process'
@@ -9,12 +9,17 @@ import { parseArgs } from 'node:util'
 import { measureContent } from './content.ts'
 import { LoopBench } from './loop.ts'
 import { measureRing } from './ring.ts'
+import { measureService, TOR } from './service.ts'
 
-const PARTS = ['floor', 'link', 'cipher', 'setup', 'erasure', 'store', 'loop', 'content'] as const
+const PARTS = ['floor', 'link', 'cipher', 'setup', 'erasure', 'store', 'loop', 'content', 'service'] as const
 type Part = (typeof PARTS)[number]
 
-const { values } = parseArgs({ options: { json: { type: 'boolean', default: false }, only: { type: 'string' } } })
-const asked = values.only?.split(',') ?? [...PARTS]
+const { values, positionals } = parseArgs({
+  options: { json: { type: 'boolean', default: false }, only: { type: 'string' } },
+  allowPositionals: true,
+})
+const named = [...positionals, ...(values.only?.split(',') ?? [])]
+const asked = named.length > 0 ? named : [...PARTS]
 const parts = PARTS.filter((part) => asked.includes(part))
 if (asked.some((part) => !PARTS.some((known) => known === part))) {
   console.error(`Parts: ${PARTS.join(', ')}`)
@@ -113,6 +118,23 @@ const RUN: Readonly<Record<Part, () => Promise<void> | void>> = {
     note('publish 100 MiB, all processes', 'CPU-s/GiB', found.publishCpuPerGiB)
     note('fetch 100 MiB', 'MB/s', found.fetchMBps, { least: 15 })
     note('fetch 100 MiB, all processes', 'CPU-s/GiB', found.fetchCpuPerGiB)
+  },
+  async service() {
+    const found = await measureService()
+    note('live service up after it was added', 's', found.upMs / 1000)
+    note('first byte of 1 KiB, fresh rendezvous, median', 'ms', found.firstByteFreshMs, { most: 150 })
+    note('first byte of 1 KiB, fresh rendezvous, p90', 'ms', found.firstByteFreshP90Ms)
+    note('first byte of 1 KiB, ready rendezvous, median', 'ms', found.firstByteReadyMs, { most: 40 })
+    note('first byte of 1 KiB, ready rendezvous, p90', 'ms', found.firstByteReadyP90Ms)
+    note('one stream from a live service', 'MB/s', found.downMBps, { least: 8 })
+    note('one stream, Tor 0.4.9.11 elsewhere', 'MB/s', TOR.oneStreamMBps)
+    note('one stream from a live service, all processes', 'CPU-s/GiB', found.downCpuPerGiB)
+    note('one stream, Tor 0.4.9.11 elsewhere', 'CPU-s/GiB', TOR.cpuSecondsPerGiB)
+    note('one stream to a live service', 'MB/s', found.uploadMBps, { least: 8 })
+    note('one stream to a live service, all processes', 'CPU-s/GiB', found.uploadCpuPerGiB)
+    note('eight users, one stream each', 'MB/s', found.eightMBps)
+    note('eight users, one stream each, all processes', 'CPU-s/GiB', found.eightCpuPerGiB)
+    note('100 connections at once, 1 KiB each', 'ms', found.hundredMs)
   },
 }
 

@@ -1,0 +1,337 @@
+/**
+ * Hosting and connecting over real introduction points, rendezvous points and sessions, with calls in place of loops (service-net.ts): how long
+ * a connection takes, what happens when nodes die or the service is started anew, that users share nothing, that limits hold.
+ */
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { after, before, test } from 'node:test'
+import { CONNECT_MS, WARM_MS } from '../../client/service/client-session.ts'
+import type { Connector, LiveServices } from '../../client/service/index.ts'
+import { SERVICES_MAX } from '../../client/service/services.ts'
+import { SESSION_IDLE_MS } from '../../client/service/sessions.ts'
+import { parseServiceState } from '../../client/service/state.ts'
+import { Traces } from '../../client/trace/index.ts'
+import { requireAddress } from '../../src/content/address.ts'
+import { isOverlayError } from '../../src/errors/index.ts'
+import { Session } from '../../src/service/session.ts'
+import { FakeClock } from '../support/fake-clock.ts'
+import { seededRng } from '../support/seeded-rng.ts'
+import { MemoryBook, ServiceNet } from '../support/service-net.ts'
+
+const never = new AbortController()
+let echo: { readonly port: number; readonly sockets: Set<Socket>; close(): void }
+before(async () => {
+  const sockets = new Set<Socket>()
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    socket.on('close', () => sockets.delete(socket))
+    socket.pipe(socket)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  echo = { port: (server.address() as AddressInfo).port, sockets, close: () => server.close() }
+})
+after(() => {
+  echo.close()
+  for (const socket of echo.sockets) socket.destroy()
+})
+
+interface World {
+  readonly net: ServiceNet
+  readonly clock: FakeClock
+  readonly book: MemoryBook
+  services: LiveServices
+  readonly key: Uint8Array
+  readonly connector: Connector
+  /** Runs until `promise` is settled: the fake clock moves, and real sockets are given time. */
+  run<T>(promise: Promise<T>, withinMs?: number): Promise<T>
+  /** Moves the clock on, giving real sockets time. */
+  pass(ms: number): Promise<void>
+  close(): Promise<void>
+}
+
+/** A service of node 0, up, and a connector at node 7. */
+async function world(seed: string): Promise<World> {
+  const clock = new FakeClock()
+  const rng = seededRng(seed)
+  const net = new ServiceNet(clock, rng, (role) => (ticket, events) => new Session({ role, ticket, clock, events }))
+  const book = new MemoryBook(rng)
+  const services = await net.host(0, book)
+  const connector = net.connector(7)
+  const made: World = {
+    net,
+    clock,
+    book,
+    services,
+    key: new Uint8Array(0),
+    connector,
+    async run(promise, withinMs = 60_000) {
+      let settled = false
+      const mark = () => {
+        settled = true
+      }
+      promise.then(mark, mark)
+      for (let ms = 0; ms < withinMs && !settled; ms += 5) await made.pass(5)
+      assert.ok(settled, `still pending after ${withinMs} ms`)
+      return promise
+    },
+    async pass(ms) {
+      for (let passed = 0; passed < ms; passed += 5) {
+        await clock.advance(Math.min(5, ms - passed))
+        if (passed < 500) await new Promise((resolve) => setImmediate(resolve))
+      }
+    },
+    async close() {
+      connector.close()
+      await made.run(made.services.close())
+      for (const node of net.nodes) {
+        node.introductions.close()
+        node.rendezvous.close()
+      }
+      await made.pass(1_000)
+    },
+  }
+  const { address } = await made.run(services.add({ name: 'web', target: { host: 'localhost', port: echo.port } }))
+  await up(made)
+  return Object.assign(made, { key: requireAddress(address).key })
+}
+
+async function up({ services, pass }: World, withinMs = 10_000): Promise<void> {
+  for (let ms = 0; ms < withinMs; ms += 50) {
+    if (services.get('web')?.state === 'up') return
+    await pass(50)
+  }
+  assert.fail(`not up after ${withinMs} ms: ${JSON.stringify(services.get('web'))}`)
+}
+
+/** Writes, reads as much, ends both directions. */
+async function roundTrip({ run, pass }: World, duplex: Duplex, bytes: Buffer): Promise<void> {
+  const parts: Buffer[] = []
+  duplex.on('data', (part: Buffer) => parts.push(part))
+  duplex.end(bytes)
+  await run(once(duplex, 'end'))
+  assert.deepEqual(Buffer.concat(parts), bytes)
+  await pass(100)
+}
+
+test('a connection to a live service, with the stages of its trace, and a second one that is faster', async () => {
+  const w = await world('connect')
+  const traces = new Traces({ clock: w.clock, rng: w.net.rng })
+  const trace = traces.begin()
+  const start = w.clock.monotonicMs()
+  const first = await w.run(w.connector.connect(w.key, 80, { signal: never.signal, trace }))
+  const took = w.clock.monotonicMs() - start
+  assert.ok(took < 150, `${took} ms`)
+  await roundTrip(w, first, Buffer.from('hello'))
+  const stages = traces.report(trace.id)!.stages.map(({ stage }) => stage)
+  for (const stage of ['introduction', 'rendezvous', 'handshake', 'connect']) assert.ok(stages.includes(stage), stages.join())
+  const asked = w.net.asked.length
+  const again = w.clock.monotonicMs()
+  const second = await w.run(w.connector.connect(w.key, 80, { signal: never.signal }))
+  assert.ok(w.clock.monotonicMs() - again < 40)
+  assert.equal(w.net.asked.length, asked, 'nothing is set up anew')
+  await roundTrip(w, second, Buffer.alloc(300_000, 3))
+  assert.equal(w.services.get('web')?.sessions, 1)
+  await w.close()
+  assert.equal(w.clock.pendingTimers, 0)
+})
+
+test('a hundred connections at once join one set-up', async () => {
+  const w = await world('hundred')
+  const all = await w.run(Promise.all(Array.from({ length: 100 }, () => w.connector.connect(w.key, 80, never))))
+  assert.equal(w.net.asked.filter(({ kind }) => kind === 'join').length, 2)
+  await Promise.all(all.map((duplex, at) => roundTrip(w, duplex, Buffer.from(`number ${at}`))))
+  await w.close()
+})
+
+test('two isolation users share no session, no loop and no introduction', async () => {
+  const w = await world('isolation')
+  for (const isolation of ['alice', 'bob']) {
+    const duplex = await w.run(w.connector.connect(w.key, 80, { signal: never.signal, isolation }))
+    await roundTrip(w, duplex, Buffer.from(isolation))
+  }
+  assert.equal(w.services.get('web')?.sessions, 2)
+  const self = w.net.nodes[7]!.id
+  const mine = w.net.asked.filter(({ by }) => by === self)
+  const introductions = mine.filter(({ kind }) => kind === 'introduction')
+  assert.equal(introductions.length, 4)
+  assert.equal(new Set(introductions.map(({ loop }) => loop)).size, 2, 'one loop for both messages, another for the other user')
+  assert.equal(new Set(mine.filter(({ kind }) => kind === 'join').map(({ loop }) => loop)).size <= 2, true)
+  await w.close()
+})
+
+test('a port that is not offered, and a target that is not there', async () => {
+  const w = await world('refused')
+  await assert.rejects(w.run(w.connector.connect(w.key, 81, never)), (error) => isOverlayError(error, 'SERVICE_REFUSED'))
+  await w.run(w.services.add({ name: 'web', target: { host: '127.0.0.1', port: 1 }, port: 82 }))
+  await assert.rejects(w.run(w.connector.connect(w.key, 82, never)), (error) => isOverlayError(error, 'SERVICE_REFUSED'))
+  await w.close()
+})
+
+test('an introduction point that dies is got round at once, and replaced; the others stay', async () => {
+  const w = await world('introduction dies')
+  const points = w.net.records
+    .values()
+    .next()
+    .value!.service!.points.map(({ node }) => node)
+  assert.equal(points.length, 3)
+  w.net.kill(points[0]!)
+  w.net.kill(points[1]!)
+  const start = w.clock.monotonicMs()
+  const duplex = await w.run(w.connector.connect(w.key, 80, { signal: never.signal, isolation: 'new' }))
+  assert.ok(w.clock.monotonicMs() - start < 5_000, `${w.clock.monotonicMs() - start} ms`)
+  await roundTrip(w, duplex, Buffer.from('x'))
+  w.net.hear(points[0]!)
+  w.net.hear(points[1]!)
+  await w.pass(90_000)
+  const now = w.net.records
+    .values()
+    .next()
+    .value!.service!.points.map(({ node }) => node)
+  assert.equal(now.length, 3)
+  assert.ok(!now.includes(points[0]!) && !now.includes(points[1]!) && now.includes(points[2]!))
+  await w.close()
+})
+
+test('a rendezvous point that dies: the session gets another, and its streams go on', async () => {
+  const w = await world('rendezvous dies')
+  const duplex = await w.run(w.connector.connect(w.key, 80, never))
+  const got: Buffer[] = []
+  duplex.on('data', (part: Buffer) => got.push(part))
+  duplex.write('before ')
+  await w.pass(200)
+  const met = w.net.asked.findLast(({ kind }) => kind === 'join')?.node
+  // When one of the two was drawn itself there is one join less; somebody's is always there.
+  assert.ok(met !== undefined)
+  w.net.kill(met, true)
+  duplex.write('during ')
+  await w.pass(6_000)
+  duplex.write('after')
+  await w.pass(500)
+  assert.equal(Buffer.concat(got).toString(), 'before during after')
+  assert.equal(w.services.get('web')?.sessions, 1)
+  duplex.destroy()
+  await w.close()
+})
+
+test('a service that was killed and started anew: same address, same points, new keys; who comes back is served', async () => {
+  const w = await world('restart')
+  const held = await w.run(w.connector.connect(w.key, 80, never))
+  const errors: unknown[] = []
+  held.on('error', (error) => errors.push(error))
+  const before = w.net.records.values().next().value!.service!
+  const address = w.services.get('web')!.address
+  // As kill -9 does: loops die, nothing is said.
+  for (const loop of w.net.openLoops(w.net.nodes[0]!.id)) loop.end()
+  await w.run(w.services.close())
+  w.services = await w.net.host(0, w.book)
+  await up(w)
+  assert.equal(w.services.get('web')?.address, address)
+  const after = w.net.records.values().next().value!.service!
+  assert.deepEqual(new Set(after.points.map(({ node }) => node)), new Set(before.points.map(({ node }) => node)))
+  assert.notDeepEqual(after.x25519, before.x25519)
+  const start = w.clock.monotonicMs()
+  const duplex = await w.run(w.connector.connect(w.key, 80, never))
+  assert.ok(w.clock.monotonicMs() - start < 5_000, `${w.clock.monotonicMs() - start} ms`)
+  await roundTrip(w, duplex, Buffer.from('again'))
+  await w.pass(35_000)
+  assert.ok(errors.length === 1 && isOverlayError(errors[0], 'SERVICE_UNREACHABLE'))
+  await w.close()
+})
+
+test('a service that is gone: unreachable soon, then at once; with nobody waiting it is not asked again', async () => {
+  const w = await world('gone')
+  await w.run(w.services.close())
+  await w.pass(40_000) // its points are forgotten
+  const start = w.clock.monotonicMs()
+  await assert.rejects(w.run(w.connector.connect(w.key, 80, never)), (error) => isOverlayError(error, 'SERVICE_UNREACHABLE'))
+  assert.ok(w.clock.monotonicMs() - start < 1_000)
+  const asked = w.net.asked.length
+  await assert.rejects(w.run(w.connector.connect(w.key, 80, never)), (error) => isOverlayError(error, 'SERVICE_UNREACHABLE'))
+  assert.equal(w.net.asked.length, asked)
+  await w.pass(10_000)
+  assert.equal(w.connector.sessions, 0)
+  await w.close()
+})
+
+test('points that swallow introductions: the time is bounded, and the error says at which stage', async () => {
+  const w = await world('swallow')
+  for (const { node } of w.net.records.values().next().value!.service!.points) w.net.kill(node)
+  const start = w.clock.monotonicMs()
+  await assert.rejects(w.run(w.connector.connect(w.key, 80, never)), (error) => {
+    return isOverlayError(error, 'SERVICE_UNREACHABLE') && /introduction points/.test(error.message)
+  })
+  assert.ok(w.clock.monotonicMs() - start < CONNECT_MS)
+  await w.close()
+})
+
+test('who gives up waiting does not end the set-up for the others', async () => {
+  const w = await world('give up')
+  const impatient = new AbortController()
+  const first = w.connector.connect(w.key, 80, { signal: impatient.signal })
+  const second = w.connector.connect(w.key, 80, never)
+  await w.pass(10)
+  impatient.abort(new Error('enough'))
+  await assert.rejects(first, /enough/)
+  await roundTrip(w, await w.run(second), Buffer.from('here'))
+  await w.close()
+})
+
+test('an idle session ends at both ends, and leaves no timer', async () => {
+  const w = await world('idle')
+  const duplex = await w.run(w.connector.connect(w.key, 80, never))
+  await roundTrip(w, duplex, Buffer.from('x'))
+  assert.equal(w.connector.sessions, 1)
+  await w.pass(WARM_MS + 2_000)
+  assert.equal(w.connector.sessions, 0)
+  await w.pass(SESSION_IDLE_MS - WARM_MS + 5_000)
+  assert.equal(w.services.get('web')?.sessions, 0)
+  await w.close()
+  assert.equal(w.clock.pendingTimers, 0)
+})
+
+test('what is on disk is whole after each change; a removed service is gone from the record, and keeps its key', async () => {
+  const w = await world('disk')
+  await w.run(w.services.add({ name: 'web', target: { host: '::1', port: 22 }, port: 22 }))
+  const saved = parseServiceState((await w.book.readPart('web', 'service'))!)!
+  assert.deepEqual(
+    saved.ports.map(({ port, host }) => [port, host]),
+    [
+      [22, '::1'],
+      [80, '127.0.0.1'],
+    ],
+  )
+  assert.equal(saved.points.length, 3)
+  assert.deepEqual(w.services.get('web')?.ports[0], { port: 22, target: '[::1]:22' })
+  assert.equal(await w.run(w.services.remove('web')), true)
+  assert.equal(await w.run(w.services.remove('web')), false)
+  await w.pass(100)
+  assert.equal(w.net.records.values().next().value!.service, null)
+  assert.deepEqual(w.services.list(), [])
+  const again = await w.run(w.services.add({ name: 'web', target: { host: '127.0.0.1', port: echo.port } }))
+  assert.deepEqual(requireAddress(again.address).key, w.key)
+  assert.deepEqual(parseServiceState((await w.book.readPart('web', 'service'))!)!.secret, saved.secret)
+  await w.close()
+})
+
+test('bad wishes and too many services are refused', async () => {
+  const w = await world('wishes')
+  const bad = [
+    { name: 'Web', target: { host: '127.0.0.1', port: 1 } },
+    { name: 'web', target: { host: 'example.org', port: 1 } },
+    { name: 'web', target: { host: '127.0.0.1', port: 0 } },
+    { name: 'web', target: { host: '127.0.0.1', port: 1 }, port: 70_000 },
+  ]
+  for (const wish of bad) await assert.rejects(w.run(w.services.add(wish)), (error) => isOverlayError(error, 'CONFIG_BAD'))
+  const target = { host: '127.0.0.1', port: echo.port }
+  for (let port = 1; port <= 15; port++) await w.run(w.services.add({ name: 'web', target, port }))
+  await assert.rejects(w.run(w.services.add({ name: 'web', target, port: 16 })), (error) =>
+    isOverlayError(error, 'SERVICE_LIMIT'),
+  )
+  for (let at = 1; at < SERVICES_MAX; at++) await w.run(w.services.add({ name: `s${at}`, target }))
+  await assert.rejects(w.run(w.services.add({ name: 'more', target })), (error) => isOverlayError(error, 'SERVICE_LIMIT'))
+  await w.close()
+})
