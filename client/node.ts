@@ -20,6 +20,7 @@ import type { Link, LinkCloseReason } from '../src/link/index.ts'
 import { createLibp2pHost } from '../src/link/libp2p/index.ts'
 import type { Logger } from '../src/log/index.ts'
 import { systemClock, systemRng, type Timer } from '../src/runtime/index.ts'
+import { Session } from '../src/service/index.ts'
 import { openFile } from './fetch.ts'
 import { openIdentity } from './identity.ts'
 import { openKeyBook } from './keys/index.ts'
@@ -27,12 +28,14 @@ import type { NodeEvent, NodeFace, NodeStatus } from './library.ts'
 import { LoopBuilder } from './loops/builder.ts'
 import { LoopPool } from './loops/pool.ts'
 import { Neighbours } from './neighbours/index.ts'
-import { noNames, noServices, noSites } from './not-yet.ts'
+import { noNames, noSites } from './not-yet.ts'
 import { OpenFiles, workName } from './open-files.ts'
 import { drawLoop, type LoopPreference, loopPlan } from './paths.ts'
 import { publishFile } from './publish.ts'
 import { openRecords } from './records/index.ts'
+import { Connector, LiveServices, type MakeSession } from './service/index.ts'
 import { ShareSessions } from './shares.ts'
+import { Resolver } from './sites/index.ts'
 import { Traces } from './trace/index.ts'
 import { VERSION } from './version.ts'
 
@@ -148,7 +151,10 @@ async function compose(
     return drawLoop({ view: directory, self, ...links, members: plan.members, avoid, rng, ...target })
   }
   const builder = new LoopBuilder({ network, self, onionKeys, view: directory, draw, port: relay, cipher, clock, rng })
-  const pool = new LoopPool({ builder, view: directory, self, members: () => loopPlan(directory.size)?.members ?? 0, clock, rng })
+  const members = () => loopPlan(directory.size)?.members ?? 0
+  const pool = new LoopPool({ builder, view: directory, self, members, clock, rng })
+  /** Besides `pool`: one for each service that is hosted. */
+  const servicePools = new Set<LoopPool>()
   const openFiles = new OpenFiles(clock)
   const sessions = new ShareSessions({ self, view: directory, pool, local: service, localRecords: records, clock })
 
@@ -174,6 +180,55 @@ async function compose(
     log: log.child('records'),
   })
   closers.push(() => keyRecords.close())
+  const listeners = new Set<(event: NodeEvent) => void>()
+  const sessionOf =
+    (role: 'client' | 'service'): MakeSession =>
+    (ticket, events) =>
+      new Session({ role, ticket, clock, events })
+  const liveServices = new LiveServices({
+    book: keyBook,
+    records: keyRecords.publisher,
+    network,
+    self,
+    view: directory,
+    loopsFor(preference) {
+      const preferring: Pick<LoopBuilder, 'build'> = {
+        build: (apex, onEnd, building) => builder.build(apex, onEnd, { ...building, preference }),
+      }
+      const own = new LoopPool({ builder: preferring, view: directory, self, members, clock, rng })
+      servicePools.add(own)
+      own.start()
+      const close = () => {
+        servicePools.delete(own)
+        own.close()
+      }
+      return { loops: own, close }
+    },
+    healthy: () => pool.ready > 0,
+    joinLocally: (cookie, end) => rendezvous.joinLocally(cookie, end),
+    makeSession: sessionOf('service'),
+    emit: (event) => {
+      for (const listener of listeners) listener(event)
+    },
+    clock,
+    rng,
+    log: log.child('service'),
+  })
+  const connector = new Connector({
+    network,
+    self,
+    view: directory,
+    loops: pool,
+    joinLocally: (cookie, end) => rendezvous.joinLocally(cookie, end),
+    introduceLocally: (request, waiting) => introductions.askLocally(request, waiting),
+    records: keyRecords.finder,
+    makeSession: sessionOf('client'),
+    clock,
+    rng,
+  })
+  closers.push(() => connector.close())
+  closers.push(() => liveServices.close())
+  await liveServices.start()
   const keyTimer = tickKeys(onionKeys, () => neighbours.republish())
   closers.push(() => keyTimer.cancel())
 
@@ -197,10 +252,9 @@ async function compose(
     }
   }
   const traces = new Traces({ clock, rng })
-  const listeners = new Set<(event: NodeEvent) => void>()
   const face: NodeFace = {
     sites: noSites,
-    services: noServices,
+    services: liveServices,
     names: noNames,
     trace: () => traces.begin(),
     traceReport: (id) => traces.report(id),
@@ -208,7 +262,7 @@ async function compose(
       listeners.add(listener)
       return () => void listeners.delete(listener)
     },
-    resolve: async (address, waiting) => ({ kind: 'file', file: await face.open(address, waiting) }),
+    resolve: (address, waiting) => resolver.resolve(address, waiting),
     async publish(body, options) {
       const session = sessions.fresh()
       try {
@@ -226,14 +280,23 @@ async function compose(
     status,
     peers: () => neighbours.peers(),
     loops: () =>
-      pool.open().map(({ loop, taken }) => ({
-        id: loop.number,
-        members: loop.hops.length,
-        clock: 'swift',
-        state: taken ? 'busy' : 'ready',
-      })),
+      [pool, ...servicePools]
+        .flatMap((each) => each.open())
+        .map(({ loop, taken }) => ({
+          id: loop.number,
+          members: loop.hops.length,
+          clock: 'swift',
+          state: taken ? 'busy' : 'ready',
+        })),
     ready: () => neighbours.all().length > 0 && pool.open().length > 0,
   }
+  const resolver = new Resolver({
+    open: (address, waiting) => face.open(address, waiting),
+    finder: keyRecords.finder,
+    live: ({ key, found }) => (found.record.service === null ? null : connector.service(key, found.record.service.ports)),
+    clock,
+  })
+  closers.push(() => resolver.close())
   return { face, addresses: host.addresses, pool, builder, directory, close }
 }
 
