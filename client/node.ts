@@ -27,8 +27,9 @@ import { openKeyBook } from './keys/index.ts'
 import type { NodeEvent, NodeFace, NodeStatus } from './library.ts'
 import { LoopBuilder } from './loops/builder.ts'
 import { LoopPool } from './loops/pool.ts'
+import { openNameBook } from './names/index.ts'
 import { Neighbours } from './neighbours/index.ts'
-import { noNames, noSites } from './not-yet.ts'
+import { noSites } from './not-yet.ts'
 import { OpenFiles, workName } from './open-files.ts'
 import { drawLoop, type LoopPreference, loopPlan } from './paths.ts'
 import { publishFile } from './publish.ts'
@@ -105,6 +106,8 @@ async function compose(
   const recordHolder = await openRecordHolder({ dir: join(config.dataDir, 'records'), clock, log: log.child('records') })
   closers.push(() => recordHolder.close())
   const records = recordService(recordHolder)
+
+  const names = await openNameBook({ dataDir: config.dataDir, clock, log: log.child('names') })
 
   const onionKeys = new OnionKeyRing({ clock, rng })
   closers.push(() => onionKeys.close())
@@ -255,7 +258,7 @@ async function compose(
   const face: NodeFace = {
     sites: noSites,
     services: liveServices,
-    names: noNames,
+    names,
     trace: () => traces.begin(),
     traceReport: (id) => traces.report(id),
     onEvent: (listener) => {
