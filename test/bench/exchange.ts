@@ -2,7 +2,7 @@
  * Payloads through one rendezvous point: two loops of five others joined at one apex, all nodes in one process on memory links, so that the
  * figure is the work of one core and compares with a plain loop's download on the same mesh. The two ends keep up to 192 payloads
  * unacknowledged, as a session does, and shrink on loss. Longer ways show what the queue at the rendezvous point is for.
- * `node test/bench/exchange.ts`
+ * `node test/bench/exchange.ts`; `--all` tries the lengths of the queue that were considered.
  */
 
 import { RENDEZVOUS_LIMITS } from '../../relay/rendezvous/index.ts'
@@ -134,8 +134,9 @@ async function measure(delayMs: number, queue: number, both: boolean): Promise<s
 
 if (import.meta.main) {
   const alive = setInterval(() => {}, 1000) // memory links have no sockets, and timers of the clock keep no process alive
-  for (const delayMs of [0, 1, 5]) {
-    for (const queue of [64, 256]) {
+  const all = process.argv.includes('--all')
+  for (const delayMs of all ? [0, 1, 5] : [0, 5]) {
+    for (const queue of all ? [64, 256] : [RENDEZVOUS_LIMITS.queue]) {
       for (const both of [false, true]) console.log(await measure(delayMs, queue, both))
     }
   }
