@@ -17,7 +17,7 @@ import type { Logger } from '../../src/log/index.ts'
 import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
 import type { KeyRecord, ServicePart, SignedRecord, SitePart } from '../../src/wire/index.ts'
 import type { KeyBook, KeyEntry } from '../keys/book.ts'
-import { ParcelSender } from '../publish/parcels.ts'
+import { type Parcel, type ParcelParts, ParcelSender } from '../publish/parcels.ts'
 import type { RecordParts, RecordPublisher } from './records.ts'
 import { changed, encodeSavedRecord, isNextSoon, parseSavedRecord, periodsOf, type SavedRecord } from './upkeep.ts'
 
@@ -34,6 +34,8 @@ const START_SERVICE_MS = [40_000, 60_000] as const
 /** After a failure; doubled with each that follows. */
 const RETRY_MS = [1_000, 2_000] as const
 const RETRY_MAX_MS = 600_000
+/** While too few nodes are known, as at a start. */
+const RETRY_SMALL_MAX_MS = 10_000
 
 export interface PublisherDeps {
   readonly book: KeyBook
@@ -249,8 +251,8 @@ export class HolderRecordPublisher implements RecordPublisher {
       // If there is something newer to say by now, that is planned or under way.
       if (record === upkeep.saved.record) this.#scheduleRefresh(upkeep, period)
     } catch (error) {
-      const doublings = isOverlayError(error, 'NETWORK_TOO_SMALL') ? 0 : Math.min(20, state.failures++)
-      this.#schedule(upkeep, period, Math.min(RETRY_MAX_MS, this.#drawn(RETRY_MS) * 2 ** doublings))
+      const maxMs = isOverlayError(error, 'NETWORK_TOO_SMALL') ? RETRY_SMALL_MAX_MS : RETRY_MAX_MS
+      this.#schedule(upkeep, period, Math.min(maxMs, this.#drawn(RETRY_MS) * 2 ** Math.min(20, state.failures++)))
       throw error
     } finally {
       state.busy--
@@ -261,18 +263,21 @@ export class HolderRecordPublisher implements RecordPublisher {
   #scheduleRefresh(upkeep: Upkeep, period: number): void {
     const { site, service } = upkeep.saved.record
     if (site === null && service === null) return // said once more, empty; then left to expire
-    this.#schedule(upkeep, period, this.#drawn(service !== null ? REFRESH_SERVICE_MS : REFRESH_SITE_MS))
+    const current = periodAt(upkeep.entry.publicKey, this.#deps.clock.unixMs())
+    const isLive = service !== null && period <= current + 1
+    this.#schedule(upkeep, period, this.#drawn(isLive ? REFRESH_SERVICE_MS : REFRESH_SITE_MS))
   }
 
   async #send(entry: KeyEntry, record: KeyRecord, period: number, signal: AbortSignal): Promise<void> {
     const { book, networkId, clock, rng } = this.#deps
     signal.throwIfAborted()
-    const blinded = await book.blind(entry.name, networkId, period)
-    const signed = sealKeyRecord({ key: entry.publicKey, network: networkId, period }, blinded, record)
-    blinded.wipe()
     const session = this.#deps.session()
     try {
-      await putCopies(session, signed, { clock, rng, signal })
+      const ranking = rankingOf(session)
+      const blinded = await book.blind(entry.name, networkId, period)
+      const signed = sealKeyRecord({ key: entry.publicKey, network: networkId, period }, blinded, record)
+      blinded.wipe()
+      await putCopies(session, signed, { ranking, health: new HolderHealth(clock), clock, rng, signal })
     } finally {
       session.close()
     }
@@ -296,23 +301,22 @@ export class HolderRecordPublisher implements RecordPublisher {
   }
 }
 
-/** Brings the copies of a record to their holders. Errors: `PUBLISH_FAILED`, `NETWORK_TOO_SMALL`, the signal's reason. */
-async function putCopies(
-  network: RecordNetwork,
-  record: SignedRecord,
-  { clock, rng, signal }: { readonly clock: Clock; readonly rng: Rng; readonly signal: AbortSignal },
-): Promise<void> {
+/** Those that may hold a record now. Errors: `NETWORK_TOO_SMALL`. */
+function rankingOf(network: RecordNetwork): Ranking {
   const ranking = new Ranking(network.holders())
   const holders = ranking.nodes.length
-  if (holders < HOLDERS_MIN) {
-    throw new OverlayError('unreachable', 'NETWORK_TOO_SMALL', `${holders} nodes are known; publishing needs ${HOLDERS_MIN}.`)
-  }
-  const copies = Array.from({ length: Math.min(holders, recordCopies(holders)) }, (_, copy) => ({
-    place: recordPlace(record.publicKey, copy),
-    put: (node: Parameters<RecordNetwork['putRecord']>[0], waiting: AbortSignal) =>
-      network.putRecord(node, record, { signal: waiting }),
-  }))
-  await new ParcelSender({ ranking, health: new HolderHealth(clock), rng, clock, signal }).sendAll(copies, 1, 'The record')
+  if (holders >= HOLDERS_MIN) return ranking
+  throw new OverlayError('unreachable', 'NETWORK_TOO_SMALL', `${holders} nodes are known; publishing needs ${HOLDERS_MIN}.`)
+}
+
+/** Brings the copies of a record to their holders. Errors: `PUBLISH_FAILED`, the signal's reason. */
+async function putCopies(network: RecordNetwork, record: SignedRecord, parts: ParcelParts): Promise<void> {
+  const holders = parts.ranking.nodes.length
+  const copies = Array.from({ length: Math.min(holders, recordCopies(holders)) }, (_, copy): Parcel => {
+    const place = recordPlace(record.publicKey, copy)
+    return { place, put: (node, signal) => network.putRecord(node, record, { signal }) }
+  })
+  await new ParcelSender(parts).sendAll(copies, 1, 'The record')
 }
 
 function damagedRecord(name: string): OverlayError {

@@ -3,6 +3,7 @@ import { isKeyName, type KeyBook, type KeyEntry, type KeyPart } from '../../clie
 import type { FoundRecord, KeyRecord, RecordFinder, RecordPublisher } from '../../client/records/index.ts'
 import { toHex } from '../../src/bytes/index.ts'
 import { formatKeyAddress } from '../../src/content/address.ts'
+import { blindFactor } from '../../src/content/record.ts'
 import { type BlindedKey, blindSigningKey, sha256, signingKey } from '../../src/crypto/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 
@@ -37,7 +38,7 @@ export class FakeKeyBook implements KeyBook {
 
   async blind(name: string, network: Uint8Array, period: number): Promise<BlindedKey> {
     const { seed, entry } = this.#keys.get(name)!
-    return blindSigningKey(seed, sha256(entry.publicKey, network, Uint8Array.of(period & 255)))
+    return blindSigningKey(seed, blindFactor(entry.publicKey, network, period))
   }
 
   async readPart(name: string, part: KeyPart): Promise<Uint8Array | null> {
