@@ -11,7 +11,7 @@ import { LoopBench } from './loop.ts'
 import { measureRing } from './ring.ts'
 import { measureService, TOR } from './service.ts'
 
-const PARTS = ['floor', 'link', 'cipher', 'setup', 'erasure', 'store', 'loop', 'content', 'service'] as const
+const PARTS = ['floor', 'link', 'cipher', 'setup', 'erasure', 'store', 'loop', 'exchange', 'content', 'service'] as const
 type Part = (typeof PARTS)[number]
 
 const { values, positionals } = parseArgs({
@@ -108,6 +108,7 @@ const RUN: Readonly<Record<Part, () => Promise<void> | void>> = {
       await bench.close()
     }
   },
+  exchange: () => script('exchange'),
   async content() {
     const found = await measureContent()
     note('eight nodes ready', 's', found.startMs / 1000, { most: 20 })
