@@ -195,7 +195,16 @@ export const SERVICE = object({
 
 export const SERVICES = object({ services: { type: 'array', items: SERVICE } })
 
-export const NAME_WISH = object({ address: ADDRESS })
+/** Where a name came from: `user`, or the name of an imported book. */
+const SOURCE: Schema = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 64,
+  pattern: '^[^\\u0000-\\u001f\\u007f]*$',
+  description: 'Where the name came from; default `user`. 1 to 64 characters without control characters.',
+  'x-gyre-takes': '1 to 64 characters without control characters',
+}
+export const NAME_WISH = object({ address: ADDRESS, source: SOURCE }, ['source'])
 export const NAME_ENTRY = object({ name: TEXT, address: ADDRESS, source: TEXT, addedMs: UNIX_MS })
 export const NAMES = object({ names: { type: 'array', items: NAME_ENTRY } })
 

@@ -3,11 +3,18 @@
  * Problems that the API answers with become the errors that they were, so that a command fails as the node would have.
  */
 import { readFileSync } from 'node:fs'
-import { type ClientRequest, request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
+import {
+  type ClientRequest,
+  request as httpRequest,
+  type IncomingHttpHeaders,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+} from 'node:http'
 import { join } from 'node:path'
 import { type ApiAt, type Config, formatApiAt, formatHostPort, loadConfig, parseApiAt } from '../../src/config/index.ts'
 import { ERROR_CODES, type ErrorCode, type ErrorKind, OverlayError } from '../../src/errors/index.ts'
 import { readToken } from '../api/token.ts'
+import type { Listing } from '../guard/listing.ts'
 
 /** Options that say which node a command means. */
 export interface NodeChoice {
@@ -71,16 +78,34 @@ function runningApi({ dataDir }: Config): ApiAt | null {
 }
 
 export interface Call {
-  readonly method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE'
+  readonly method?: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE' | 'PUT' | 'DELETE'
   readonly path: string
   readonly headers?: OutgoingHttpHeaders
   readonly signal: AbortSignal
   /** Sends the body and ends the request; without it there is none. */
   readonly send?: (request: ClientRequest) => void
+  /** Told the headers of the answer, also of one that is a problem. */
+  readonly onHead?: (headers: IncomingHttpHeaders) => void
+  /** Takes an answer that names another place as it is; else it is none that this node gives. */
+  readonly redirects?: boolean
+}
+
+/** The guard of the API objects: `confirm` lets out what `listing` shows. */
+export class ConfirmationNeeded extends OverlayError {
+  readonly listing: Listing
+  readonly confirm: string
+  constructor(message: string, listing: Listing, confirm: string) {
+    super('config', 'API_CONFIRM', message)
+    this.listing = listing
+    this.confirm = confirm
+  }
 }
 
 /** The answer, its head received and its status good. Errors: those of the API, `NODE_UNREACHABLE`, the signal's reason. */
-export async function call(node: NodeAt, { method = 'GET', path, headers = {}, signal, send }: Call): Promise<IncomingMessage> {
+export async function call(
+  node: NodeAt,
+  { method = 'GET', path, headers = {}, signal, send, onHead, redirects = false }: Call,
+): Promise<IncomingMessage> {
   signal.throwIfAborted()
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
   const request = httpRequest({
@@ -97,13 +122,32 @@ export async function call(node: NodeAt, { method = 'GET', path, headers = {}, s
   if (send === undefined) request.end()
   else send(request)
   const response = await promise
-  if (response.statusCode !== undefined && response.statusCode < 300) return response
+  onHead?.(response.headers)
+  if (response.statusCode !== undefined && response.statusCode < (redirects ? 400 : 300)) return response
   throw problemOf(response.statusCode ?? 0, await readText(response, signal))
 }
 
 /** The JSON that `path` answers with. */
 export async function getJson<T>(node: NodeAt, path: string, signal: AbortSignal): Promise<T> {
   return parseJson(await readText(await call(node, { path, signal }), signal)) as T
+}
+
+/** Sends `body` as JSON and reads what comes back; `null` for an answer without content. */
+export async function sendJson<T>(
+  node: NodeAt,
+  what: Pick<Call, 'method' | 'path' | 'signal'> & { readonly body?: object },
+): Promise<T> {
+  const { body, ...rest } = what
+  const bytes = body === undefined ? null : Buffer.from(JSON.stringify(body))
+  const sending =
+    bytes === null
+      ? {}
+      : {
+          headers: { 'Content-Type': 'application/json', 'Content-Length': bytes.length },
+          send: (request: ClientRequest) => void request.end(bytes),
+        }
+  const text = await readText(await call(node, { ...rest, ...sending }), rest.signal)
+  return (text === '' ? null : parseJson(text)) as T
 }
 
 /** A whole answer as text, up to `JSON_BYTES_MAX`. */
@@ -147,15 +191,37 @@ function unreachable(at: ApiAt, error: NodeJS.ErrnoException): OverlayError {
   )
 }
 
+/** Whether a problem asks for a confirmation. The node is this user's own: the listing's inside is taken as it is. */
+function isConfirmation(
+  problem: unknown,
+): problem is { readonly detail: string; readonly listing: Listing; readonly confirm: string } {
+  if (typeof problem !== 'object' || problem === null || !('code' in problem) || problem.code !== 'API_CONFIRM') return false
+  if (!('confirm' in problem) || typeof problem.confirm !== 'string') return false
+  if (!('detail' in problem) || typeof problem.detail !== 'string') return false
+  const listing = 'listing' in problem ? problem.listing : null
+  return typeof listing === 'object' && listing !== null && 'files' in listing && Array.isArray(listing.files)
+}
+
 const KINDS: readonly ErrorKind[] = ['protocol', 'timeout', 'overload', 'unreachable', 'not-found', 'integrity', 'config', 'bug']
+
+/** At which stage the work failed, from a problem's `stages`. */
+function stageText(stages: unknown): string {
+  const last: unknown = Array.isArray(stages) ? stages.at(-1) : undefined
+  if (typeof last !== 'object' || last === null || !('stage' in last)) return ''
+  const note = 'note' in last && typeof last.note === 'string' ? `: ${last.note}` : ''
+  return ` (Stage "${String(last.stage)}"${note})`
+}
 
 /** The error that a problem document tells of. */
 function problemOf(status: number, text: string): OverlayError {
   const problem = parseJson(text)
+  if (isConfirmation(problem)) return new ConfirmationNeeded(problem.detail, problem.listing, problem.confirm)
   if (typeof problem === 'object' && problem !== null && 'code' in problem && 'kind' in problem && 'detail' in problem) {
     const kind = KINDS.find((one) => one === problem.kind)
     const code = (Object.keys(ERROR_CODES) as ErrorCode[]).find((one) => one === problem.code)
-    if (kind !== undefined && code !== undefined) return new OverlayError(kind, code, String(problem.detail))
+    const stages = 'stages' in problem ? problem.stages : undefined
+    if (kind !== undefined && code !== undefined)
+      return new OverlayError(kind, code, `${String(problem.detail)}${stageText(stages)}`)
   }
   return new OverlayError(
     'unreachable',

@@ -1,18 +1,24 @@
 /**
  * `gyre fetch ADDRESS`: the content on standard output, or in a file that appears whole or not at all. The length is checked against
  * what was announced; a fetch that breaks in the middle asks the node why, so that the exit code tells damage from a lost network.
+ * Takes an address or a name of the node's book, with the path of a file of a site if there is one.
  */
 import { randomUUID } from 'node:crypto'
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
-import type { IncomingMessage } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
+import { ADDRESS_CHARS } from '../../src/content/address.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import type { TransferReport } from '../api/transfers.ts'
+import { isPetname } from '../names/rules.ts'
 import { call, findNode, getJson, type NodeAt, type NodeChoice } from './api-client.ts'
+import { namesOf } from './names.ts'
 import { formatBytes, Progress, print, UsageError } from './output.ts'
+import { traceOf, traceTable } from './trace.ts'
 
 export interface FetchFlags extends NodeChoice {
   readonly output?: string | undefined
+  readonly trace?: boolean | undefined
   readonly json?: boolean | undefined
 }
 
@@ -20,21 +26,92 @@ type Write = (chunk: Buffer) => Promise<void>
 
 const PROGRESS_MS = 200
 
-/** Fetches `text`: an address, or an `http://ADDRESS.gyre/` link. Errors: `ADDRESS_BAD`, `FILE_FAILED`, those of the API. */
+/** A folder of a site answers with where its page is; more steps than this are none of a site's. */
+const REDIRECTS_MAX = 3
+
+/** Fetches `text`: an address or name, with a path or without, also as a link. Errors: `ADDRESS_BAD`, `NAME_UNKNOWN`, `FILE_FAILED`, those of the API. */
 export async function fetchTo(text: string, flags: FetchFlags, signal: AbortSignal): Promise<void> {
-  const address = /^(?:http:\/\/)?([a-z2-7]{56})(?:\.gyre\/?)?$/i.exec(text.trim())?.[1]?.toLowerCase()
-  if (address === undefined) throw new OverlayError('protocol', 'ADDRESS_BAD', 'This is not a Gyre address.')
+  const wanted = parseWanted(text.trim())
   const target = flags.output === '-' ? undefined : flags.output
   if (flags.json === true && target === undefined)
     throw new UsageError('--json needs -o FILE: the content itself goes to standard output.')
   const node = findNode(flags, process.env)
   const began = systemClock.monotonicMs()
-  const response = await call(node, { path: `/v1/fetch/${address}`, signal })
-  const bytes =
-    target === undefined ? await toStandardOutput(node, response, signal) : await toFile(target, node, response, signal)
-  const ms = Math.round(systemClock.monotonicMs() - began)
-  if (flags.json !== true) return
-  await print(`${JSON.stringify({ address, bytes, contentType: response.headers['content-type'], file: target, ms })}\n`)
+  const address = await addressOf(wanted, node, signal)
+  let traceId: string | undefined
+  const onHead = (headers: IncomingHttpHeaders) => {
+    traceId = headers['gyre-trace'] === undefined ? traceId : String(headers['gyre-trace'])
+  }
+  try {
+    const response = await answerTo(node, `/v1/fetch/${address}${wanted.path}`, onHead, signal)
+    const bytes =
+      target === undefined ? await toStandardOutput(node, response, signal) : await toFile(target, node, response, signal)
+    const ms = Math.round(systemClock.monotonicMs() - began)
+    if (flags.json !== true) return
+    const trace = flags.trace === true ? await traceOf(node, traceId, signal) : undefined
+    const contentType = response.headers['content-type']
+    await print(
+      `${JSON.stringify({ address, bytes, contentType, file: target, ms, ...(trace === undefined ? {} : { trace }) })}\n`,
+    )
+  } finally {
+    if (flags.trace === true && flags.json !== true && !signal.aborted) await showTrace(node, traceId, signal)
+  }
+}
+
+interface Wanted {
+  /** An address in lower case, or a name. */
+  readonly host: string
+  /** '' or a path with its slash, as a link has it. */
+  readonly path: string
+}
+
+/** `ADDRESS`, `NAME`, either with `/path`, or a link `http://ADDRESS.gyre/path`. */
+function parseWanted(text: string): Wanted {
+  const parts = /^(?:http:\/\/)?([a-z0-9-]{1,56})(?:\.gyre)?(\/[^?#]*)?$/i.exec(text)
+  const host = parts?.[1]?.toLowerCase() ?? ''
+  if (!/^[a-z2-7]{56}$/.test(host) && !isPetname(host))
+    throw new OverlayError('protocol', 'ADDRESS_BAD', 'This is not a Gyre address.')
+  const path = parts?.[2] ?? ''
+  // As it is sent: parts that are encoded stay so, the rest is.
+  return { host, path: path === '/' ? '' : encodeURI(path).replaceAll(/%25([0-9a-f]{2})/gi, '%$1') }
+}
+
+/** The address of a name; an address is one by itself, whatever names there are. */
+async function addressOf({ host }: Wanted, node: NodeAt, signal: AbortSignal): Promise<string> {
+  if (host.length === ADDRESS_CHARS) return host
+  const found = (await namesOf(node, signal)).find(({ name }) => name === host)
+  if (found !== undefined) return found.address
+  throw new OverlayError('protocol', 'ADDRESS_BAD', `"${host}" is not a Gyre address, nor a name in this node's book.`)
+}
+
+/** The answer with the content; goes where a site says that a folder's page is. */
+async function answerTo(
+  node: NodeAt,
+  path: string,
+  onHead: (headers: IncomingHttpHeaders) => void,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
+  let at = path
+  for (let step = 0; ; step++) {
+    let location: string | undefined
+    const heard = (headers: IncomingHttpHeaders) => {
+      location = headers.location
+      onHead(headers)
+    }
+    const response = await call(node, { path: at, signal, onHead: heard, redirects: step < REDIRECTS_MAX })
+    if (response.statusCode !== 301 && response.statusCode !== 308) return response
+    response.resume()
+    // Stays on this node's own API, whatever a site says.
+    if (location === undefined || !location.startsWith('/v1/fetch/'))
+      throw new OverlayError('unreachable', 'NODE_UNREACHABLE', 'The node answered with a way to nowhere.')
+    at = location
+  }
+}
+
+/** The stages of a fetch, on standard error. */
+async function showTrace(node: NodeAt, id: string | undefined, signal: AbortSignal): Promise<void> {
+  const trace = await traceOf(node, id, signal)
+  process.stderr.write(trace === null ? 'gyre: the node kept no trace of this fetch.\n' : traceTable(trace))
 }
 
 async function toStandardOutput(node: NodeAt, response: IncomingMessage, signal: AbortSignal): Promise<number> {

@@ -1,7 +1,7 @@
 /** `gyre status`, `health`, `peers`, `loops` and `keys`: what the node says of itself, for people or as JSON. */
-import type { LoopStatus, NodeStatus, PeerStatus } from '../library.ts'
+import type { LoopStatus, NodeStatus, PeerStatus, SiteStatus } from '../library.ts'
 import { findNode, getJson, type NodeChoice } from './api-client.ts'
-import { formatBytes, formatSeconds, print, table } from './output.ts'
+import { formatBytes, formatDate, formatSeconds, print, table } from './output.ts'
 
 export interface InspectFlags extends NodeChoice {
   readonly json?: boolean | undefined
@@ -49,6 +49,16 @@ export async function loops(flags: InspectFlags, signal: AbortSignal): Promise<v
   await print(
     table([['other members', 'clock', 'state'], ...found.loops.map((one) => [String(one.members), one.clock, one.state])]),
   )
+}
+
+export async function sites(flags: InspectFlags, signal: AbortSignal): Promise<void> {
+  const found = await getJson<{ sites: readonly SiteStatus[] }>(findNode(flags, process.env), '/v1/sites', signal)
+  if (flags.json === true) return print(`${JSON.stringify(found)}\n`)
+  if (found.sites.length === 0) return print('no sites yet\n')
+  const rows = found.sites.map((one) => [
+    ...[one.key, one.address, String(one.version), String(one.files), formatBytes(one.bytes), formatDate(one.publishedMs)],
+  ])
+  await print(table([['key', 'address', 'version', 'files', 'size', 'published'], ...rows]))
 }
 
 /** The node's public identity and the folder that holds its private keys; never the keys. */

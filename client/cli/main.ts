@@ -17,8 +17,8 @@ const program = new Command('gyre')
   .addHelpText('after', '\nExit codes: 0 done, 1 fault, 2 usage, 3 not found, 4 network, 5 integrity.')
 
 /** A sub-command that speaks to a running node. */
-function nodeCommand(name: string, description: string): Command {
-  return program
+function nodeCommand(name: string, description: string, parent: Command = program): Command {
+  return parent
     .command(name)
     .description(description)
     .option('--data-dir <DIR>', "the node's data folder (default: GYRE_DATA_DIR or ~/.gyre)")
@@ -51,16 +51,65 @@ start
     process.exit(await runNode(config, createLog(config.logLevel), startNode, supervised === true))
   })
 
-nodeCommand('publish', 'publish FILE (-: standard input) and print its address')
-  .argument('<FILE>')
-  .option('--name <NAME>', 'the name kept inside (default: the file name)')
-  .option('--type <TYPE>', 'its media type (default: by extension)')
-  .action(async (file: string, options: object) => (await import('./publish.ts')).publish(file, options, interruption()))
+nodeCommand('publish', 'publish a file, standard input (-) or a folder as a site, and print its address')
+  .argument('<PATH>')
+  .option('--key <NAME>', 'the key at whose address the site is (default for a folder: its name)')
+  .option('--allow <PATH>', 'a file or folder that may go out although the guard objects; repeat it for each', gathered)
+  .option('--strip', 'take metadata (position, author, dates) out of JPEG and PNG pictures')
+  .option('--dry-run', 'only show what would go out: exit code 0, or 2 if the guard objects')
+  .option('--max-file <SIZE>', 'the longest file of a folder that the guard lets pass (default: 512MiB)')
+  .option('--name <NAME>', 'the name kept inside a single file (default: the file name)')
+  .option('--type <TYPE>', 'the media type of a single file (default: by extension)')
+  .action(async (path: string, options: object) => (await import('./publish.ts')).publish(path, options, interruption()))
 
-nodeCommand('fetch', 'fetch ADDRESS to standard output or a file')
+nodeCommand('fetch', 'fetch ADDRESS, NAME, or a path of a site there, to standard output or a file')
   .argument('<ADDRESS>')
   .option('-o, --output <FILE>', 'the file to write; it appears whole or not at all')
+  .option('--trace', 'show where the time went, stage by stage, on standard error')
   .action(async (address: string, options: object) => (await import('./fetch.ts')).fetchTo(address, options, interruption()))
+
+nodeCommand('sites', 'list the sites that this node publishes').action(async (options: object) =>
+  (await import('./inspect.ts')).sites(options, interruption()),
+)
+
+const names = program
+  .command('names')
+  .description('the book of names: what NAME in http://NAME.gyre/ stands for on this node')
+  .helpCommand(false)
+nodeCommand('list', 'show all names, and where they came from', names).action(async (options: object) =>
+  (await import('./names.ts')).listNames(options, interruption()),
+)
+nodeCommand('add', 'give ADDRESS a name', names)
+  .argument('<NAME>')
+  .argument('<ADDRESS>')
+  .option('--replace', 'also if the name stands for another address now')
+  .action(async (name: string, address: string, options: object) =>
+    (await import('./names.ts')).addName(name, address, options, interruption()),
+  )
+nodeCommand('remove', 'take a name out of the book', names)
+  .argument('<NAME>')
+  .action(async (name: string, options: object) => (await import('./names.ts')).removeName(name, options, interruption()))
+nodeCommand('import', "add the names of FILE (JSON, or lines 'NAME ADDRESS')", names)
+  .argument('<FILE>')
+  .option('--source <LABEL>', 'what the book says of where they came from (default: the file name)')
+  .option('--replace', 'also names that stand for another address now')
+  .action(async (file: string, options: object) => (await import('./names.ts')).importNames(file, options, interruption()))
+
+const service = program
+  .command('service')
+  .description("live services: what listens on this machine, under a key's address")
+  .helpCommand(false)
+nodeCommand('add', 'offer HOST:PORT of this machine and print its address', service)
+  .requiredOption('--name <NAME>', 'the key under whose address it is; made if there is none')
+  .requiredOption('--target <HOST:PORT>', 'where connections go')
+  .option('--port <PORT>', 'the port under the address (default: 80)')
+  .action(async (options: { name: string; target: string }) => (await import('./service.ts')).addService(options, interruption()))
+nodeCommand('list', 'show the services of this node', service).action(async (options: object) =>
+  (await import('./service.ts')).listServices(options, interruption()),
+)
+nodeCommand('remove', 'stop a service; its key and address stay', service)
+  .argument('<NAME>')
+  .action(async (name: string, options: object) => (await import('./service.ts')).removeService(name, options, interruption()))
 
 nodeCommand('status', 'show what the node says of itself').action(async (options: object) =>
   (await import('./inspect.ts')).status(options, interruption()),
@@ -77,6 +126,18 @@ nodeCommand('loops', "show the node's own loops").action(async (options: object)
 nodeCommand('keys', "show the node's public id and where its keys are").action(async (options: object) =>
   (await import('./inspect.ts')).keys(options, interruption()),
 )
+
+const tokens = program.command('tokens').description("tokens of the node's API for single programs").helpCommand(false)
+nodeCommand('add', 'make a token and print it, this once', tokens)
+  .argument('<NAME>')
+  .addOption(new Option('--scope <SCOPE>', 'what it may do').choices(['read', 'publish', 'admin']).default('read'))
+  .action(async (name: string, options: object) => (await import('./tokens.ts')).addToken(name, options, interruption()))
+nodeCommand('list', 'show the tokens that were made', tokens).action(async (options: object) =>
+  (await import('./tokens.ts')).listTokens(options, interruption()),
+)
+nodeCommand('remove', 'take a token back, at once', tokens)
+  .argument('<NAME>')
+  .action(async (name: string, options: object) => (await import('./tokens.ts')).removeToken(name, options, interruption()))
 
 program
   .command('testnet')
@@ -112,6 +173,11 @@ function kebab(flags: Readonly<Record<string, unknown>>): Record<string, unknown
   return Object.fromEntries(
     Object.entries(flags).map(([name, value]) => [name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`), value]),
   )
+}
+
+/** The values of an option that may be repeated. */
+function gathered(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value]
 }
 
 function wholeFrom(least: number, most: number): (text: string) => number {

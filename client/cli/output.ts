@@ -3,6 +3,7 @@
  * a stack; one exit code per kind of failure. Scripts rely on the codes: README, "Exit codes".
  */
 import { type ErrorKind, isOverlayError, remedyOf } from '../../src/errors/index.ts'
+import { GuardObjection, type ListedFile, type Listing, shown } from '../guard/listing.ts'
 
 export const EXIT = {
   done: 0,
@@ -63,8 +64,32 @@ function exitCodeOfKind(kind: ErrorKind): number {
 export function printFailure(error: unknown, json: boolean): void {
   const exitCode = exitCodeOf(error)
   const { message, code, remedy } = described(error)
-  if (json) process.stderr.write(`${JSON.stringify({ error: { code, message, remedy, exitCode } })}\n`)
-  else process.stderr.write(`gyre: ${message}\n${remedy === '' ? '' : `      ${remedy}\n`}`)
+  const listing = error instanceof GuardObjection ? error.listing : undefined
+  if (json) return void process.stderr.write(`${JSON.stringify({ error: { code, message, remedy, exitCode, listing } })}\n`)
+  const list = listing === undefined ? '' : listingTable(listing.files.filter(isObjection), listing)
+  process.stderr.write(`${list}gyre: ${message}\n${remedy === '' ? '' : `      ${remedy}\n`}`)
+}
+
+/** Files of a list for people that are shown; the rest is counted. */
+const LISTED_MAX = 200
+
+/** Whether the file stops the publication. */
+export function isObjection({ verdict, allowed }: ListedFile): boolean {
+  return verdict !== 'ok' && !allowed
+}
+
+/** What would go out, one line for each of `files`, and the total of `listing`. */
+export function listingTable(files: readonly ListedFile[], { total }: Listing): string {
+  const lines = files
+    .slice(0, LISTED_MAX)
+    .map((file) => [
+      file.allowed ? 'allowed' : file.verdict,
+      formatBytes(file.bytes),
+      shown(file.path),
+      file.findings.map(({ reason }) => reason).join('; '),
+    ])
+  const more = files.length > LISTED_MAX ? `… and ${files.length - LISTED_MAX} more\n` : ''
+  return `${table(lines)}${more}total: ${total.files} files, ${formatBytes(total.bytes)}\n`
 }
 
 function described(error: unknown): { readonly message: string; readonly code: string; readonly remedy: string } {
@@ -96,6 +121,11 @@ export function formatSeconds(seconds: number): string {
   if (seconds < 60) return `${Math.floor(seconds)} s`
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`
+}
+
+/** `2026-01-31 12:00 UTC`. */
+export function formatDate(unixMs: number): string {
+  return `${new Date(unixMs).toISOString().slice(0, 16).replace('T', ' ')} UTC`
 }
 
 /** A table of texts: columns as wide as their widest cell. */

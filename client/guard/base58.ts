@@ -1,7 +1,7 @@
 /**
  * Base58Check, as Bitcoin writes private keys (WIF: 51 or 52 characters; BIP 32: 111). The checksum makes a false alarm a matter of 1 in 2³².
  */
-import { sha256 } from '../../src/crypto/index.ts'
+import { sha256 } from '../../src/crypto/hash.ts'
 
 const ALPHABET = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
 /** Longer texts are none of what is looked for. */

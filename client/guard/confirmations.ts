@@ -3,7 +3,7 @@
  * content) and for one purpose, for ten minutes. It may be used again while it lives, so that a broken connection costs no second look.
  */
 import { utf8 } from '../../src/bytes/index.ts'
-import { equalSecret } from '../../src/crypto/index.ts'
+import { equalSecret } from '../../src/crypto/hash.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
 
 // Implementation constants.

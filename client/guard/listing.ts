@@ -6,7 +6,7 @@
  * hidden files) is an objection and stops the publication, unless it is named one by one (command) or confirmed as a whole (API).
  */
 import { le64, toHex, utf8 } from '../../src/bytes/index.ts'
-import { taggedHash } from '../../src/crypto/index.ts'
+import { taggedHash } from '../../src/crypto/hash.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 
 export type Severity = 'note' | 'flagged' | 'refused'

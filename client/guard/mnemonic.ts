@@ -3,7 +3,7 @@
  * row is rare, and 15 of 16 such rows fail the checksum; lists of the words themselves are told by their order.
  */
 import { utf8 } from '../../src/bytes/index.ts'
-import { sha256 } from '../../src/crypto/index.ts'
+import { sha256 } from '../../src/crypto/hash.ts'
 import { latin1 } from './marks.ts'
 import { MNEMONIC_WORDS } from './mnemonic-words.ts'
 

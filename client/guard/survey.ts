@@ -49,8 +49,8 @@ export interface Survey {
 }
 
 // Implementation constants.
-/** Files of one publication. */
-export const SURVEY_FILES_MAX = 100_000
+/** Files of one publication: as many as a site has (SPEC.md §12). */
+export const SURVEY_FILES_MAX = 65_536
 /** Folders within folders. */
 const DEPTH_MAX = 64
 const READ_BYTES = 128 * 1024

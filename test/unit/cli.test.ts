@@ -92,7 +92,7 @@ test('exit codes: 2 usage, 3 not found, 4 network', async () => {
     [[], 2, /Usage/],
     [['testnet', '--nodes', '0'], 2, /--nodes takes/],
     [['publish', join(dir, 'absent'), ...here()], 2, /absent.*ENOENT/],
-    [['publish', dir, ...here()], 2, /not a plain file/],
+    [['publish', '/dev/null', ...here()], 2, /neither a file nor a folder/],
     [['fetch', 'a'.repeat(56), '--json', ...here()], 2, /-o FILE/],
     [['start', '--clock', 'steady'], 2, /"clock".*"swift"/],
     [['start', '--config', join(dir, 'absent.toml')], 2, /ENOENT/],

@@ -1,0 +1,45 @@
+/** `gyre service`: live services of a node: what listens on this machine, under a key's address. */
+import type { ServiceStatus } from '../library.ts'
+import { findNode, getJson, type NodeChoice, sendJson } from './api-client.ts'
+import { print, table, UsageError } from './output.ts'
+
+export interface ServiceFlags extends NodeChoice {
+  readonly json?: boolean | undefined
+}
+
+export interface ServiceAddFlags extends ServiceFlags {
+  readonly name: string
+  /** `HOST:PORT`. */
+  readonly target: string
+  readonly port?: string | undefined
+}
+
+/** Offers `target` and prints the address. Errors: `CONFIG_BAD`, `KEY_BAD`, `SERVICE_LIMIT`. */
+export async function addService(flags: ServiceAddFlags, signal: AbortSignal): Promise<void> {
+  const { name, target } = flags
+  const body = { name, target, ...(flags.port === undefined ? {} : { port: portOf(flags.port) }) }
+  const node = findNode(flags, process.env)
+  const answer = await sendJson<{ address: string }>(node, { method: 'POST', path: '/v1/services', body, signal })
+  await print(flags.json === true ? `${JSON.stringify(answer)}\n` : `${answer.address}\n`)
+}
+
+function portOf(text: string): number {
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0
+  if (port >= 1 && port <= 65535) return port
+  throw new UsageError('--port takes a port from 1 to 65535.')
+}
+
+export async function listServices(flags: ServiceFlags, signal: AbortSignal): Promise<void> {
+  const found = await getJson<{ services: readonly ServiceStatus[] }>(findNode(flags, process.env), '/v1/services', signal)
+  if (flags.json === true) return print(`${JSON.stringify(found)}\n`)
+  if (found.services.length === 0) return print('no services yet\n')
+  const rows = found.services.map(({ name, address, ports, state, sessions }) => [
+    ...[name, address, ports.map(({ port, target }) => `${port} → ${target}`).join(', '), state, String(sessions)],
+  ])
+  await print(table([['name', 'address', 'ports', 'state', 'sessions'], ...rows]))
+}
+
+export async function removeService(name: string, flags: ServiceFlags, signal: AbortSignal): Promise<void> {
+  await sendJson(findNode(flags, process.env), { method: 'DELETE', path: `/v1/services/${encodeURIComponent(name)}`, signal })
+  if (flags.json === true) await print(`${JSON.stringify({ removed: name })}\n`)
+}
