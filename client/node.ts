@@ -29,14 +29,13 @@ import { LoopBuilder } from './loops/builder.ts'
 import { LoopPool } from './loops/pool.ts'
 import { openNameBook } from './names/index.ts'
 import { Neighbours } from './neighbours/index.ts'
-import { noSites } from './not-yet.ts'
 import { OpenFiles, workName } from './open-files.ts'
 import { drawLoop, type LoopPreference, loopPlan } from './paths.ts'
 import { publishFile } from './publish.ts'
 import { openRecords } from './records/index.ts'
 import { Connector, LiveServices, type MakeSession } from './service/index.ts'
 import { ShareSessions } from './shares.ts'
-import { Resolver } from './sites/index.ts'
+import { Resolver, SitePublisher } from './sites/index.ts'
 import { Traces } from './trace/index.ts'
 import { VERSION } from './version.ts'
 
@@ -255,8 +254,21 @@ async function compose(
     }
   }
   const traces = new Traces({ clock, rng })
+  const sites = new SitePublisher({
+    publish: (body, options) => face.publish(body, options),
+    keys: keyBook,
+    records: keyRecords.publisher,
+    finder: keyRecords.finder,
+    emit: (event) => {
+      for (const listener of listeners) listener(event)
+    },
+    clock,
+    rng,
+    log: log.child('sites'),
+  })
+  await sites.start()
   const face: NodeFace = {
-    sites: noSites,
+    sites,
     services: liveServices,
     names,
     trace: () => traces.begin(),

@@ -32,7 +32,7 @@ export interface SitePublisherParts {
   readonly clock: Clock
   readonly rng: Rng
   readonly log: Logger
-  readonly tell?: (event: NodeEvent) => void
+  readonly emit?: (event: NodeEvent) => void
 }
 
 export class SitePublisher implements Sites {
@@ -120,7 +120,7 @@ export class SitePublisher implements Sites {
 
   #note({ name, address }: KeyEntry, { version, bytes, files }: SitePart, publishedMs: number): void {
     this.#sites.set(name, { key: name, address, version, bytes, files, publishedMs })
-    this.#parts.tell?.({ type: 'site', data: { key: name, version, bytes, files } })
+    this.#parts.emit?.({ type: 'site', data: { key: name, version, bytes, files } })
   }
 
   async #readState(name: string): Promise<SiteState | null> {
