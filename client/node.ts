@@ -259,9 +259,6 @@ async function compose(
     keys: keyBook,
     records: keyRecords.publisher,
     finder: keyRecords.finder,
-    emit: (event) => {
-      for (const listener of listeners) listener(event)
-    },
     clock,
     rng,
     log: log.child('sites'),

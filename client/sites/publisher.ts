@@ -12,7 +12,7 @@ import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
 import type { KeyBook, KeyEntry } from '../keys/index.ts'
-import type { Library, NodeEvent, SiteFile, SiteOptions, SitePublication, SiteStatus, Sites } from '../library.ts'
+import type { Library, SiteFile, SiteOptions, SitePublication, SiteStatus, Sites } from '../library.ts'
 import type { RecordFinder, RecordPublisher, SitePart } from '../records/index.ts'
 import { BlockTable } from './block-table.ts'
 import { SitePacker, startingWith } from './packer.ts'
@@ -32,7 +32,6 @@ export interface SitePublisherParts {
   readonly clock: Clock
   readonly rng: Rng
   readonly log: Logger
-  readonly emit?: (event: NodeEvent) => void
 }
 
 export class SitePublisher implements Sites {
@@ -120,7 +119,6 @@ export class SitePublisher implements Sites {
 
   #note({ name, address }: KeyEntry, { version, bytes, files }: SitePart, publishedMs: number): void {
     this.#sites.set(name, { key: name, address, version, bytes, files, publishedMs })
-    this.#parts.emit?.({ type: 'site', data: { key: name, version, bytes, files } })
   }
 
   async #readState(name: string): Promise<SiteState | null> {

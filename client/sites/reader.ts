@@ -6,6 +6,7 @@
  * blocks, so that thirty small files cost one fetch and not thirty. Longer ones are streamed past it. Memory: index, cache (2 MiB), and
  * `AHEAD_PIECES` pieces for each read.
  */
+import { toHex } from '../../src/bytes/index.ts'
 import { formatFileAddress } from '../../src/content/address.ts'
 import { SHARE_BYTES } from '../../src/content/constants.ts'
 import {
@@ -131,7 +132,7 @@ class SiteVersion implements ReadableSite {
       plainBytes,
       contentType,
       encoding,
-      etag: `"${Buffer.from(etag).toString('hex')}"`,
+      etag: `"${toHex(etag)}"`,
       read: (range, asking) => {
         if (!(range.start >= 0 && range.start <= range.end && range.end <= bytes)) {
           throw new RangeError(`no range ${range.start} to ${range.end} in ${bytes} bytes`)

@@ -1,6 +1,6 @@
 /**
- * A tar stream as the files of a site, one after the other as they come: names and lengths are bounded, everything that is not a plain file or
- * a folder is refused, and nothing is written to a disk. Formats: ustar, GNU and PAX long names (POSIX.1-2017, `pax`), by the `tar-stream`
+ * A tar stream as the files of a site, one after the other as they come: names and lengths are bounded, links and devices are handed on for the
+ * share guard to object to, and nothing is written to a disk. Formats: ustar, GNU and PAX long names (POSIX.1-2017, `pax`), by the `tar-stream`
  * package.
  *
  * Threat: whoever may call the API. That package gathers an extended header whole, however long it says it is; so it is fed no further than
@@ -10,6 +10,7 @@ import { Readable } from 'node:stream'
 import { extract, type Headers } from 'tar-stream'
 import { isSitePath, SITE_FILES_MAX } from '../../src/content/site-index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
+import type { OddEntry } from '../guard/index.ts'
 import type { SiteFile } from '../library.ts'
 
 // Implementation constants.
@@ -32,7 +33,7 @@ interface Feed {
 export async function* tarFiles(
   body: AsyncIterable<Uint8Array>,
   { signal }: { readonly signal: AbortSignal },
-): AsyncGenerator<SiteFile, void, undefined> {
+): AsyncGenerator<SiteFile | OddEntry, void, undefined> {
   signal.throwIfAborted()
   const unpacking = extract()
   const feed: Feed = { since: 0 }
@@ -66,6 +67,12 @@ export async function* tarFiles(
       if (seen.has(path)) throw bad(`${said(path)} stands in the tar twice.`)
       if (seen.size >= SITE_FILES_MAX) throw bad(`A site has at most ${SITE_FILES_MAX} files.`)
       seen.add(path)
+      const odd = ODD[entry.header.type ?? '']
+      if (odd !== undefined) {
+        entry.resume()
+        yield { path, odd }
+        continue
+      }
       let opened = false
       yield {
         path,
@@ -115,7 +122,16 @@ async function* contentOf(entry: Readable, feed: Feed, failed: Promise<never>): 
   }
 }
 
-/** The path of a plain file; `null` for a folder. Errors: `SITE_BAD` for anything else. */
+/** What a tar can hold besides files and folders; a site cannot. */
+const ODD: Readonly<Record<string, OddEntry['odd']>> = {
+  symlink: 'symbolic link',
+  link: 'hard link',
+  'character-device': 'device',
+  'block-device': 'device',
+  fifo: 'pipe',
+}
+
+/** The path of a plain file or of what is none; `null` for a folder. Errors: `SITE_BAD`. */
 function pathOf(header: Headers): string | null {
   const { name, type } = header
   const pax = 'pax' in header ? header.pax : null
@@ -125,7 +141,7 @@ function pathOf(header: Headers): string | null {
     if (bare !== '' && bare !== '.' && !isSitePath(bare)) throw bad(`${said(name)} is not a path for a site.`)
     return null
   }
-  if (type !== 'file' && type !== 'contiguous-file') {
+  if (type !== 'file' && type !== 'contiguous-file' && ODD[type ?? ''] === undefined) {
     throw bad(`${said(name)} is a ${type ?? 'thing of an unknown kind'}: a site takes plain files only.`)
   }
   // Sparse files are stored as a map and what is between the holes: not what the file is.
