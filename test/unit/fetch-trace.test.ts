@@ -114,7 +114,7 @@ function sessionsOver(take: () => Promise<OriginLoop>) {
   const view = { size: 30, version: 1, get: () => undefined, all: () => [], linked: () => [] } as DirectoryView
   const pool = { take, release: () => {} } as unknown as LoopPool
   const local = async () => ({ status: 'ok', body: new Uint8Array(0) }) as const
-  return new ShareSessions({ self: '00'.repeat(32) as NodeId, view, pool, local, clock: new FakeClock() })
+  return new ShareSessions({ self: '00'.repeat(32) as NodeId, view, pool, local, localRecords: local, clock: new FakeClock() })
 }
 
 test('work under two isolation names takes two sessions, and its traces name different loops', async () => {
