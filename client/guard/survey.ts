@@ -39,6 +39,8 @@ export interface SurveyedFile {
   readonly source: string
   /** Bytes that go out, after stripping. */
   readonly bytes: number
+  /** Which file it is, on its device: it must be the same when it is read again. */
+  readonly identity: string
   /** There were objections, and each was allowed by name. */
   readonly allowed: boolean
 }
@@ -54,8 +56,8 @@ export const SURVEY_FILES_MAX = 65_536
 /** Folders within folders. */
 const DEPTH_MAX = 64
 const READ_BYTES = 128 * 1024
-/** `O_NONBLOCK`: a pipe that took the file's place must not hang the command. */
-const OPEN_FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)
+/** A link or pipe that took the file's place since it was listed must neither be followed nor hang the command. */
+const OPEN_FLAGS = constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0)
 
 /** Surveys the file or folder at `root`. Errors: `FILE_FAILED`, `SITE_BAD` (too many files, too deep), the signal's reason. */
 export async function survey(root: string, options: SurveyOptions): Promise<Survey> {
@@ -76,19 +78,32 @@ export async function* contentOf(
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   let sent = 0
-  const content = chunksOf(file.source, signal)
+  const content = chunksOf(file.source, signal, (identity) => {
+    if (identity !== file.identity) throw changed(file)
+  })
   for await (const chunk of strip ? stripped(content) : content) {
     sent += chunk.length
     if (sent > file.bytes) break
     yield chunk
   }
-  if (sent !== file.bytes)
-    throw new OverlayError('config', 'FILE_FAILED', `The file ${file.source} changed while it was being published.`)
+  if (sent !== file.bytes) throw changed(file)
 }
 
-async function* chunksOf(path: string, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+function changed({ source }: SurveyedFile): OverlayError {
+  return new OverlayError('config', 'FILE_FAILED', `The file ${source} changed while it was being published.`)
+}
+
+/** The content of the plain file at `path`, which is no link. `opened` is told which file it is. */
+async function* chunksOf(
+  path: string,
+  signal: AbortSignal,
+  opened: (identity: string) => void,
+): AsyncGenerator<Uint8Array, void, undefined> {
   const file = await open(path, OPEN_FLAGS).catch((error) => unreadable(path, error))
   try {
+    const found = await file.stat()
+    if (!found.isFile()) unreadable(path, { name: 'Error', message: 'no plain file', code: 'ENOTFILE' })
+    opened(`${found.dev}:${found.ino}`)
     for (;;) {
       signal.throwIfAborted()
       const { bytesRead, buffer } = await file
@@ -218,7 +233,11 @@ class Looking {
     this.#scanner.reset()
     let read = 0
     let bytes = 0
-    const content = counted(chunksOf(source, signal), (length) => {
+    let identity = ''
+    const opened = (which: string) => {
+      identity = which
+    }
+    const content = counted(chunksOf(source, signal, opened), (length) => {
       read += length
       this.#bytes += length
       this.#options.onProgress?.(this.#files.length, this.#bytes)
@@ -233,7 +252,7 @@ class Looking {
       found.push({ rule: 'stripped', severity: 'note', where: path, reason: `${read - bytes} bytes of metadata taken out` })
     this.#book.add(path, bytes, found, NO_CONTENT, isAllowed)
     const grave = found.filter(({ severity }) => severity !== 'note')
-    this.#files.push({ path, source, bytes, allowed: grave.length > 0 && grave.every(isAllowed) })
+    this.#files.push({ path, source, bytes, identity, allowed: grave.length > 0 && grave.every(isAllowed) })
   }
 
   #isAllowed({ where }: Placed, path: string): boolean {

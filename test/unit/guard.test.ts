@@ -1,6 +1,6 @@
 /** The guard around streams and folders: what stops a publication, what goes on, confirmations, names, stripping. */
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -10,6 +10,7 @@ import {
   CONFIRMATION_MS,
   CONFIRMATIONS_MAX,
   Confirmations,
+  contentOf,
   GuardObjection,
   guarded,
   guardedFiles,
@@ -383,6 +384,21 @@ test('sockets, large files, this node’s own folder, a file alone', async () =>
     'k.txt': 'allowed private-key',
   })
   await assert.rejects(look(join(dir, 'absent')), (error) => isOverlayError(error, 'FILE_FAILED'))
+})
+
+test('a file that changes after it was looked at does not go out', async () => {
+  const root = put('changing', { 'a.txt': 'aaaa', 'b.txt': 'bbbb', 'c.txt': 'cccc', 'd.txt': 'dddd', secret: 'ssss' })
+  const { files } = await look(root)
+  const content = (name: string) => all(contentOf(files.find(({ path }) => path === name)!, false, signal))
+  assert.deepEqual(await content('a.txt'), utf8('aaaa'))
+  writeFileSync(join(root, 'a.txt'), 'longer')
+  rmSync(join(root, 'b.txt'))
+  symlinkSync('secret', join(root, 'b.txt'))
+  renameSync(join(root, 'secret'), join(root, 'c.txt'))
+  rmSync(join(root, 'd.txt'))
+  for (const name of ['a.txt', 'b.txt', 'c.txt', 'd.txt']) {
+    await assert.rejects(content(name), (error) => isOverlayError(error, 'FILE_FAILED'), name)
+  }
 })
 
 test('paths are shown without what could steer a terminal', () => {
