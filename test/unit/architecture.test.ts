@@ -161,7 +161,8 @@ test('time, timers and randomness come from src/runtime alone', () => {
 })
 
 /** What every cell passes. */
-const DATA_PATH = /^(src\/(bytes|cell|circuit|stream|runtime)\/|src\/link\/[^/]+$|relay\/[^/]+$|client\/loops\/)/
+const DATA_PATH =
+  /^(src\/(bytes|cell|circuit|stream|runtime)\/|src\/link\/[^/]+$|relay\/[^/]+$|relay\/rendezvous\/|client\/loops\/)/
 
 test('no Buffer in the data path', () => {
   assert.ok(files.filter(({ path }) => DATA_PATH.test(path)).length > 30)
@@ -176,9 +177,12 @@ test('no promise, listener or timer in what handles each cell', () => {
     'src/circuit/layers.ts',
     'src/stream/frames.ts',
     'src/stream/mux.ts',
+    'src/stream/pairing.ts',
     'src/link/lanes.ts',
     'src/link/inbox.ts',
     'relay/hop.ts',
+    'relay/rendezvous/meeting.ts',
+    'relay/rendezvous/payload-queue.ts',
   ]
   for (const path of perCell) assert.ok(known.has(path), path)
   assert.deepEqual(
