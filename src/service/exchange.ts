@@ -299,7 +299,7 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
     if (largest > this.#largestAcked) {
       if (this.#sealer.next - largest <= TIMES_KEPT) {
         const took = now - this.#sentAt[largest % TIMES_KEPT]!
-        this.window.onRoundTrip(Math.max(0, took - Math.min(delayMs, took * 0.9)), now)
+        this.window.onRoundTrip(Math.max(0, took - Math.min(delayMs, took * 0.9)))
       }
       this.#largestAcked = largest
     }
@@ -336,7 +336,7 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
     if (this.#arrived.length > 0) {
       this.#progressAt = now
       const newest = this.#arrived[this.#arrived.length - 1]!.number
-      this.window.onAcked(newest, this.#sealer.next, limited)
+      this.window.onAcked(newest, this.#sealer.next, limited, now)
       for (const sent of this.#arrived) this.#release(sent, true)
       this.#arrived.length = 0
     }

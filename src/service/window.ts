@@ -39,6 +39,8 @@ export class PayloadWindow {
   /** A round ends when this number is acknowledged. */
   #roundEnd = 0
   #lostInRound = false
+  /** While running dry: the window to go back to. */
+  #resume = 0
   /** Time-outs in a row. */
   #backoff = 0
 
@@ -65,7 +67,7 @@ export class PayloadWindow {
   }
 
   /** A newly acknowledged payload took `roundTripMs`, without what the other end kept it. */
-  onRoundTrip(roundTripMs: number, now: number): void {
+  onRoundTrip(roundTripMs: number): void {
     if (this.#smoothed === 0) {
       this.#smoothed = Math.max(roundTripMs, 0.01)
       this.#variation = roundTripMs / 2
@@ -73,24 +75,37 @@ export class PayloadWindow {
       this.#variation += (Math.abs(roundTripMs - this.#smoothed) - this.#variation) / 4
       this.#smoothed = Math.max(0.01, this.#smoothed + (roundTripMs - this.#smoothed) / 8)
     }
-    if (now - this.#baseSince > BASE_MEMORY_MS / 2) {
-      this.#basePrevious = this.#base
-      this.#base = Number.POSITIVE_INFINITY
-      this.#baseSince = now
-    }
     if (roundTripMs < this.#base) this.#base = roundTripMs
     if (roundTripMs < this.#roundShortest) this.#roundShortest = roundTripMs
   }
 
   /** Payload `number` was acknowledged, and `next` will be the next one sent. `limited`: the window kept content back. */
-  onAcked(number: number, next: number, limited: boolean): void {
+  onAcked(number: number, next: number, limited: boolean, now: number): void {
     this.#backoff = 0
     if (number < this.#roundEnd) return
     const queueMs = this.#roundShortest - Math.min(this.#base, this.#basePrevious)
     this.#roundEnd = next
     this.#roundShortest = Number.POSITIVE_INFINITY
-    if (!this.#lostInRound && Number.isFinite(queueMs)) this.#onRound(queueMs, limited)
+    if (this.#resume > 0) {
+      this.#payloads = this.#resume
+      this.#resume = 0
+    } else if (!this.#lostInRound && Number.isFinite(queueMs)) this.#onRound(queueMs, limited)
     this.#lostInRound = false
+    if (now - this.#baseSince > BASE_MEMORY_MS / 2) this.#renewBase(next, limited, now)
+  }
+
+  /**
+   * Forgets the older half of the shortest round trips. Who is busy for long has its own standing queue in every round trip and would take it
+   * for the way's length: it lets what is in flight run dry and measures a few payloads more.
+   */
+  #renewBase(next: number, limited: boolean, now: number): void {
+    this.#basePrevious = this.#base
+    this.#base = Number.POSITIVE_INFINITY
+    this.#baseSince = now
+    if (!limited || this.#payloads <= WINDOW_MIN) return
+    this.#resume = this.#payloads
+    this.#payloads = WINDOW_MIN
+    this.#roundEnd = next + WINDOW_MIN - 1
   }
 
   #onRound(queueMs: number, limited: boolean): void {
