@@ -32,6 +32,8 @@ export interface Mark {
   readonly ahead: number
   /** Kinds of file in which it means something; all if absent. */
   readonly kinds?: readonly FileKind[]
+  /** Its looks unpack or walk through much: fewer of them are taken in vain. */
+  readonly costly?: boolean
   look(sight: Sight): readonly Finding[]
 }
 

@@ -14,6 +14,8 @@ import { exifFacts } from './tiff.ts'
 // Implementation constants.
 /** Bytes of an unpacked part that are looked at. */
 const UNPACKED_BYTES_MAX = 512 * 1024
+/** Even less is not unpacked. */
+const PACKED_BYTES_MIN = 16
 const XML_AHEAD = 2_048
 /** Places of one key in an unpacked part that are looked at. */
 const PLACES_MAX = 16
@@ -27,7 +29,7 @@ const CIRCUMSTANCES: Finding = { rule: 'circumstances', severity: 'note', reason
 /** Findings of the Exif block that begins `skip` bytes after the mark. */
 function exif(text: string, skip: (sight: Sight) => number, kinds?: Mark['kinds']): Mark {
   return {
-    ...{ text, rules: METADATA_RULES, ahead: LOOK_AHEAD_BYTES, ...(kinds === undefined ? {} : { kinds }) },
+    ...{ text, rules: METADATA_RULES, ahead: LOOK_AHEAD_BYTES, costly: true, ...(kinds === undefined ? {} : { kinds }) },
     look(sight) {
       const facts = exifFacts(sight.bytes.subarray(sight.at + skip(sight)))
       if (facts === null) return []
@@ -71,7 +73,7 @@ const XMP_CREATOR: Mark = {
 
 /** IPTC-IIM in Photoshop's resource 0x0404: records of 0x1c, 2, number, length. Spec: IIM 4.2 §1.5. */
 const IPTC: Mark = {
-  ...{ text: '8BIM\x04\x04', rules: ['author', 'position'], ahead: LOOK_AHEAD_BYTES },
+  ...{ text: '8BIM\x04\x04', rules: ['author', 'position'], ahead: LOOK_AHEAD_BYTES, costly: true },
   look({ bytes, at }) {
     const nameBytes = bytes[at + 6] ?? 0
     const start = at + 6 + nameBytes + 1 + ((nameBytes + 1) % 2) + 4
@@ -129,7 +131,7 @@ function hasPdfString(rest: string): boolean {
 /** A compressed stream of PDF that can hold document information or XMP. */
 function pdfStream(text: string): Mark {
   return {
-    ...{ text, rules: METADATA_RULES, ahead: LOOK_AHEAD_BYTES, kinds: ['pdf'] },
+    ...{ text, rules: METADATA_RULES, ahead: LOOK_AHEAD_BYTES, costly: true, kinds: ['pdf'] },
     look({ bytes, at }) {
       const dictionary = latin1(bytes, at - LOOK_BACK_BYTES, at + 1_024)
       const here = Math.min(at, LOOK_BACK_BYTES)
@@ -163,7 +165,7 @@ function firstOf(text: string, form: RegExp): readonly RegExpExecArray[] {
 /** A file of an office document's archive: its local header, then deflated bytes. Spec: APPNOTE 6.3 §4.3.7; ECMA-376 part 2; ODF 1.3 part 3. */
 function zipEntry(name: string, facts: (text: string) => readonly Finding[]): Mark {
   return {
-    ...{ text: name, rules: METADATA_RULES, ahead: LOOK_AHEAD_BYTES, kinds: ['zip'] },
+    ...{ text: name, rules: METADATA_RULES, ahead: LOOK_AHEAD_BYTES, costly: true, kinds: ['zip'] },
     look({ bytes, at }) {
       const header = at - 30
       if (header < 0 || latin1(bytes, header, header + 4) !== 'PK\x03\x04') return []
@@ -183,14 +185,19 @@ function officeFacts(text: string): readonly Finding[] {
   return [named && AUTHOR, dated && CIRCUMSTANCES].filter((one) => one !== false)
 }
 
-/** As much of a deflated part as there is, as text; `null` if it is none. */
+/** As much of the beginning of a deflated part as can be looked at, as text; `null` if it is none. */
 function unpack(packed: Uint8Array, raw: boolean): string | null {
   const options = { finishFlush: constants.Z_SYNC_FLUSH, maxOutputLength: UNPACKED_BYTES_MAX }
-  try {
-    return (raw ? inflateRawSync(packed, options) : inflateSync(packed, options)).toString('latin1')
-  } catch {
-    return null // no deflated part, or one that grows beyond what is looked at
+  // Less of it when it grows beyond what is looked at: a byte becomes 1032 at most.
+  for (let length = packed.length; length >= PACKED_BYTES_MIN; length >>>= 3) {
+    try {
+      const part = packed.subarray(0, length)
+      return (raw ? inflateRawSync(part, options) : inflateSync(part, options)).toString('latin1')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ERR_BUFFER_TOO_LARGE') return null
+    }
   }
+  return null
 }
 
 /** A mark of ISO media files, with what must follow it. */

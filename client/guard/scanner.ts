@@ -17,7 +17,9 @@ import { SECRET_MARKS } from './secret-marks.ts'
 // Implementation constants.
 const BUFFER_BYTES = 256 * 1024
 /** Looks at one mark that come to nothing, in one file; then it is said that not all were looked at. Bounds the time of a hostile file. */
-const VAIN_LOOKS_MAX = 4_096
+const VAIN_LOOKS_MAX = 1_048_576
+/** The same for marks whose looks unpack or walk through much. */
+const VAIN_COSTLY_LOOKS_MAX = 4_096
 /** Characters of the longest key in import format. */
 const IMPORT_KEY_CHARS = 52
 /** Every key and phrase without a mark covers at least one position that is a multiple of this. */
@@ -64,7 +66,7 @@ export class ContentScanner {
   #kind: FileKind = 'other'
   #findings: Finding[] = []
   #rules = new Set<string>()
-  readonly #vain = new Uint16Array(MARKS.length)
+  readonly #vain = new Uint32Array(MARKS.length)
 
   get findings(): readonly Finding[] {
     return this.#findings
@@ -135,7 +137,7 @@ export class ContentScanner {
     for (const { mark, bytes, index } of bucket) {
       if (!this.#standsAt(at, bytes) || mark.kinds?.includes(this.#kind) === false) continue
       if (mark.rules.every((rule) => this.#rules.has(rule))) continue
-      if (this.#vain[index]! >= VAIN_LOOKS_MAX) {
+      if (this.#vain[index]! >= (mark.costly === true ? VAIN_COSTLY_LOOKS_MAX : VAIN_LOOKS_MAX)) {
         this.#add([
           {
             rule: 'not-all-seen',
