@@ -16,6 +16,7 @@ import type { SiteFile } from '../library.ts'
 // Implementation constants.
 /** Headers, padding and the end of an archive in a row, in bytes: far more than the longest path takes. */
 const HEADER_BYTES_MAX = 1024 * 1024
+const BLOCK_BYTES = 512
 /** Bytes given to the package at once. */
 const FEED_BYTES = 64 * 1024
 /** Folders, which a site does not have by themselves. */
@@ -24,6 +25,8 @@ const FOLDERS_MAX = 65_536
 interface Feed {
   /** Bytes fed since something came out. */
   since: number
+  /** Zeros at the end of what was fed. */
+  zeros: number
 }
 
 /**
@@ -36,7 +39,7 @@ export async function* tarFiles(
 ): AsyncGenerator<SiteFile | OddEntry, void, undefined> {
   signal.throwIfAborted()
   const unpacking = extract()
-  const feed: Feed = { since: 0 }
+  const feed: Feed = { since: 0, zeros: 0 }
   const source = Readable.from(fedWith(body, feed), { objectMode: true, highWaterMark: 1 })
   const failed = Promise.withResolvers<never>()
   failed.promise.catch(() => {}) // seen through the race, or of no interest any more
@@ -61,7 +64,7 @@ export async function* tarFiles(
       const path = pathOf(entry.header)
       if (path === null) {
         if (++folders > FOLDERS_MAX) throw bad(`The tar holds more than ${FOLDERS_MAX} folders.`)
-        entry.resume()
+        passOver(entry, feed)
         continue
       }
       if (seen.has(path)) throw bad(`${said(path)} stands in the tar twice.`)
@@ -69,7 +72,7 @@ export async function* tarFiles(
       seen.add(path)
       const odd = ODD[entry.header.type ?? '']
       if (odd !== undefined) {
-        entry.resume()
+        passOver(entry, feed)
         yield { path, odd }
         continue
       }
@@ -82,11 +85,13 @@ export async function* tarFiles(
           return contentOf(entry, feed, failed.promise)
         },
       }
-      if (!opened) entry.resume()
+      if (!opened) passOver(entry, feed)
     }
     signal.throwIfAborted()
     // The last step may be an end that a failure brought.
     await Promise.race([failed.promise, Promise.resolve()])
+    // An archive that was cut off between two files is whole but for its end. Two blocks of zeros are the rule, one is what some write.
+    if (feed.zeros < BLOCK_BYTES) throw bad('The tar has no end: it was cut off.')
   } finally {
     signal.removeEventListener('abort', onAbort)
     source.destroy()
@@ -102,9 +107,24 @@ async function* fedWith(body: AsyncIterable<Uint8Array>, feed: Feed): AsyncGener
       const piece = chunk.subarray(at, at + FEED_BYTES)
       feed.since += piece.length
       if (feed.since > HEADER_BYTES_MAX) throw bad('The tar has a header that is too long, or no file for a long time.')
+      feed.zeros = zerosAtEnd(piece, feed.zeros)
       yield piece
     }
   }
+}
+
+/** Zeros at the end of what ended in `before` zeros and went on with `piece`; counted up to a block. */
+function zerosAtEnd(piece: Uint8Array, before: number): number {
+  let zeros = 0
+  while (zeros < piece.length && zeros < BLOCK_BYTES && piece[piece.length - 1 - zeros] === 0) zeros++
+  return zeros === piece.length ? Math.min(BLOCK_BYTES, before + zeros) : zeros
+}
+
+/** Lets what is left of an entry go by. Destroying it would end the whole tar. */
+function passOver(entry: Readable, feed: Feed): void {
+  entry.on('data', () => {
+    feed.since = 0
+  })
 }
 
 async function* contentOf(entry: Readable, feed: Feed, failed: Promise<never>): AsyncGenerator<Uint8Array, void, undefined> {
@@ -117,8 +137,8 @@ async function* contentOf(entry: Readable, feed: Feed, failed: Promise<never>): 
       yield step.value
     }
   } finally {
-    // What is left is passed over, so that the next file can come. Destroying the entry would end the whole tar.
-    entry.resume()
+    // So that the next file can come.
+    passOver(entry, feed)
   }
 }
 
@@ -157,7 +177,7 @@ function pathOf(header: Headers): string | null {
 
 function sizeOf({ name, size }: Headers): number {
   if (size === undefined || !Number.isSafeInteger(size) || size < 0) throw bad(`The length of ${said(name)} is not one.`)
-  return size
+  return size + 0 // never -0, which base-256 can spell
 }
 
 /** A name as it can stand in a message: it comes from the tar. */
