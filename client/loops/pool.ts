@@ -119,15 +119,24 @@ export class LoopPool {
     return picked
   }
 
-  /** Closes ready loops that are shorter than they should be by now: at once if the network has grown, else after a while, for another try. */
+  /**
+   * Closes ready loops that are shorter than they should be by now: at once if the network has grown, else after a while, for another try.
+   * And those that go over a link that is no longer listed: a node on them died, and whoever took one would find out seconds later.
+   */
   #retire(): void {
     const members = this.#deps.members()
     const before = this.#deps.clock.monotonicMs() - SHORT_LOOP_MS
     for (const [loop, { wanted, at }] of this.#ready) {
-      if (wanted >= members && (loop.hops.length >= members || at >= before)) continue
+      if (this.#isListed(loop) && wanted >= members && (loop.hops.length >= members || at >= before)) continue
       this.#ready.delete(loop)
       loop.close()
     }
+  }
+
+  /** Whether each link between its members is listed by both ends, as when it was drawn. */
+  #isListed({ hops }: OriginLoop): boolean {
+    const { view } = this.#deps
+    return hops.every((hop, at) => at === 0 || view.linked(hop).includes(hops[at - 1]!))
   }
 
   #refill(): void {

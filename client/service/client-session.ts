@@ -24,8 +24,10 @@ const SET_UPS_MAX = 4
 /** After a lost exchange: how long before the second, third, … try to bring a new one. */
 const REVIVE_MIN_MS = 250
 const REVIVE_MAX_MS = 4_000
+/** Nothing of the service's has come through a new exchange by then: it did not get to the rendezvous point, and another one is tried. */
+const HEARD_MS = 2_000
 /** A service that was not there is not asked again for so long: a page's other requests need not wait as the first did. */
-const ABSENT_MS = 2_000
+const ABSENT_MS = 1_000
 
 export interface ClientSessionDeps {
   readonly introducer: Pick<Introducer, 'introduce' | 'join'>
@@ -49,6 +51,8 @@ export class ClientSession {
   /** Connections under way. */
   #connects = 0
   #idle: Timer | null = null
+  /** For the first payload of an exchange. */
+  #waiting: Timer | null = null
   #absent: { readonly error: OverlayError; readonly until: MonotonicMs } | null = null
 
   constructor(key: Uint8Array, isolation: string, deps: ClientSessionDeps) {
@@ -95,6 +99,7 @@ export class ClientSession {
     if (this.#stop.signal.aborted) return
     this.#stop.abort(new OverlayError('unreachable', 'SERVICE_UNREACHABLE', 'This node closed the session with the service.'))
     this.#idle?.cancel()
+    this.#waiting?.cancel()
     this.#session?.close()
     this.#deps.onOver()
   }
@@ -152,7 +157,12 @@ export class ClientSession {
         way.release()
         throw new OverlayError('unreachable', 'SERVICE_UNREACHABLE', 'The session ended while it got a new exchange.')
       }
+      const { received } = session.figures
       await introducer.join(introduced, session.prepare(established.keys), asking)
+      this.#waiting?.cancel()
+      this.#waiting = clock.setTimer(HEARD_MS, () => {
+        if (!session.over && session.figures.received === received) way.abandon()
+      })
       this.#loop = way.loop
       this.#touch()
     } catch (error) {

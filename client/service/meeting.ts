@@ -55,6 +55,8 @@ export interface Approach {
   join(cookie: Uint8Array, end: PreparedExchange, waiting: { readonly signal: AbortSignal }): Promise<void>
   /** Not wanted any more; does nothing once joined. */
   release(): void
+  /** Joined, and nobody comes: ends the exchange, of which its end hears. */
+  abandon(): void
 }
 
 /** The way to `node`. Errors: those of the loops. */
@@ -69,18 +71,25 @@ export async function approach(
 }
 
 function localApproach(node: NodeId, joinLocally: MeetingDeps['joinLocally']): Approach {
+  let abandon = () => {}
   return {
     node,
     loop: 0,
     async join(cookie, end) {
       try {
-        end.attach(joinLocally(cookie, end))
+        const port = joinLocally(cookie, end)
+        end.attach(port)
+        abandon = () => {
+          port.close()
+          end.onGone()
+        }
       } catch (error) {
         end.discard()
         throw error
       }
     },
     release() {},
+    abandon: () => abandon(),
   }
 }
 
@@ -102,5 +111,6 @@ function loopApproach(node: NodeId, loop: ServiceLoop, loops: ServiceLoops): App
     release() {
       if (!joined) loops.release(loop)
     },
+    abandon: () => loops.release(loop),
   }
 }

@@ -1,15 +1,15 @@
 /**
  * A live service on a network of eight real node processes, used from another node through its proxy's CONNECT: first byte of 1 KiB on a
  * fresh session and on a ready one, one stream down and up, eight streams, 100 connections at once. CPU is summed over all node processes.
- * Used by `run.ts`; alone: `node test/bench/service.ts`. `SERVICE_BENCH_TRACE=1` prints where a fresh connection's time goes.
+ * Used by `run.ts`; alone: `node test/bench/service.ts`.
  */
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { request } from 'node:http'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { call, getJson, parseJson, readText } from '../../client/cli/api-client.ts'
 import type { ServiceStatus } from '../../client/library.ts'
 import { apiOf, startTestnet, type TestnetNode } from '../../client/testnet/index.ts'
+import { connectThrough } from '../support/connect.ts'
 
 /**
  * Tor 0.4.9.11 on a two-core machine of this kind: a private network of 8 relays, one client, one onion service, loopback. Measured once,
@@ -70,24 +70,6 @@ async function send(socket: Socket, block: Buffer, bytes: number): Promise<void>
   socket.end()
 }
 
-/** A TCP stream to `host:port` through a node's proxy. `user` names the isolation. */
-export function tunnel(node: TestnetNode, host: string, port: number, user: string): Promise<Socket> {
-  const { hostname, port: proxyPort } = new URL(node.proxy)
-  const { promise, resolve, reject } = Promise.withResolvers<Socket>()
-  const headers = {
-    host: `${host}:${port}`,
-    'proxy-authorization': `Basic ${Buffer.from(`${user}:x`).toString('base64')}`,
-  }
-  const asked = request({ host: hostname, port: proxyPort, method: 'CONNECT', path: `${host}:${port}`, headers, agent: false })
-  asked.on('connect', (response, socket) => {
-    if (response.statusCode === 200) return resolve(socket.setNoDelay(true))
-    socket.destroy()
-    reject(new Error(`CONNECT: ${response.statusCode} ${response.headers['proxy-status'] ?? ''}`))
-  })
-  asked.on('error', reject).end()
-  return promise
-}
-
 /** Hosts a service for `targetPort` at `node` and waits until it is up. */
 export async function hostService(node: TestnetNode, name: string, targetPort: number): Promise<string> {
   const { signal } = new AbortController()
@@ -117,7 +99,7 @@ interface Moved {
 
 async function down(node: TestnetNode, address: string, user: string, bytes: number): Promise<Moved> {
   const began = performance.now()
-  const socket = await tunnel(node, `${address}.gyre`, 80, user)
+  const socket = await connectThrough(node, `${address}.gyre`, 80, user)
   socket.write(`down ${bytes}\n`)
   let got = 0
   let firstByteMs = 0
@@ -131,7 +113,7 @@ async function down(node: TestnetNode, address: string, user: string, bytes: num
 
 async function up(node: TestnetNode, address: string, user: string, bytes: number): Promise<Moved> {
   const began = performance.now()
-  const socket = await tunnel(node, `${address}.gyre`, 80, user)
+  const socket = await connectThrough(node, `${address}.gyre`, 80, user)
   socket.write(`up ${bytes}\n`)
   const block = Buffer.alloc(65_536, 0x5a)
   const answer = once(socket, 'data')

@@ -50,6 +50,8 @@ export class ServiceNet {
   readonly records = new Map<string, { sequence: number; site: SitePart | null; service: ServicePart | null }>()
   readonly events: NodeEvent[] = []
   readonly #makeSession: MakeSession2
+  /** Whether a node's loop fails to join. */
+  refuseJoin: (by: NodeId) => boolean = () => false
   #version = 1
   #loops = 0
   readonly #open = new Set<NetLoop>()
@@ -286,6 +288,8 @@ class NetLoop implements ServiceLoop {
     const node = this.#net.nodeOf(this.apex)
     this.#net.asked.push({ by: this.by, node: this.apex, loop: this.number, kind: 'join' })
     if (node.dead) await this.#net.clock.sleep(3_600_000, { signal: both })
+    if (this.#net.refuseJoin(this.by))
+      throw new OverlayError('overload', 'RENDEZVOUS_REFUSED', 'The rendezvous point says: busy.')
     const port = node.rendezvous.joinLocally(cookie, end)
     this.#end = end
     const number = this.number
@@ -308,8 +312,9 @@ class NetLoop implements ServiceLoop {
     if (!this.open) return
     this.#stop.abort(new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The loop ended.'))
     this.#onEnd()
+    const end = this.#end
     this.#port?.close()
-    this.#end?.onGone()
+    end?.onGone()
   }
 }
 

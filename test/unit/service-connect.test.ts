@@ -335,3 +335,17 @@ test('bad wishes and too many services are refused', async () => {
   await assert.rejects(w.run(w.services.add({ name: 'more', target })), (error) => isOverlayError(error, 'SERVICE_LIMIT'))
   await w.close()
 })
+
+test('a service that does not get to the rendezvous point: another one is tried soon', async () => {
+  const w = await world('not met')
+  const host = w.net.nodes[0]!.id
+  let blocked = 0
+  w.net.refuseJoin = (by) => by === host && blocked++ < 1
+  const start = w.clock.monotonicMs()
+  const duplex = await w.run(w.connector.connect(w.key, 80, never))
+  assert.equal(blocked, 2)
+  assert.ok(w.clock.monotonicMs() - start < 3_000, `${w.clock.monotonicMs() - start} ms`)
+  await roundTrip(w, duplex, Buffer.from('met'))
+  assert.equal(w.services.get('web')?.sessions, 1)
+  await w.close()
+})
