@@ -45,7 +45,7 @@ export const ERROR_CODES = {
     'What would be published holds things that are usually private. Look at the list; send again with the confirmation to publish all the same.',
   API_RATE: 'Too many requests in a short time. Wait as long as Retry-After says.',
   GUARD_REFUSED:
-    'Files that are usually private would be published. Remove them, or name each one with --allow PATH to publish it all the same.',
+    'Remove them, name each one with --allow PATH to publish it all the same, or give --strip for metadata of JPEG and PNG.',
   KEY_BAD: 'The key of that name is damaged, missing, or its name is not one. Names are lower case letters, digits and hyphens.',
   NAME_LIMIT: 'The book of names is full. Remove names that you do not use.',
   NAME_UNKNOWN: 'There is no such name in the book. `gyre names list` shows those that there are; an address always works.',
