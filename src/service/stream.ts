@@ -42,6 +42,8 @@ export class Stream implements SessionStream {
   port: number
   events: SessionStreamEvents | null
   readonly #owner: StreamOwner
+  /** Whether this end opened it. */
+  readonly #opener: boolean
   readonly #send = new SendBuffer()
   readonly #ahead = new ReceiveBuffer()
   /** Where the session keeps it: see `Session`. */
@@ -87,6 +89,7 @@ export class Stream implements SessionStream {
     this.id = id
     this.port = port
     this.events = events
+    this.#opener = events !== null
   }
 
   get heldBytes(): number {
@@ -254,9 +257,9 @@ export class Stream implements SessionStream {
 
   // Receiving -----------------------------------------------------------------------------------------------------------------------
 
-  /** The service has taken the stream. */
+  /** The service has taken the stream: it says so, or sends something. */
   onOpened(): void {
-    if (this.#openedGiven || this.#closed) return
+    if (!this.#opener || this.#openedGiven || this.#closed) return
     this.#openedGiven = true
     this.events?.onOpened?.()
   }
@@ -267,6 +270,7 @@ export class Stream implements SessionStream {
     if (this.#final >= 0 ? end > this.#final || (fin && end !== this.#final) : fin && end < this.#highest) return false
     if (!this.#raise(end)) return false
     if (fin) this.#final = end
+    if (!this.#openedGiven) this.onOpened()
     if (!this.#deaf && end > this.#delivered) {
       if (offset > this.#delivered || this.events === null) {
         const from = Math.max(offset, this.#delivered)

@@ -121,7 +121,7 @@ export interface SessionStream {
   reset(code: StreamReset): void
   /** The owner is done with `bytes` of what `onData` gave: the peer may send as many more. */
   consumed(bytes: number): void
-  /** Service: the stream is taken. Until then the client hears nothing; `reset` refuses it. */
+  /** Service: the stream is taken. Until then, and until something is written, the client hears nothing; `reset` refuses it. */
   accept(): void
 }
 

@@ -21,8 +21,8 @@ export interface PipeOptions {
   readonly rng: SeededRng
   /** From an end to the rendezvous point, and back. Default 5. */
   readonly wayMs?: number
-  /** Payloads that an end gives and takes in a millisecond. Default 8. */
-  readonly perMs?: number
+  /** Payloads that an end gives and takes in a millisecond; one for both, or the client's and the service's. Default 8. */
+  readonly perMs?: number | readonly [number, number]
   /** Default 256. */
   readonly queuePayloads?: number
   readonly faults?: PipeFaults
@@ -116,10 +116,16 @@ export class ExchangePipe {
     if (!this.#cut) this.#timer = this.#options.clock.setTimer(1, () => this.#tick())
   }
 
+  #perMs(end: 0 | 1): number {
+    const { perMs = 8 } = this.#options
+    return typeof perMs === 'number' ? perMs : perMs[end]
+  }
+
   #give(from: 0 | 1): void {
-    const { clock, wayMs = 5, perMs = 8, watch } = this.#options
+    const { clock, wayMs = 5, watch } = this.#options
     const end = this.#ends[from]
-    for (let given = 0; given < perMs && !this.#cut && end.pairing.due; given++) {
+    const most = this.#perMs(from)
+    for (let given = 0; given < most && !this.#cut && end.pairing.due; given++) {
       const payload = new Uint8Array(PAYLOAD_BYTES + 6)
       end.pairing.take(payload, 3)
       const own = payload.slice(3, 3 + PAYLOAD_BYTES)
@@ -150,9 +156,10 @@ export class ExchangePipe {
   }
 
   #take(to: 0 | 1): void {
-    const { clock, wayMs = 5, perMs = 8 } = this.#options
+    const { clock, wayMs = 5 } = this.#options
     const end = this.#ends[to]
-    for (let taken = 0; taken < perMs && end.queue.length > 0; taken++) {
+    const most = this.#perMs(to)
+    for (let taken = 0; taken < most && end.queue.length > 0; taken++) {
       end.arriving.push({ due: clock.monotonicMs() + wayMs, payload: end.queue.shift()! })
     }
     while (!this.#cut && end.arriving.length > 0 && end.arriving[0]!.due <= (clock.monotonicMs() as MonotonicMs)) {
