@@ -16,7 +16,7 @@ import type { Gate } from './gate.ts'
 import { isolationOf } from './isolation.ts'
 import { encodeReply, SocksCommand, SocksHandshake, SocksReply, type SocksStep } from './socks-codec.ts'
 import { type GyreHost, hostOf, looksLikeGyre } from './target.ts'
-import { isVirtual, VirtualAddresses } from './virtual-addresses.ts'
+import { isVirtual, VirtualAddresses, virtualBytes } from './virtual-addresses.ts'
 
 // Implementation constants.
 /** A client that has not said what it wants by then is let go. */
@@ -110,13 +110,15 @@ class SocksRefusal extends Error {
 /** The host of a request. Throws `SocksRefusal`: whatever is not of this network is not looked at further. */
 function hostAt({ command, destination }: Wish['request'], isolation: string, addresses: VirtualAddresses): GyreHost {
   if (destination.type === 'ipv6') throw new SocksRefusal(SocksReply.addressUnsupported)
-  if (destination.type === 'name') {
+  // torsocks writes the address that it was given as a name.
+  const bytes = destination.type === 'name' ? virtualBytes(destination.name) : destination.bytes
+  if (destination.type === 'name' && bytes === null) {
     const host = hostOf(destination.name)
     if (host !== null) return host
     throw new SocksRefusal(looksLikeGyre(destination.name) ? SocksReply.hostUnreachable : SocksReply.notAllowed)
   }
-  if (command !== SocksCommand.connect || !isVirtual(destination.bytes)) throw new SocksRefusal(SocksReply.notAllowed)
-  const host = hostOf(addresses.find(isolation, destination.bytes) ?? '')
+  if (bytes === null || command !== SocksCommand.connect || !isVirtual(bytes)) throw new SocksRefusal(SocksReply.notAllowed)
+  const host = hostOf(addresses.find(isolation, bytes) ?? '')
   if (host === null) throw new SocksRefusal(SocksReply.hostUnreachable)
   return host
 }

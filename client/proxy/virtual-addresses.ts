@@ -72,6 +72,13 @@ export function isVirtual(address: Uint8Array): boolean {
   return address.length === 4 && address[0] === FIRST_OCTET && (address[1] === SECOND_OCTET || address[1] === SECOND_OCTET + 1)
 }
 
+/** The 4 bytes of a virtual address in its one spelling (`198.18.0.7`), or `null`. */
+export function virtualBytes(text: string): Uint8Array | null {
+  const parts = /^198\.(18|19)\.(0|[1-9]\d{0,2})\.(0|[1-9]\d{0,2})$/.exec(text)?.slice(1).map(Number)
+  if (parts === undefined || parts.some((part) => part > 255)) return null
+  return Uint8Array.of(FIRST_OCTET, ...parts)
+}
+
 function keyOf(isolation: string, name: string): string {
   return `${isolation}/${name}`
 }
