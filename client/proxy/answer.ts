@@ -8,7 +8,7 @@ import { isIPv6, type Socket } from 'node:net'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import type { Clock } from '../../src/runtime/index.ts'
-import { ClientGone, type Failure, failureOf, HttpFailure, isPageRequest } from '../http/index.ts'
+import { ClientGone, type Failure, HttpFailure, isPageRequest } from '../http/index.ts'
 import type { NodeFace } from '../library.ts'
 import type { Trace, TraceReport } from '../trace/index.ts'
 import { serveContent } from './content.ts'
@@ -16,7 +16,7 @@ import type { Destinations, Route, RouteAsking } from './destination.ts'
 import { bodyOf, forward } from './forward.ts'
 import { checkRequestHeaders } from './headers.ts'
 import { isolationFrom } from './isolation.ts'
-import { failurePage, openStage, PAGE_HEADERS, proxyStatus } from './page.ts'
+import { failurePage, openStage, PAGE_HEADERS, proxyFailure, proxyStatus } from './page.ts'
 import { type HostTarget, originTargetOf, type Target, targetOf } from './target.ts'
 import { upgrade } from './upgrade.ts'
 import type { LiveAgent } from './upstream.ts'
@@ -86,7 +86,7 @@ export async function answer(
     }
     if (!(error instanceof HttpFailure) && (!isOverlayError(error) || error.kind === 'bug'))
       parts.log.error('a proxy request failed because of a fault', { error })
-    sendPage(request, response, failureOf(error), parts.face.traceReport(trace.id))
+    sendPage(request, response, proxyFailure(error), parts.face.traceReport(trace.id))
     cutLateBody(request, response, parts.clock)
   } finally {
     socket.off('close', onClose)

@@ -68,9 +68,9 @@ export async function forward(exchange: Exchange, response: ServerResponse, expe
   const { request } = exchange
   const replayable = bodyOf(request) === null && /^(?:GET|HEAD|OPTIONS|TRACE)$/.test(request.method ?? '')
   for (let first = true; ; first = false) {
-    const { outgoing, answer } = send(exchange, replayable, expects ? response : null)
+    const { outgoing, answered } = send(exchange, response, replayable, expects)
     try {
-      await sendBack(await answer, exchange, response)
+      await answered
       return
     } catch (error) {
       outgoing.destroy()
@@ -84,15 +84,16 @@ export async function forward(exchange: Exchange, response: ServerResponse, expe
 
 interface Sent {
   readonly outgoing: ClientRequest
-  readonly answer: Promise<IncomingMessage>
+  /** Resolves when the answer was sent back whole. */
+  readonly answered: Promise<void>
 }
 
-function send(exchange: Exchange, reusable: boolean, expecting: ServerResponse | null): Sent {
+function send(exchange: Exchange, response: ServerResponse, reusable: boolean, expects: boolean): Sent {
   const { request, clock, asking } = exchange
-  const { promise: answer, resolve, reject } = Promise.withResolvers<IncomingMessage>()
+  const { promise: answered, resolve, reject } = Promise.withResolvers<void>()
   const body = bodyOf(request)
   const head = ['Connection', reusable ? 'keep-alive' : 'close', ...(body ?? emptyBody(request.method))]
-  const outgoing = openRequest(exchange, reusable, expecting === null ? head : [...head, 'Expect', '100-continue'])
+  const outgoing = openRequest(exchange, reusable, expects ? [...head, 'Expect', '100-continue'] : head)
   const fail = (error: unknown) => {
     reject(error)
     outgoing.destroy()
@@ -101,20 +102,25 @@ function send(exchange: Exchange, reusable: boolean, expecting: ServerResponse |
   const onAbort = () => fail(asking.signal.reason)
   asking.signal.addEventListener('abort', onAbort, { once: true })
   if (asking.signal.aborted) onAbort()
-  outgoing.once('response', resolve).on('error', reject)
+  outgoing.on('error', reject)
+  outgoing.once('response', (incoming) => {
+    late.stop()
+    // At once: what comes right behind the head, an end too soon above all, comes before any promise goes on.
+    sendBack(incoming, exchange, response).then(resolve, reject)
+  })
   outgoing.once('upgrade', (_response, stream) => {
     stream.destroy()
     reject(badAnswer('The service changed the protocol without having been asked to.'))
   })
-  if (expecting !== null) outgoing.once('continue', () => expecting.writeContinue())
+  if (expects) outgoing.once('continue', () => response.writeContinue())
   if (body === null) outgoing.end()
   else pour(request, outgoing, clock, late, fail)
   const settled = () => {
     late.stop()
     asking.signal.removeEventListener('abort', onAbort)
   }
-  answer.then(settled, settled)
-  return { outgoing, answer }
+  answered.then(settled, settled)
+  return { outgoing, answered }
 }
 
 /** Body of the client to the service. */
@@ -148,7 +154,7 @@ function pour(
   request.pipe(outgoing)
 }
 
-/** The answer of the service to the client. Resolves when it was sent whole. */
+/** The answer of the service to the client. Listens to it before it returns; resolves when it was sent whole. */
 export async function sendBack(incoming: IncomingMessage, exchange: Exchange, response: ServerResponse): Promise<void> {
   const { clock, request, asking, headers: further } = exchange
   asking.trace?.mark('first-byte')

@@ -3,7 +3,8 @@
  * programs. Nothing of a request is echoed. Stages are told by name and time, not by loop: a page's own script may read this page, and
  * the numbers of this node's loops would be the same for all sites that ask.
  */
-import type { Failure } from '../http/index.ts'
+import { isOverlayError } from '../../src/errors/index.ts'
+import { type Failure, failureOf, HttpFailure } from '../http/index.ts'
 import type { TraceReport } from '../trace/index.ts'
 
 /** Headers of such a page. */
@@ -17,6 +18,11 @@ export const PAGE_HEADERS = {
 
 /** Stages shown, the last ones: where it stopped is at the end. */
 const STAGES_SHOWN = 12
+
+/** How `error` is told to the client of a proxy. A service that is there and refuses is a bad gateway, not one to wait for. */
+export function proxyFailure(error: unknown): Failure {
+  return failureOf(isOverlayError(error, 'SERVICE_REFUSED') ? new HttpFailure(502, error) : error)
+}
 
 /** HTML of `failure`, with the stages of `trace` if there were any. */
 export function failurePage({ status, title, detail, code, remedy }: Failure, trace?: TraceReport): string {

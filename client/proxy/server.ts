@@ -8,12 +8,13 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { HostPort } from '../../src/config/index.ts'
-import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
+import { OverlayError } from '../../src/errors/index.ts'
 import type { FaceServer } from '../api/index.ts'
 import {
   answerRaw,
   closeServer,
   type FaceParts,
+  type Failure,
   failureOf,
   HttpFailure,
   limit,
@@ -26,7 +27,7 @@ import { Destinations } from './destination.ts'
 import { Gate } from './gate.ts'
 import { checkRequestHeaders } from './headers.ts'
 import { isolationFrom } from './isolation.ts'
-import { failurePage, proxyStatus } from './page.ts'
+import { failurePage, proxyFailure, proxyStatus } from './page.ts'
 import { authorityOf } from './target.ts'
 import { isWebSocket } from './upgrade.ts'
 import { LiveAgent } from './upstream.ts'
@@ -86,14 +87,14 @@ export async function startProxy({ face, clock, log, at }: ProxyOptions): Promis
     socket.on('error', () => socket.destroy())
     connect(request, socket, head, gate).catch((error: unknown) => {
       if (socket.destroyed) return
-      const failure = failureOf(error)
+      const failure = proxyFailure(error)
       if (failure.kind === 'bug') log.error('a tunnel failed because of a fault', { error })
-      refuseRaw(socket, failure.status, error)
+      refuseRaw(socket, failure)
     })
   })
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
     const bad = new OverlayError('protocol', 'PROXY_BAD_REQUEST', 'The request is not valid HTTP, or too large.')
-    refuseRaw(socket, statusOfParseError(error), bad)
+    refuseRaw(socket, failureOf(new HttpFailure(statusOfParseError(error), bad)))
   })
 
   const bound = await listenAt(server, at, 'proxy')
@@ -129,8 +130,7 @@ async function connect(request: IncomingMessage, socket: Socket, head: Buffer, g
   await gate.pass(socket, target, isolation, head, () => socket.write('HTTP/1.1 200 Connection established\r\n\r\n'))
 }
 
-function refuseRaw(socket: Socket, status: number, error: unknown): void {
-  const overlay = error instanceof HttpFailure ? error.error : error
-  const failure = failureOf(isOverlayError(overlay) ? new HttpFailure(status, overlay) : error)
-  answerRaw(socket, status, 'text/html; charset=utf-8', failurePage(failure), `Proxy-Status: ${proxyStatus(failure)}\r\n`)
+function refuseRaw(socket: Socket, failure: Failure): void {
+  const headers = `Proxy-Status: ${proxyStatus(failure)}\r\n`
+  answerRaw(socket, failure.status, 'text/html; charset=utf-8', failurePage(failure), headers)
 }

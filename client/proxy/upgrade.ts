@@ -30,25 +30,29 @@ export async function upgrade(
   const { asking, clock } = exchange
   const { promise, resolve, reject } = Promise.withResolvers<{
     incoming: IncomingMessage
-    stream: Duplex | null
+    stream: Duplex
     first: Buffer
-  }>()
+  } | null>()
   const outgoing = openRequest(exchange, false, ['Connection', 'Upgrade', 'Upgrade', 'websocket'])
   const onAbort = () => reject(asking.signal.reason)
   asking.signal.addEventListener('abort', onAbort, { once: true })
   if (asking.signal.aborted) onAbort()
   outgoing.on('error', reject)
-  outgoing.once('response', (incoming) => resolve({ incoming, stream: null, first: Buffer.alloc(0) }))
-  outgoing.once('upgrade', (incoming, stream, first) => resolve({ incoming, stream, first }))
   const late = new Watch(clock, ANSWER_TIMEOUT_MS, () => reject(tooLate('the answer of the service')))
+  outgoing.once('response', (incoming) => {
+    late.stop()
+    sendBack(incoming, exchange, response).then(() => resolve(null), reject)
+  })
+  outgoing.once('upgrade', (incoming, stream, first) => {
+    stream.on('error', () => stream.destroy()) // until the streams are joined
+    resolve({ incoming, stream, first })
+  })
   outgoing.end()
   try {
-    const { incoming, stream, first } = await promise
+    const changed = await promise
     late.stop()
-    if (stream === null) {
-      await sendBack(incoming, exchange, response)
-      return
-    }
+    if (changed === null) return
+    const { incoming, stream, first } = changed
     response.detachSocket(socket)
     const lines = [`HTTP/1.1 101 Switching Protocols`, 'Connection: Upgrade', 'Upgrade: websocket']
     const shown = responseHeaders(incoming.rawHeaders, spellingOf(exchange), exchange.request.headers.origin)
