@@ -50,14 +50,14 @@ export async function* tarFiles(
     fail(error)
     unpacking.destroy()
   })
-  unpacking.once('error', (error: Error) => fail(bad(`The tar cannot be read: ${plain(error.message)}`)))
+  unpacking.once('error', (error: Error) => fail(unreadable(error)))
   const entries = unpacking[Symbol.asyncIterator]()
   const seen = new Set<string>()
   let folders = 0
   source.pipe(unpacking)
   try {
     for (;;) {
-      const step = await Promise.race([entries.next(), failed.promise])
+      const step = await Promise.race([orBad(entries.next()), failed.promise])
       if (step.done === true) break
       const entry = step.value
       feed.since = 0
@@ -131,7 +131,7 @@ async function* contentOf(entry: Readable, feed: Feed, failed: Promise<never>): 
   const chunks = entry[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
   try {
     for (;;) {
-      const step = await Promise.race([chunks.next(), failed])
+      const step = await Promise.race([orBad(chunks.next()), failed])
       if (step.done === true) return
       feed.since = 0
       yield step.value
@@ -187,6 +187,17 @@ function said(name: string): string {
 
 function plain(text: string): string {
   return text.replaceAll(/\p{C}/gu, '?')
+}
+
+/** What the package itself rejects with. Errors of the body and of the signal come first, by the promise that this races with. */
+function orBad<T>(step: Promise<T>): Promise<T> {
+  return step.catch((error: unknown) => {
+    throw unreadable(error)
+  })
+}
+
+function unreadable(error: unknown): OverlayError {
+  return bad(`The tar cannot be read: ${plain(error instanceof Error ? error.message : 'it was cut off')}`)
 }
 
 function bad(message: string): OverlayError {
