@@ -21,8 +21,8 @@ export const LOAD_WINDOW_MS = 5_000
 export const EFFORT_HOLD_MS = 60_000
 /** The first step up: 2^12 hashes, some milliseconds of a client. */
 export const EFFORT_FIRST_BITS = 12
-/** Never asked for more: about a minute of a client. The specification allows 32. */
-export const EFFORT_MAX_BITS = 24
+/** Never asked for more, nor done: 2^22 hashes are some 4 s of a client, for each of its two messages. The specification allows 32. */
+export const EFFORT_MAX_BITS = 22
 
 interface Waiting<T> {
   readonly work: number

@@ -33,6 +33,8 @@ import { type Approach, approach, type MeetingDeps, MeetingPlaces } from './meet
 const POINT_HEDGE_MS = 800
 /** What an introduction point is given in all; it answers itself after 15 s. */
 const POINT_MS = 5_000
+/** Hashes of a proof of work in a millisecond on a slow machine: the times above are longer by what the work takes. */
+const HASHES_PER_MS = 1_000
 /** The same for the way to a rendezvous point, which is a loop and nothing else. */
 const APPROACH_HEDGE_MS = 600
 const APPROACH_MS = 4_000
@@ -84,6 +86,8 @@ export interface Introduced {
 
 /** An introduction point that let message 1 through and brought the service's answer. */
 interface Greeting {
+  /** What the work for one message may take. */
+  readonly workMs: number
   readonly handshake: ClientHandshake
   readonly drawn: Drawn
   readonly say: (message: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>
@@ -142,11 +146,13 @@ export class Introducer {
 
   #greet(identity: ServiceIdentity, service: ServicePart, resume: SessionTicket | null, asking: SetUpAsking): Promise<Greeting> {
     const points = shuffled(service.points, this.#deps.rng)
+    const workMs = 2 ** service.effort / HASHES_PER_MS
     return firstOf(points, {
       clock: this.#deps.clock,
       signal: asking.signal,
-      hedgeMs: POINT_HEDGE_MS,
-      most: POINT_MS,
+      hedgeMs: POINT_HEDGE_MS + 2 * workMs,
+      // Luck is uneven: one search in fifty takes four times as long as expected.
+      most: POINT_MS + 4 * workMs,
       attempt: (point, signal) => this.#greetAt(identity, point, service.effort, resume, asking, signal),
       discard: (greeting) => {
         greeting.handshake.wipe()
@@ -186,7 +192,7 @@ export class Introducer {
       const drawn = handshake.onAnswer(await say(handshake.message, signal))
       if (drawn === null) throw unreachable('An introduction point answered what the service cannot have said.')
       ended?.({ loop: line.loop })
-      return { handshake, drawn, say, release: line.release }
+      return { workMs: (4 * 2 ** effort) / HASHES_PER_MS, handshake, drawn, say, release: line.release }
     } catch (error) {
       handshake.wipe()
       line.release()
@@ -218,10 +224,10 @@ export class Introducer {
 
   // Rendezvous ---------------------------------------------------------------------------------------------------------------------
 
-  async #meet({ handshake, drawn, say }: Greeting, asking: SetUpAsking): Promise<Introduced> {
+  async #meet({ workMs, handshake, drawn, say }: Greeting, asking: SetUpAsking): Promise<Introduced> {
     asking.onStage(STAGE.rendezvous)
     const way = await this.#approach(drawn.location, asking)
-    const deadline = this.#deps.clock.deadline(POINT_MS, asking.signal)
+    const deadline = this.#deps.clock.deadline(POINT_MS + workMs, asking.signal)
     try {
       asking.onStage(STAGE.handshake)
       const ended = asking.trace?.stage('handshake')

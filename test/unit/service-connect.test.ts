@@ -7,15 +7,20 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { after, before, test } from 'node:test'
+import fc from 'fast-check'
 import { CONNECT_MS, WARM_MS } from '../../client/service/client-session.ts'
+import { ANSWERED_AT_ONCE, ANSWERED_PER_SEC, EFFORT_FIRST_BITS } from '../../client/service/effort.ts'
 import type { Connector, LiveServices } from '../../client/service/index.ts'
+import { introductionCall } from '../../client/service/loops.ts'
 import { SERVICES_MAX } from '../../client/service/services.ts'
 import { SESSION_IDLE_MS } from '../../client/service/sessions.ts'
-import { parseServiceState } from '../../client/service/state.ts'
+import { encodeServiceState, parseServiceState } from '../../client/service/state.ts'
 import { Traces } from '../../client/trace/index.ts'
+import { nodeIdOf } from '../../src/bytes/index.ts'
 import { requireAddress } from '../../src/content/address.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
-import { Session } from '../../src/service/session.ts'
+import { HELLO_BYTES, Session } from '../../src/service/index.ts'
+import { encodeKeyRecord } from '../../src/wire/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 import { MemoryBook, ServiceNet } from '../support/service-net.ts'
@@ -348,4 +353,114 @@ test('a service that does not get to the rendezvous point: another one is tried 
   await roundTrip(w, duplex, Buffer.from('met'))
   assert.equal(w.services.get('web')?.sessions, 1)
   await w.close()
+})
+
+test('a flood of introductions: the record asks for work, who brings it is served, and the service stays bounded', async () => {
+  const w = await world('flood')
+  const record = () => w.net.records.values().next().value!.service!
+  const points = record().points
+  const attacker = w.net.loops(w.net.nodes[5]!.id)
+  const loops = await w.run(Promise.all(points.map(({ node }) => attacker.take(node, never))))
+  let answered = 0
+  /** 200 a second that look right and open nothing. */
+  const flood = async (seconds: number) => {
+    for (let tenth = 0; tenth < 10 * seconds; tenth++) {
+      for (let one = 0; one < 20; one++) {
+        const { point } = points[one % points.length]!
+        const message = w.net.rng.bytes(HELLO_BYTES)
+        message[0] = 1
+        const call = introductionCall({ kind: 'introduce', point, message, work: new Uint8Array(0) })
+        loops[one % loops.length]!.ask(call, never).then(
+          () => answered++,
+          () => {},
+        )
+      }
+      await w.clock.advance(100)
+    }
+  }
+  await flood(8)
+  assert.equal(record().effort, EFFORT_FIRST_BITS)
+  // Messages wait 15 s at most, at the points and here: what was not answered is forgotten.
+  const connected = w.connector.connect(w.key, 80, never)
+  let duplex: Duplex | null = null
+  connected.then((made) => {
+    duplex = made
+  })
+  const start = w.clock.monotonicMs()
+  while (duplex === null && w.clock.monotonicMs() - start < 10_000) {
+    await flood(0.1)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  assert.ok(duplex !== null, 'not served under the flood')
+  await roundTrip(w, duplex, Buffer.from('worked'))
+  assert.ok(answered < 12 * ANSWERED_PER_SEC + ANSWERED_AT_ONCE, `${answered} were answered`)
+  await w.pass(200_000)
+  assert.equal(record().effort, 0)
+  attacker.closeAll()
+  await w.close()
+})
+
+test('what a record says names neither the service nor its keys, and a damaged state is left alone', async () => {
+  const w = await world('record')
+  const { service } = w.net.records.values().next().value!
+  const host = w.net.nodes[0]!.id
+  assert.ok(service!.points.every(({ node }) => node !== host))
+  const text = Buffer.from(encodeKeyRecord({ sequence: 1, site: null, service })).toString('hex')
+  assert.ok(!text.includes(host))
+  for (const { token } of parseServiceState((await w.book.readPart('web', 'service'))!)!.points) {
+    assert.ok(!text.includes(Buffer.from(token).toString('hex')))
+  }
+  await w.run(w.services.close())
+  await w.book.writePart('web', 'service', Buffer.from('{"version":1,"ports":[{"port":80}]}'))
+  w.services = await w.net.host(0, w.book)
+  assert.deepEqual(w.services.list(), [])
+  await w.close()
+})
+
+test('states on disk: what was written is read again; anything else is refused', () => {
+  const bytes = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
+  const plain = { noNullPrototype: true }
+  const port = fc.record(
+    {
+      port: fc.integer({ min: 1, max: 65_535 }),
+      host: fc.oneof(fc.ipV4(), fc.ipV6()),
+      targetPort: fc.integer({ min: 1, max: 65_535 }),
+    },
+    plain,
+  )
+  const point = fc.record(
+    {
+      node: bytes(32).map((id) => nodeIdOf(id)),
+      token: bytes(32),
+      untilMs: fc.nat({ max: Number.MAX_SAFE_INTEGER }),
+    },
+    plain,
+  )
+  const state = fc.record(
+    {
+      ports: fc.uniqueArray(port, { maxLength: 16, selector: (each) => each.port }),
+      secret: bytes(32),
+      points: fc.array(point, { maxLength: 8 }),
+    },
+    plain,
+  )
+  fc.assert(
+    fc.property(state, fc.nat(), (written, at) => {
+      const encoded = encodeServiceState(written)
+      assert.deepEqual(parseServiceState(encoded), written)
+      const cut = encoded.slice(0, at % (encoded.length - 1))
+      assert.equal(parseServiceState(cut), null)
+    }),
+  )
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.json().map((text) => Buffer.from(text)),
+        fc.uint8Array(),
+      ),
+      (junk) => {
+        assert.equal(parseServiceState(junk), null)
+      },
+    ),
+  )
 })
