@@ -9,6 +9,7 @@
  */
 import { readU32, writeU32 } from '../bytes/index.ts'
 import { AEAD_TAG_BYTES, type AeadEngine, NumberedAead } from '../crypto/index.ts'
+import { OverlayError } from '../errors/index.ts'
 import { PAYLOAD_BYTES } from '../stream/index.ts'
 import { NUMBER_BYTES, PAYLOAD_PLAIN_BYTES } from './constants.ts'
 import { OFFSET_END } from './frames.ts'
@@ -34,6 +35,7 @@ export class PayloadSealer {
   /** Seals `plain` and writes the payload at `into[at …]`. */
   seal(into: Uint8Array, at: number): void {
     const number = this.#next++
+    if (number >= OFFSET_END) throw new OverlayError('bug', 'INTERNAL', 'An exchange outlived its numbers.')
     this.#aead.seal(this.#sealed, this.plain, number)
     writeU32(into, at, number % 0x1_0000_0000)
     writeU32(into, at + 4, Math.floor(number / 0x1_0000_0000))
