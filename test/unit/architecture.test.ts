@@ -162,7 +162,7 @@ test('time, timers and randomness come from src/runtime alone', () => {
 
 /** What every cell passes. */
 const DATA_PATH =
-  /^(src\/(bytes|cell|circuit|stream|runtime)\/|src\/link\/[^/]+$|relay\/[^/]+$|relay\/rendezvous\/|client\/loops\/)/
+  /^(src\/(bytes|cell|circuit|stream|service|runtime)\/|src\/link\/[^/]+$|relay\/[^/]+$|relay\/rendezvous\/|client\/loops\/)/
 
 test('no Buffer in the data path', () => {
   assert.ok(files.filter(({ path }) => DATA_PATH.test(path)).length > 30)
@@ -177,6 +177,11 @@ test('no promise, listener or timer in what handles each cell', () => {
     'src/circuit/layers.ts',
     'src/stream/frames.ts',
     'src/stream/mux.ts',
+    'src/service/exchange.ts',
+    'src/service/frames.ts',
+    'src/service/payload.ts',
+    'src/service/session.ts',
+    'src/service/stream.ts',
     'src/stream/pairing.ts',
     'src/link/lanes.ts',
     'src/link/inbox.ts',
