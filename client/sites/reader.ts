@@ -147,13 +147,9 @@ class SiteVersion implements ReadableSite {
   }
 
   /** The bytes of `pieces` in order. Small ones are asked for ahead, long ones when it is their turn. */
-  async *#read(
-    pieces: Iterator<SiteExtent>,
-    { signal }: Asking,
-    counters: Counting,
-  ): AsyncGenerator<Uint8Array, void, undefined> {
+  async *#read(pieces: Iterator<SiteExtent>, asking: Asking, counters: Counting): AsyncGenerator<Uint8Array, void, undefined> {
     const ending = new AbortController()
-    const both = AbortSignal.any([signal, ending.signal])
+    const both = { ...asking, signal: AbortSignal.any([asking.signal, ending.signal]) }
     const window: (readonly [SiteExtent, Promise<readonly Uint8Array[]> | null])[] = []
     let ended = false
     const fill = () => {
@@ -180,11 +176,11 @@ class SiteVersion implements ReadableSite {
   }
 
   /** A piece of few blocks, through the cache. */
-  async #small({ pack, offset, length }: SiteExtent, signal: AbortSignal, counters: Counting): Promise<readonly Uint8Array[]> {
+  async #small({ pack, offset, length }: SiteExtent, asking: Asking, counters: Counting): Promise<readonly Uint8Array[]> {
     const first = Math.floor(offset / SHARE_BYTES)
     const last = Math.floor((offset + length - 1) / SHARE_BYTES)
     const numbers = Array.from({ length: last - first + 1 }, (_, index) => first + index)
-    const blocks = await Promise.all(numbers.map((block) => this.#block(pack, block, signal, counters)))
+    const blocks = await Promise.all(numbers.map((block) => this.#block(pack, block, asking, counters)))
     return blocks.map((bytes, index) => {
       const start = (first + index) * SHARE_BYTES
       return bytes.subarray(Math.max(0, offset - start), Math.min(SHARE_BYTES, offset + length - start))
@@ -192,7 +188,7 @@ class SiteVersion implements ReadableSite {
   }
 
   /** A whole block of a pack, from the cache or by one fetch, however many wait for it. */
-  async #block(pack: number, block: number, signal: AbortSignal, counters: Counting): Promise<Uint8Array> {
+  async #block(pack: number, block: number, asking: Asking, counters: Counting): Promise<Uint8Array> {
     const name = `${pack}:${block}`
     const kept = this.#blocks.get(name)
     if (kept !== undefined) {
@@ -200,12 +196,12 @@ class SiteVersion implements ReadableSite {
       this.#blocks.set(name, kept)
       return kept
     }
-    return this.#fetching.join(name, signal, async (shared) => {
+    return this.#fetching.join(name, asking.signal, async (signal) => {
       const start = block * SHARE_BYTES
       const length = Math.min(SHARE_BYTES, this.#index.packs[pack]!.bytes - start)
       const bytes = new Uint8Array(length)
       let at = 0
-      for await (const chunk of this.#long({ pack, offset: start, length }, shared, counters)) {
+      for await (const chunk of this.#long({ pack, offset: start, length }, { ...asking, signal }, counters)) {
         bytes.set(chunk, at)
         at += chunk.length
       }
@@ -218,11 +214,11 @@ class SiteVersion implements ReadableSite {
   /** A piece as it comes. */
   async *#long(
     { pack, offset, length }: SiteExtent,
-    signal: AbortSignal,
+    asking: Asking,
     counters: Counting,
   ): AsyncGenerator<Uint8Array, void, undefined> {
-    const file = await this.#pack(pack, signal)
-    const source = file.read({ start: offset, end: offset + length }, { signal })
+    const file = await this.#pack(pack, asking)
+    const source = file.read({ start: offset, end: offset + length }, this.#under(asking))
     const seen: Counting = { asked: 0, received: 0, bad: 0 }
     const count = () => addTo(counters, source.counters, seen)
     try {
@@ -236,14 +232,18 @@ class SiteVersion implements ReadableSite {
   }
 
   /** A pack, opened. The node remembers what it opened lately, so that nothing is kept here. */
-  #pack(number: number, signal: AbortSignal): Promise<OpenedFile> {
+  #pack(number: number, asking: Asking): Promise<OpenedFile> {
     const { key, bytes } = this.#index.packs[number]!
-    const { open, isolation } = this.#parts
-    return this.#opening.join(String(number), signal, async (shared) => {
-      const file = await open(formatFileAddress(key), { signal: shared, isolation })
+    return this.#opening.join(String(number), asking.signal, async (signal) => {
+      const file = await this.#parts.open(formatFileAddress(key), { ...this.#under(asking), signal })
       if (file.bytes === bytes) return file
       throw new OverlayError('integrity', 'CONTENT_DAMAGED', 'A part of the site is not what its index says.')
     })
+  }
+
+  /** Whoever asks: what an isolation opened is read under that isolation. */
+  #under(asking: Asking): Asking {
+    return { ...asking, isolation: this.#parts.isolation }
   }
 }
 
