@@ -73,9 +73,13 @@ export function cutLateBody(incoming: IncomingMessage, clock: Clock): void {
   if (incoming.complete) return
   incoming.resume()
   const { socket } = incoming
+  const done = () => {
+    timer.cancel()
+    socket.off('close', done)
+  }
   const timer = clock.setTimer(REFUSED_BODY_MS, () => socket.destroy())
-  incoming.once('end', () => timer.cancel())
-  socket.once('close', () => timer.cancel())
+  incoming.once('end', done)
+  socket.once('close', done)
 }
 
 /** Answers a hijacked request with JSON. */

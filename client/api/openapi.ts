@@ -11,8 +11,15 @@ import type { Schema } from './validate.ts'
 /** A media type and what an answer of it holds. */
 export interface Media {
   readonly description: string
-  readonly content: Readonly<Record<string, { readonly schema: Schema }>>
+  readonly content?: Readonly<Record<string, { readonly schema: Schema }>>
   readonly headers?: Readonly<Record<string, Schema>>
+  /** No content. */
+  readonly type?: 'null'
+}
+
+/** An answer without content. */
+export function nothing(description: string): Media {
+  return { description, type: 'null' }
 }
 
 /** An answer of JSON. */
@@ -89,14 +96,30 @@ export async function openApiOf(add: (app: FastifyInstance) => void): Promise<st
     transform: ({ schema, url, route }) => ({
       // A site's path is the rest of the request's path; OpenAPI has no name for that.
       url: url.replace('*', ':path'),
-      schema: withRawBody(schema ?? {}, route.config?.rawBody),
+      schema: named(withRawBody(schema ?? {}, route.config?.rawBody)),
     }),
   })
   app.register(async (inner) => add(inner))
   await app.ready()
-  const document = shared(app.swagger(), { Address: ADDRESS, Listing: LISTING, Problem: PROBLEM })
+  const document = shared(unique(app.swagger()), { Address: ADDRESS, Listing: LISTING, Problem: PROBLEM })
   await app.close()
   return `${JSON.stringify(document)}\n`
+}
+
+/** `schema` with the rest of a path under the name that the document gives it. */
+function named<S extends { readonly params?: unknown }>(schema: S): S {
+  return schema.params === undefined
+    ? schema
+    : { ...schema, params: JSON.parse(JSON.stringify(schema.params).replaceAll('"*"', '"path"')) }
+}
+
+/** `document` with an operation id of its own for each HEAD beside a GET. */
+function unique<D extends { readonly paths?: object }>(document: D): D {
+  for (const operations of Object.values(document.paths ?? {}) as { head?: { readonly operationId?: string } }[]) {
+    const { head } = operations
+    if (head?.operationId !== undefined) operations.head = { ...head, operationId: `${head.operationId}Head` }
+  }
+  return document
 }
 
 /** A raw body as the document shows it. */

@@ -44,7 +44,7 @@ const PUBLISH_QUERY: Schema = {
 }
 
 /** A publication has no use for a query; a page's own scripts may send one. */
-const ANY_QUERY: Schema = { type: 'object', additionalProperties: true }
+const ANY_QUERY: Schema = { type: 'object', properties: {}, additionalProperties: true }
 const SITE_PATH: Schema = {
   type: 'string',
   maxLength: 4096,
@@ -54,7 +54,7 @@ const SITE_PATH: Schema = {
 
 const BYTES_OF_CONTENT = {
   description: 'The bytes, with ETag and Accept-Ranges, sandboxed by Content-Security-Policy.',
-  content: { 'application/octet-stream': { schema: { type: 'string', format: 'binary' } } },
+  content: { '*/*': { schema: { type: 'string', format: 'binary' } } },
   headers: {
     'Gyre-Transfer': { type: 'string', description: 'Number of the transfer: GET /v1/transfers/ID.' },
     'Gyre-Trace': { type: 'string', description: 'Id of the trace: GET /v1/traces/ID.' },
@@ -70,7 +70,7 @@ export function addContentRoutes(app: FastifyInstance, parts: RouteParts): void 
       description:
         'What is usually private is answered with 409, a listing and a confirmation; nothing of it can be fetched then.',
       querystring: PUBLISH_QUERY,
-      consumes: ['application/octet-stream', '*/*'],
+      consumes: ['*/*'],
       answers: { 201: json('The publication.', PUBLICATION) },
     }),
     (request, reply) => publish(request, reply, parts),

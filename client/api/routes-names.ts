@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import { OverlayError } from '../../src/errors/index.ts'
 import { HttpFailure } from '../http/index.ts'
-import { described, json } from './openapi.ts'
+import { described, json, nothing } from './openapi.ts'
 import type { RouteParts } from './routes.ts'
 import { NAME, NAME_ENTRY, NAME_WISH, NAMES, object } from './schemas.ts'
 
@@ -14,7 +14,7 @@ export function addNameRoutes(app: FastifyInstance, { face, events }: RouteParts
     described('read', { operationId: 'names', summary: 'The book of names', answers: { 200: json('Names.', NAMES) } }),
     () => ({ names: face.names.list() }),
   )
-  app.put<{ Params: { name: string }; Body: { address: string } }>(
+  app.put<{ Params: { name: string }; Body: { address: string; source?: string } }>(
     '/v1/names/:name',
     described('admin', {
       operationId: 'putName',
@@ -23,10 +23,10 @@ export function addNameRoutes(app: FastifyInstance, { face, events }: RouteParts
       body: NAME_WISH,
       answers: { 200: json('The entry.', NAME_ENTRY) },
     }),
-    async ({ params: { name }, body: { address } }) => {
-      await face.names.put(name, address)
+    async ({ params: { name }, body: { address, source } }) => {
+      await face.names.put(name, address, source)
       events.look()
-      return face.names.list().find((entry) => entry.name === name) ?? { name, address, source: 'user', addedMs: 0 }
+      return face.names.list().find((entry) => entry.name === name) ?? { name, address, source: source ?? 'user', addedMs: 0 }
     },
   )
   app.delete<{ Params: { name: string } }>(
@@ -35,7 +35,7 @@ export function addNameRoutes(app: FastifyInstance, { face, events }: RouteParts
       operationId: 'removeName',
       summary: 'Take a name out of the book',
       params: NAMED,
-      answers: { 204: { description: 'It is gone.', content: {} } },
+      answers: { 204: nothing('It is gone.') },
     }),
     async ({ params: { name } }, reply) => {
       if (!(await face.names.remove(name))) {

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import { parseHostPort } from '../../src/config/index.ts'
 import { noSuch } from './answers.ts'
-import { described, json } from './openapi.ts'
+import { described, json, nothing } from './openapi.ts'
 import type { RouteParts } from './routes.ts'
 import { KEY_NAME, object, SERVICE, SERVICE_ADDRESS, SERVICE_WISH, SERVICES } from './schemas.ts'
 import { BadField } from './validate.ts'
@@ -60,7 +60,7 @@ export function addServiceRoutes(app: FastifyInstance, { face, events }: RoutePa
       operationId: 'removeService',
       summary: 'Stop a service; its key, and so its address, stays',
       params: NAMED,
-      answers: { 204: { description: 'It is gone.', content: {} } },
+      answers: { 204: nothing('It is gone.') },
     }),
     async ({ params: { name } }, reply) => {
       if (!(await face.services.remove(name))) throw noSuch('There is no service of that name.')

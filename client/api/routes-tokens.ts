@@ -1,7 +1,7 @@
 /** Tokens for single programs. Only an admin token sees or changes them. */
 import type { FastifyInstance } from 'fastify'
 import { noSuch } from './answers.ts'
-import { described, json } from './openapi.ts'
+import { described, json, nothing } from './openapi.ts'
 import type { RouteParts } from './routes.ts'
 import { KEY_NAME, NEW_TOKEN, object, TOKEN_WISH, TOKENS } from './schemas.ts'
 import type { Scope } from './tokens.ts'
@@ -37,7 +37,7 @@ export function addTokenRoutes(app: FastifyInstance, { tokens }: RouteParts): vo
       operationId: 'removeToken',
       summary: 'Take a token back, at once',
       params: NAMED,
-      answers: { 204: { description: 'It is gone.', content: {} } },
+      answers: { 204: nothing('It is gone.') },
     }),
     async ({ params: { name } }, reply) => {
       if (!(await tokens.remove(name))) throw noSuch('There is no token of that name.')

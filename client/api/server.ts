@@ -86,7 +86,11 @@ export async function startApi<At extends ApiAt>(options: ApiOptions<At>): Promi
     },
     frameworkErrors: (error, _request, reply: FastifyReply) => {
       const failure = failureOf(foreign(error))
-      reply.code(failure.status).headers(API_HEADERS).type('application/problem+json').send(problemJson(failure))
+      reply
+        .code(failure.status)
+        .headers(API_HEADERS)
+        .type('application/problem+json')
+        .send(Buffer.from(problemJson(failure)))
     },
   })
   limit(app.server)
@@ -105,12 +109,17 @@ export async function startApi<At extends ApiAt>(options: ApiOptions<At>): Promi
       new OverlayError('protocol', 'API_NO_ROUTE', 'There is nothing at this path, or not with this method.'),
     )
   })
+  // Problems are sent as bytes: to a text fastify would add a charset, which their media type does not have.
   app.setErrorHandler((error, request, reply) => {
     const ours = foreign(error)
     if (isBug(ours)) log.error('a request failed because of a fault', { error })
     const { failure, more } = told(ours)
     cutLateBody(request.raw, clock)
-    return reply.code(failure.status).headers(failure.headers).type('application/problem+json').send(problemJson(failure, more))
+    return reply
+      .code(failure.status)
+      .headers(failure.headers)
+      .type('application/problem+json')
+      .send(Buffer.from(problemJson(failure, more)))
   })
 
   const metrics = new Metrics({ face, memory: () => process.memoryUsage.rss() })
