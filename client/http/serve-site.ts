@@ -79,13 +79,16 @@ function varyWith(vary: string | undefined): string {
 
 /**
  * Whether a request opens a page, rather than fetching what a page is made of: then the newest version of the site is looked up, else the
- * version of the page is taken (`Asking.pinned`). Browsers say so to secure origins only (Fetch metadata); otherwise by what is asked for.
+ * version of the page is taken (`Asking.pinned`). Browsers say so to secure origins only (Fetch metadata); otherwise a request that takes HTML
+ * opens one, one that names the page that it comes from does not (so that a mirror by wget is of one version), and else its path decides.
  */
 export function isPageRequest(path: string, headers: IncomingHttpHeaders): boolean {
   const destination = headers['sec-fetch-dest']
   if (destination !== undefined) return destination === 'document'
+  if (/\btext\/html\b/i.test(headers.accept ?? '')) return true
+  if (headers.referer !== undefined) return false
   const last = path.slice(path.lastIndexOf('/') + 1)
-  return last === '' || /\.x?html?$/i.test(last) || !last.includes('.') || /\btext\/html\b/.test(headers.accept ?? '')
+  return last === '' || /\.x?html?$/i.test(last) || !last.includes('.')
 }
 
 /** The path that `path` spells, decoded once; `null` if it spells none. An encoded slash is no part's end: there is nothing under it. */

@@ -225,6 +225,8 @@ test('which requests open a page', () => {
   for (const path of ['/', '/docs/', '/a.html', '/a.HTM', '/about']) assert.ok(isPageRequest(path, {}), path)
   for (const path of ['/a.css', '/d/i.png', '/app.js']) assert.ok(!isPageRequest(path, { accept: '*/*' }), path)
   assert.ok(isPageRequest('/a.xyz', { accept: 'text/html,application/xhtml+xml' }))
+  assert.ok(isPageRequest('/a.html', { accept: 'text/html', referer: 'http://x.gyre/' }), 'a link in a browser')
+  assert.ok(!isPageRequest('/a.html', { accept: '*/*', referer: 'http://x.gyre/' }), 'a mirror, or fetch()')
   assert.ok(!isPageRequest('/', { 'sec-fetch-dest': 'empty' }))
   assert.ok(isPageRequest('/x.png', { 'sec-fetch-dest': 'document' }))
 })
