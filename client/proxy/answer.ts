@@ -27,6 +27,9 @@ const PIPELINE_MAX = 8
 /** How long a client may take to read why its body was not taken. */
 const REFUSED_BODY_MS = 2_000
 
+/** After these the connection is closed: what else comes on it may mean something else than it seems. */
+const DISTRUSTED: ReadonlySet<number> = new Set([400, 403, 408, 417, 431])
+
 /** A connection that was opened to one host: there the proxy is that host's web server. */
 export interface Opened extends HostTarget {
   readonly isolation: string
@@ -149,8 +152,8 @@ function sendPage(request: IncomingMessage, response: ServerResponse, failure: F
   const detail = stage === null ? failure.detail : `${failure.detail} It stopped at the stage "${stage}".`
   const local = isLocal(request.socket)
   const page = failurePage({ ...failure, detail }, local ? trace : undefined)
-  // What was refused may have a body on its way: the connection is not used again.
-  const close: Record<string, string> = request.complete && failure.status !== 403 ? {} : { Connection: 'close' }
+  // What was refused may have a body on its way, or another request in it: the connection is not used again.
+  const close: Record<string, string> = request.complete && !DISTRUSTED.has(failure.status) ? {} : { Connection: 'close' }
   const traced: Record<string, string> = local && trace !== undefined ? { 'Gyre-Trace': trace.id } : {}
   const headers = { ...PAGE_HEADERS, ...failure.headers, ...close, ...traced, 'Proxy-Status': proxyStatus(failure) }
   response.writeHead(failure.status, { ...headers, 'Content-Length': Buffer.byteLength(page) })
