@@ -262,6 +262,7 @@ async function compose(
     clock,
     rng,
     log: log.child('sites'),
+    onVersion: (key) => resolver.changed(key),
   })
   await sites.start()
   const face: NodeFace = {

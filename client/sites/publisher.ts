@@ -32,6 +32,8 @@ export interface SitePublisherParts {
   readonly clock: Clock
   readonly rng: Rng
   readonly log: Logger
+  /** Told of the key (32 bytes) whose record names a new version. */
+  readonly onVersion?: (key: Uint8Array) => void
 }
 
 export class SitePublisher implements Sites {
@@ -111,7 +113,10 @@ export class SitePublisher implements Sites {
       await records.set(entry.name, { site }, { signal })
     } finally {
       // Also when publishing it is put off: the record says it now.
-      if (records.parts(entry.name).site?.version === version) this.#note(entry, site, publishedMs)
+      if (records.parts(entry.name).site?.version === version) {
+        this.#note(entry, site, publishedMs)
+        this.#parts.onVersion?.(entry.publicKey)
+      }
     }
     onBytes.end()
     return { address: entry.address, version, bytes, files: site.files, uploaded, snapshot }

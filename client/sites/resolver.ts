@@ -74,6 +74,8 @@ export class Resolver {
   /** By isolation and address, the one used longest ago first. */
   readonly #sites = new Map<string, HeldSite>()
   readonly #opening = new JoinedWork<ReadableSite>()
+  /** When this node last published under a key of its own; as many as its book has. */
+  readonly #changed = new Map<string, MonotonicMs>()
   #timer: Timer | null = null
   #closed = false
 
@@ -89,6 +91,11 @@ export class Resolver {
     const file = await this.#parts.open(text, asking)
     if (!isSiteIndex(file)) return { kind: 'file', file }
     return { kind: 'key', live: null, site: () => this.#version(file.address, asking) }
+  }
+
+  /** This node has published under `key`, which is its own: who opens a page here sees it at once, and need not wait for `RECORD_AGE_MS`. */
+  changed(key: Uint8Array): void {
+    this.#changed.set(toHex(key), this.#parts.clock.monotonicMs())
   }
 
   /** Versions and pins held. */
@@ -118,8 +125,10 @@ export class Resolver {
 
   /** The record now, or the pinned one if it cannot be had: who reads a site goes on reading it. */
   async #look(key: Uint8Array, asking: Asking, pinned: boolean, pin: Pin | undefined): Promise<FoundRecord> {
+    const sinceMs = this.#parts.clock.monotonicMs() - (this.#changed.get(toHex(key)) ?? Number.NEGATIVE_INFINITY)
+    const maxAgeMs = pinned ? RECORD_CACHE_MS : Math.min(RECORD_AGE_MS, sinceMs)
     try {
-      return await this.#parts.finder.find(key, { ...asking, maxAgeMs: pinned ? RECORD_CACHE_MS : RECORD_AGE_MS })
+      return await this.#parts.finder.find(key, { ...asking, maxAgeMs })
     } catch (error) {
       asking.signal.throwIfAborted()
       if (pin === undefined || pin.opened === null || !isOverlayError(error) || error.kind === 'bug') throw error

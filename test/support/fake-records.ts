@@ -69,8 +69,15 @@ export class FakeRecords implements RecordFinder, RecordPublisher {
     this.#book = book
   }
 
-  async find(key: Uint8Array, { signal }: { readonly signal: AbortSignal }): Promise<FoundRecord> {
+  /** As the last `find` said. */
+  lastMaxAgeMs: number | undefined
+
+  async find(
+    key: Uint8Array,
+    { signal, maxAgeMs }: { readonly signal: AbortSignal; readonly maxAgeMs?: number },
+  ): Promise<FoundRecord> {
     signal.throwIfAborted()
+    this.lastMaxAgeMs = maxAgeMs
     this.finds++
     if (this.failFind !== null) throw this.failFind
     const record = this.records.get(toHex(key))

@@ -41,6 +41,23 @@ test('what belongs to an open page is of its version; the next page is of the ne
   world.close()
 })
 
+test('a record up to 15 s old will do for a page, unless this very node has published since', async () => {
+  let now = 0
+  const world = new SiteWorld(1, { ...systemClock, monotonicMs: () => now as MonotonicMs })
+  const { address } = await world.publish({ 'index.html': 'one' })
+  const key = world.keys.get('home')!.publicKey
+  await pageOf(world, address)
+  assert.equal(world.records.lastMaxAgeMs, 15_000)
+  world.resolver.changed(key)
+  now = 4000
+  await pageOf(world, address)
+  assert.equal(world.records.lastMaxAgeMs, 4000)
+  now = 20_000
+  await pageOf(world, address)
+  assert.equal(world.records.lastMaxAgeMs, 15_000)
+  world.close()
+})
+
 test('what is pinned is not looked up again', async () => {
   const world = new SiteWorld()
   const { address } = await world.publish({ 'index.html': 'one' })
