@@ -128,9 +128,9 @@ function realHost({ address, port }: Spelling): string {
   return hostHeader({ host: { name: `${address}.gyre`, label: address, isAddress: true }, port })
 }
 
-/** An Origin with the address in place of a petname; of a petname that means nothing, `null` as browsers spell it. */
+/** An Origin with the address in place of a petname; for what is no origin of this network, `null` as browsers spell it. */
 function realOrigin(origin: string, { find }: Spelling): string {
-  if (!isGyreOrigin(origin)) return origin
+  if (!isGyreOrigin(origin)) return 'null'
   const parts = /^(https?:\/\/)([^:/]*)(.*)$/.exec(origin)
   const host = hostOf(parts?.[2] ?? '')
   if (parts === null || host === null || host.isAddress) return origin

@@ -7,7 +7,8 @@ import { validateHeaderValue } from 'node:http'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { HttpFailure, matchesEtag, parseRange, quotedEtag, safeContentType } from '../../client/http/index.ts'
-import { startProxy, targetOf } from '../../client/proxy/index.ts'
+import { checkRequestHeaders, requestHeaders, responseHeaders } from '../../client/proxy/headers.ts'
+import { authorityOf, hostOf, startProxy, targetOf } from '../../client/proxy/index.ts'
 import { silentLog } from '../../src/log/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import { FakeFace } from '../support/fake-face.ts'
@@ -48,22 +49,22 @@ const url = fc.oneof(
   }),
 )
 
-test('only the exact target passes', () => {
+test('only exact targets pass', () => {
   let passed = 0
   fc.assert(
     fc.property(
       url,
-      fc.constantFrom('GET', 'HEAD', 'POST', 'CONNECT', ''),
-      fc.constantFrom(`${ADDRESS}.gyre`, 'example.org'),
+      fc.constantFrom('GET', 'HEAD', 'POST', 'OPTIONS', ''),
+      fc.constantFrom(`${ADDRESS}.gyre`, `${ADDRESS}.gyre:81`, 'gyre.gyre', 'example.org'),
       (target, method, host) => {
         try {
-          const { address, path } = targetOf(method, target, { host })
+          const found = targetOf(method, target, { host })
           passed++
-          assert.equal(address, ADDRESS)
-          assert.equal(host, `${ADDRESS}.gyre`)
-          assert.ok(method === 'GET' || method === 'HEAD')
-          assert.match(target, new RegExp(`^http://${ADDRESS}\\.gyre(:80)?(/|\\?|$)`, 'i'))
-          assert.ok(path.startsWith('/'))
+          assert.equal(host, found.port === 80 ? found.host.name : `${found.host.name}:${found.port}`)
+          assert.ok(found.host.label === ADDRESS || found.host.label === 'gyre')
+          assert.equal(found.host.isAddress, found.host.label === ADDRESS)
+          assert.match(target, new RegExp(`^http://${found.host.name}(:${found.port})?(/|\\?|$)`, 'i'))
+          assert.match(found.path, /^(?:\*|\/[\x21-\x7e]*)$/)
         } catch (error) {
           assert.ok(error instanceof HttpFailure && (error.status === 400 || error.status === 403), String(error))
         }
@@ -72,6 +73,118 @@ test('only the exact target passes', () => {
     { seed: SEED, numRuns: 20_000 },
   )
   assert.ok(passed > 50, `only ${passed} passed: the generator is too wild`)
+})
+
+test('an authority passes in its one spelling only', () => {
+  let passed = 0
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        url,
+        fc.array(piece, { maxLength: 4 }).map((pieces) => pieces.join('')),
+      ),
+      (text) => {
+        const authority = text.replace(/^http:\/\//, '').replace(/\/.*$/s, '')
+        try {
+          const { host, port } = authorityOf(authority, 80)
+          passed++
+          assert.ok(authority === host.name || authority === `${host.name}:${port}`)
+          assert.ok(port >= 1 && port <= 65_535)
+          assert.match(host.label, /^[a-z0-9-]{1,56}$/)
+        } catch (error) {
+          assert.ok(error instanceof HttpFailure && (error.status === 400 || error.status === 403), String(error))
+        }
+      },
+    ),
+    { seed: SEED, numRuns: 20_000 },
+  )
+  assert.ok(passed > 50, `only ${passed} passed: the generator is too wild`)
+})
+
+test('no header of a client or service gets past what strips it, and none breaks a line', () => {
+  const name = fc.constantFrom(
+    ...[
+      'Connection',
+      'connection',
+      'Keep-Alive',
+      'Proxy-Authorization',
+      'Via',
+      'Forwarded',
+      'X-Forwarded-For',
+      'X-Real-IP',
+      'Host',
+      'Cookie',
+    ],
+    ...[
+      'Set-Cookie',
+      'Origin',
+      'Referer',
+      'Location',
+      'Content-Security-Policy',
+      'Referrer-Policy',
+      'Link',
+      'Alt-Svc',
+      'Transfer-Encoding',
+      'X-A',
+      'X-B',
+    ],
+    ...['Content-Length', 'Upgrade', 'TE', 'Gyre-Trace', 'Access-Control-Allow-Origin'],
+  )
+  const value = fc.oneof(
+    fc.constantFrom(
+      'x-a, close',
+      'X-B,host,content-length',
+      'chunked',
+      'a=1; Domain=gyre',
+      'a=1;domain',
+      'a=b',
+      'http://notes.gyre',
+      'http://notes.gyre/x',
+      `http://${ADDRESS}.gyre/`,
+      ', ,',
+      '',
+    ),
+    fc.string({ maxLength: 40, unit: 'grapheme-ascii' }),
+  )
+  const spelling = {
+    host: hostOf('notes.gyre')!,
+    port: 80,
+    address: ADDRESS,
+    find: (found: string) => (found === 'notes' ? ADDRESS : null),
+  }
+  const gone =
+    /^(?:connection|keep-alive|te|transfer-encoding|content-length|upgrade|proxy-.*|via|forwarded|x-forwarded-.*|x-real-ip|gyre-.*)$/i
+  fc.assert(
+    fc.property(fc.array(fc.tuple(name, value), { maxLength: 12 }), (pairs) => {
+      const raw = pairs.flat()
+      try {
+        checkRequestHeaders(raw)
+      } catch (error) {
+        assert.ok(error instanceof HttpFailure && error.status === 400)
+      }
+      const listed = new Set(
+        pairs.flatMap(([one, text]) =>
+          /^connection$/i.test(one) ? text.split(',').map((each) => each.trim().toLowerCase()) : [],
+        ),
+      )
+      const answered = responseHeaders(raw, spelling, 'http://notes.gyre')
+      for (const out of [requestHeaders(raw, spelling), answered]) {
+        assert.equal(out.length % 2, 0)
+        for (let at = 0; at < out.length; at += 2) {
+          const lower = out[at]!.toLowerCase()
+          assert.doesNotMatch(lower, gone)
+          if (lower !== 'host' && !/^(?:content-security-policy|referrer-policy|x-dns-prefetch-control)$/.test(lower))
+            assert.ok(!listed.has(lower), lower)
+          if (lower === 'set-cookie' && out === answered) assert.doesNotMatch(out[at + 1]!, /;\s*domain/i)
+        }
+      }
+      const sent = requestHeaders(raw, spelling)
+      assert.deepEqual(sent.slice(0, 2), ['Host', `${ADDRESS}.gyre`])
+      for (let at = 0; at < sent.length; at += 2)
+        if (/^(?:host|origin|referer)$/i.test(sent[at]!)) assert.doesNotMatch(sent[at + 1]!, /^(?:http:\/\/)?notes\.gyre(?:$|\/)/)
+    }),
+    { seed: SEED, numRuns: 10_000 },
+  )
 })
 
 test('a Range is a part of the file, the whole, or unsatisfiable', () => {
@@ -127,7 +240,7 @@ test('mutated requests on a socket', { timeout: 60_000 }, async () => {
     for (let at = 0; at < rounds.length; at += 50) {
       const answers = await Promise.all(rounds.slice(at, at + 50).map((bytes) => askRaw(proxy.at, bytes, 300)))
       for (const answer of answers) {
-        if (answer !== '') assert.match(answer, /^HTTP\/1\.1 (200|206|304|400|403|404|412|416|417|431) /)
+        if (answer !== '') assert.match(answer, /^HTTP\/1\.1 (200|204|206|304|400|403|404|405|412|416|417|431) /)
       }
     }
     assert.match(await askRaw(proxy.at, good), /^HTTP\/1\.1 206 /)
