@@ -15,21 +15,23 @@ type Callable = (this: unknown, ...args: unknown[]) => unknown
 /** Calls `seen` for each from now on; the returned function undoes it. */
 export function watchOutward(seen: Outward): () => void {
   const undo: (() => void)[] = []
-  const wrap = (on: object, name: string, tell: (...args: unknown[]) => string) => {
+  const wrap = (on: object, name: string, tell: (...args: unknown[]) => string | null) => {
     const original: unknown = Reflect.get(on, name)
     if (typeof original !== 'function') return
     const wrapped: Callable = function (...args) {
-      seen(tell(...args))
+      const call = tell(...args)
+      if (call !== null) seen(call)
       return Reflect.apply(original, this, args)
     }
     Reflect.set(on, name, wrapped)
     undo.push(() => Reflect.set(on, name, original))
   }
   const lookUps = Object.keys(dns).filter((name) => /^(?:lookup|lookupService|resolve\w*|reverse)$/.test(name))
-  for (const name of lookUps) wrap(dns, name, (host) => `dns ${String(host)}`)
-  for (const name of lookUps) wrap(dns.promises, name, (host) => `dns ${String(host)}`)
-  for (const { prototype } of [dns.Resolver, dns.promises.Resolver])
-    for (const name of lookUps) wrap(prototype, name, (host) => `dns ${String(host)}`)
+  for (const name of lookUps) {
+    // To look up an address is to be given it back; Node does so whenever it listens or connects.
+    const tell = (host: unknown) => (name === 'lookup' && net.isIP(String(host)) !== 0 ? null : `dns ${String(host)}`)
+    for (const on of [dns, dns.promises, dns.Resolver.prototype, dns.promises.Resolver.prototype]) wrap(on, name, tell)
+  }
   wrap(net.Socket.prototype, 'connect', (...args) => connectCall(args))
   for (const name of ['send', 'connect'])
     wrap(dgram.Socket.prototype, name, (...args) => `udp ${args.filter((arg) => typeof arg !== 'object').join(' ')}`)
