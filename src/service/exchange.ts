@@ -329,7 +329,7 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
   #settle(limited: boolean, now: number): void {
     if (this.#lost.length > 0) {
       this.#counts.lost += this.#lost.length
-      this.window.onLost()
+      if (this.#heard) this.window.onLost()
       for (const sent of this.#lost) this.#release(sent, false)
       this.#lost.length = 0
     }
@@ -413,7 +413,7 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
   /** No news of what is in flight: the oldest go again, and ask for an acknowledgement, which tells about the others. */
   #onTimeout(now: number): void {
     this.#progressAt = now
-    this.window.onTimeout()
+    this.window.onTimeout(this.#heard)
     const count = Math.min(PROBES, this.#inFlight.length)
     for (let at = 0; at < count; at++) this.#lost.push(this.#inFlight[at]!)
     this.#inFlight.splice(0, count)

@@ -26,6 +26,8 @@ const POLL_ALLOWANCE_MS = 20
 const TIMEOUT_FIRST_MS = 200
 const TIMEOUT_MIN_MS = 40
 const TIMEOUT_MAX_MS = 1_000
+/** Doublings of the time-out. */
+const BACKOFF_MAX = 6
 
 export class PayloadWindow {
   #payloads = WINDOW_START
@@ -126,10 +128,10 @@ export class PayloadWindow {
     this.#shrink(AFTER_LOSS)
   }
 
-  /** Nothing was heard of what is in flight for `timeoutMs`. */
-  onTimeout(): void {
-    if (this.#backoff < 6) this.#backoff++
-    this.onLost()
+  /** Nothing was heard of what is in flight for `timeoutMs`. `there`: the other end is known to be there, so that it says something. */
+  onTimeout(there: boolean): void {
+    if (this.#backoff < BACKOFF_MAX) this.#backoff++
+    if (there) this.onLost()
   }
 
   #shrink(share: number): void {

@@ -190,15 +190,21 @@ describe('the window', () => {
     assert.equal(settle(20, 20, false).window.payloads, 64)
   })
 
+  test('time-outs before the other end is there say nothing about the way', () => {
+    const window = new PayloadWindow(0)
+    for (let at = 0; at < 3; at++) window.onTimeout(false)
+    assert.deepEqual([window.payloads, window.timeoutMs], [64, 1000])
+  })
+
   test('losses shrink it once a round, time-outs double', () => {
     const window = new PayloadWindow(0)
     window.onLost()
     window.onLost()
     assert.equal(window.payloads, 44)
     const first = window.timeoutMs
-    window.onTimeout()
+    window.onTimeout(true)
     assert.equal(window.timeoutMs, Math.min(1000, 2 * first))
-    for (let at = 0; at < 20; at++) window.onTimeout()
+    for (let at = 0; at < 20; at++) window.onTimeout(true)
     assert.equal(window.timeoutMs, 1000)
     window.onRoundTrip(10)
     window.onAcked(1, 2, true, 1)
