@@ -205,10 +205,10 @@ function isConfirmation(
 const KINDS: readonly ErrorKind[] = ['protocol', 'timeout', 'overload', 'unreachable', 'not-found', 'integrity', 'config', 'bug']
 
 /** At which stage the work failed, from a problem's `stages`. */
-function stageText(stages: unknown): string {
+function stageText(stages: unknown, detail: unknown): string {
   const last: unknown = Array.isArray(stages) ? stages.at(-1) : undefined
   if (typeof last !== 'object' || last === null || !('stage' in last)) return ''
-  const note = 'note' in last && typeof last.note === 'string' ? `: ${last.note}` : ''
+  const note = 'note' in last && typeof last.note === 'string' && last.note !== detail ? `: ${last.note.replace(/\.$/, '')}` : ''
   return ` (Stage "${String(last.stage)}"${note})`
 }
 
@@ -221,7 +221,7 @@ function problemOf(status: number, text: string): OverlayError {
     const code = (Object.keys(ERROR_CODES) as ErrorCode[]).find((one) => one === problem.code)
     const stages = 'stages' in problem ? problem.stages : undefined
     if (kind !== undefined && code !== undefined)
-      return new OverlayError(kind, code, `${String(problem.detail)}${stageText(stages)}`)
+      return new OverlayError(kind, code, `${String(problem.detail)}${stageText(stages, problem.detail)}`)
   }
   return new OverlayError(
     'unreachable',

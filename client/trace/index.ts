@@ -17,7 +17,7 @@ export const FAILED_MAX = 4
 /** One stage of a piece of work. */
 export interface StageReport {
   /**
-   * `directory`, `record`, `loop`, `root`, `index`, `share`, `late`, `retry`, `introduction`, `rendezvous`, `handshake`, `connect`,
+   * `directory`, `record`, `loop`, `root`, `index`, `share`, `late`, `retry`, `introduction`, `work`, `rendezvous`, `handshake`, `connect`,
    * `first-byte`, `body`.
    */
   readonly stage: string
@@ -252,7 +252,7 @@ export function explain({ state, failures, slowest, totalMs, stages }: TraceRepo
   const failed = failures.at(-1)
   if (state === 'failed' && failed !== undefined) {
     const after = failed.tookMs === null ? '' : ` after ${Math.round(failed.tookMs)} ms`
-    return `It failed at the stage "${failed.stage}"${after}${failed.note === null ? '' : `: ${failed.note}`}.`
+    return `It failed at the stage "${failed.stage}"${after}${failed.note === null ? '' : `: ${failed.note.replace(/\.$/, '')}`}.`
   }
   const longest = Math.max(0, ...stages.map(({ stage, tookMs }) => (stage === slowest ? (tookMs ?? 0) : 0)))
   if (slowest === null || longest === 0) return null
