@@ -38,7 +38,14 @@ export class Connector {
 
   /** The service at the address `key` (32 bytes), whose record names `ports`. */
   service(key: Uint8Array, ports: readonly number[]): LiveService {
-    return { ports, connect: (port, asking) => this.connect(key, port, asking) }
+    return {
+      ports,
+      connect: async (port, asking) => {
+        if (!ports.includes(port))
+          throw new OverlayError('unreachable', 'SERVICE_REFUSED', 'The service does not offer this port.')
+        return this.connect(key, port, asking)
+      },
+    }
   }
 
   /** See `LiveService.connect`. */

@@ -57,7 +57,7 @@ export class Forwarder {
     })
     duplex.on('error', () => {})
     duplex.once('close', () => {
-      if (!isDone(duplex)) return void socket.resetAndDestroy()
+      if (!isDone(duplex)) return void (socket.connecting ? socket.destroy() : socket.resetAndDestroy())
       // The target has still to take the last bytes.
       late.cancel()
       if (!socket.destroyed) late = this.#clock.setTimer(LINGER_MS, () => socket.destroy())

@@ -24,6 +24,8 @@ import { encodeServiceState, parseServiceState, type ServiceState, targetOf, wit
 // Implementation constant.
 /** Services that a node hosts: each has up to 11 standing loops. */
 export const SERVICES_MAX = 16
+/** How long the loops of sessions stay for their last words, which go out within a quarter second. */
+const FAREWELL_MS = 300
 
 /** The loops of one service. */
 export interface OwnLoops {
@@ -177,7 +179,10 @@ export class LiveServices implements Services {
   }
 
   async #end({ service, own }: Running): Promise<void> {
+    const { sessions } = service.status()
     await service.close()
+    // So that clients hear of it, and need not find out.
+    if (sessions > 0) await this.#deps.clock.sleep(FAREWELL_MS, new AbortController())
     own.close()
   }
 

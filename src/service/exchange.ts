@@ -35,6 +35,8 @@ export const TICK_MS = 250
 /** Ticks in a row without anything authentic after which the exchange is dead; and before anything came at all. */
 export const SILENT_TICKS = 6
 export const SILENT_TICKS_FIRST = 40
+/** How often CLOSE goes out by itself; it also rides in whatever else goes until the end. Some may be lost; the other end misses us anyway. */
+const CLOSES = 4
 /** Payloads that must have gone out meanwhile: who sends none cannot hear. */
 const SILENT_FILLS = 4
 /** After the peer is first heard: what it cannot have got, since it was not there yet, goes again this soon. */
@@ -86,6 +88,8 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
   #progressAt = 0
   #probes = 0
   #closing = false
+  /** Payloads with CLOSE that are worth a cell of their own. */
+  #closes = 0
   readonly #arrived: SentPayload[] = []
   readonly #lost: SentPayload[] = []
 
@@ -173,6 +177,7 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
   /** Nothing but CLOSE goes out from now on. */
   beginClose(): void {
     this.#closing = true
+    this.#closes = CLOSES
     this.#port?.wake()
   }
 
@@ -180,7 +185,8 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
 
   get wants(): boolean {
     if (this.#over) return false
-    return this.#ackDue || this.#closing || this.#probes > 0 || (this.#hasRoom && this.#owner.hasContent)
+    if (this.#closing) return this.#closes > 0
+    return this.#ackDue || this.#probes > 0 || (this.#hasRoom && this.#owner.hasContent)
   }
 
   /** There may be something to send. */
@@ -206,6 +212,7 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
     this.#ackDue = false
     this.#unacked = 0
     this.#ackBy = Number.POSITIVE_INFINITY
+    if (this.#closes > 0) this.#closes--
     if (this.#closing) plain[end++] = SessionFrame.CLOSE
     else if (this.#probes > 0 || this.#hasRoom) end = this.#fillContent(plain, end, next, now)
     plain.fill(0, end)
