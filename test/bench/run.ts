@@ -11,7 +11,19 @@ import { LoopBench } from './loop.ts'
 import { measureRing } from './ring.ts'
 import { measureService, TOR } from './service.ts'
 
-const PARTS = ['floor', 'link', 'cipher', 'setup', 'erasure', 'store', 'loop', 'exchange', 'content', 'service'] as const
+const PARTS = [
+  'floor',
+  'link',
+  'cipher',
+  'setup',
+  'erasure',
+  'store',
+  'loop',
+  'exchange',
+  'session',
+  'content',
+  'service',
+] as const
 type Part = (typeof PARTS)[number]
 
 const { values, positionals } = parseArgs({
@@ -72,6 +84,7 @@ const RUN: Readonly<Record<Part, () => Promise<void> | void>> = {
   setup: () => script('setup'),
   erasure: () => script('erasure'),
   store: () => script('store'),
+  session: () => script('session'),
   async loop() {
     const bench = new LoopBench()
     try {
