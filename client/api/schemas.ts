@@ -28,12 +28,15 @@ export const ADDRESS: Schema = {
   'x-gyre-takes': `a Gyre address: ${ADDRESS_CHARS} characters, a to z and 2 to 7`,
 }
 
+/** A name of the book: up to four characters, or more that do not have hyphens in third and fourth place (see `isPetname`). */
+const NAME_PATTERN = '[a-z0-9]([a-z0-9-]{0,2}[a-z0-9])?|[a-z0-9][a-z0-9-]([a-z0-9][a-z0-9-]|-[a-z0-9])[a-z0-9-]{0,50}[a-z0-9]'
+
 /** A name of the book of names. */
 export const NAME: Schema = {
   type: 'string',
-  pattern: '^[a-z0-9]([a-z0-9-]{0,53}[a-z0-9])?$',
+  pattern: `^(${NAME_PATTERN})$`,
   description: 'A name in the book: 1 to 55 lower case letters, digits and hyphens.',
-  'x-gyre-takes': '1 to 55 lower case letters, digits and hyphens, no hyphen first or last',
+  'x-gyre-takes': '1 to 55 lower case letters, digits and hyphens, no hyphen first or last, not two in third and fourth place',
 }
 
 /** The name of a key, of a service (which is that of its key) or of a token. */
@@ -47,7 +50,7 @@ export const KEY_NAME: Schema = {
 /** What a fetch names: an address, or a name of the book. */
 export const ADDRESS_OR_NAME: Schema = {
   type: 'string',
-  pattern: `^(${ADDRESS_PATTERN}|[a-z0-9]([a-z0-9-]{0,53}[a-z0-9])?)$`,
+  pattern: `^(${ADDRESS_PATTERN}|${NAME_PATTERN})$`,
   format: 'gyre-address',
   description: 'An address, or a name in the book of names. An address always wins.',
   'x-gyre-code': 'ADDRESS_BAD',

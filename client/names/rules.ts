@@ -10,9 +10,12 @@ export const NAMES_MAX = 4_096
 /** Characters of what the book says of where a name came from. */
 export const SOURCE_CHARS_MAX = 64
 
-/** Whether `text` is a name: lower case letters, digits and hyphens, none at either end; a label of a host name (RFC 1123). */
+/**
+ * Whether `text` is a name: lower case letters, digits and hyphens, none at either end; a label of a host name (RFC 1123). None has hyphens in
+ * third and fourth place (RFC 5891 §4.2.3.1): browsers show `xn--…` as letters of other scripts, and the proxies refuse them.
+ */
 export function isPetname(text: string): boolean {
-  return text.length <= NAME_CHARS_MAX && /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/.test(text)
+  return text.length <= NAME_CHARS_MAX && /^(?!..--)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/.test(text)
 }
 
 /** Whether `text` can stand as the source of a name: short, without control characters. Whoever shows it takes care of the rest. */
