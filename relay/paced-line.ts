@@ -10,10 +10,13 @@
  *
  * Positions are counters: the c-th CIRCUIT cell of a circuit has counter c on both sides of a link. A slot that was missed because this process
  * was late is therefore sent as soon as may be, together with the others that are due; to leave it out would make all later cells late at every
- * later member, for good (D-053). Who stands still longer than `STALL_MS` has lost the circuit.
+ * later member, for good (D-057). Who stands still longer than `STALL_MS` has lost the circuit.
  *
  * Drift: this node's clock may run faster or slower than its predecessor's. The slots move by at most 200 ppm towards a supply of `holdMs`.
- * Memory: a ring of twice the hold, and some. What does not fit is dropped, the newest first. Spec: SPEC.md §4.5.
+ * Memory: a ring of twice the hold, and some (`lineBytes`), from the first cell on. What does not fit is dropped, the newest first.
+ *
+ * An origin's own line is one like any other. It is not fed by a predecessor but supplied by the loop; what comes home is its sign of life, so
+ * that it stops for the same reasons and after the same time as that of a member in its place. Spec: SPEC.md §4.5.
  */
 import type { MonotonicMs } from '../src/bytes/index.ts'
 import { BODY_BYTES, type CircuitId, Command } from '../src/cell/index.ts'
@@ -36,8 +39,11 @@ export interface LinePlan {
 // Specification constants.
 /** The origin's first cell goes at `live` and at most so much later. */
 export const START_SPREAD_MS = 2_000
-/** A member that has no cell so long after `live` gives up: one packet must not start a flood that nobody feeds. */
-export const UNFED_MS = START_SPREAD_MS + 2_000
+/**
+ * A member that has no cell so long after `live` gives up: one packet must not start a flood that nobody feeds. The origin's spread, the
+ * holds of eleven members at the lowest rate (2 s), and clocks that differ by some seconds.
+ */
+export const UNFED_MS = START_SPREAD_MS + 8_000
 /** A predecessor that has been silent so long is gone; random bytes go on for a random time. */
 export const SILENT_MS = 2_000
 const FILLER_MIN_MS = 18_000
@@ -46,18 +52,45 @@ const FILLER_SPREAD_MS = 10_000
 // Implementation constants.
 /** A process that stood still for longer has lost its paced circuits. */
 export const STALL_MS = 2_000
+/** Cells beyond twice the hold that a ring has room for: what comes in one turn of a link, or in this time. */
+const BURST_MS = 60
+const BURST_CELLS_MAX = 2 * TURN_CELLS
+const BURST_CELLS_MIN = 4
 /** Most that a line's slots move, in parts of the time that passed. */
 const DRIFT = 200e-6
 const DRIFT_EVERY_MS = 1_000
+/** From so many cells in a hold on, drift is seen by their number. */
+const COUNTED_FROM_CELLS = 2
+/** An own loop's first cell is home by then, or the loop is as if its predecessor were gone. */
+const HOME_MS = UNFED_MS - START_SPREAD_MS
 const NOTHING = 0xffff_ffff
 
 const PAD_BODY = new Uint8Array(BODY_BYTES)
+const NO_BYTES = new Uint8Array(0)
+const NO_COUNTERS = new Uint32Array(0)
+/** Stands for *since the last tick*. */
+const NO_TIME = -1 as MonotonicMs
 
 /** What a line is at: `waiting` for open, `padding` until its cells go, `running`, or `over`. */
 export type LineState = 'waiting' | 'padding' | 'running' | 'over'
 
+/** Cells that a line of this rate and hold can keep. */
+function ringCells(rate: number, holdMs: number): number {
+  const burst = Math.min(BURST_CELLS_MAX, Math.max(BURST_CELLS_MIN, Math.ceil((rate * BURST_MS) / 1000)))
+  return Math.ceil((2 * holdMs * rate) / 1000) + burst
+}
+
+/** Memory that a line may take: admission counts it. */
+export function lineBytes(rate: number, holdMs: number): number {
+  return ringCells(rate, holdMs) * BODY_BYTES
+}
+
 export interface LineParts {
   readonly lane: Lane
+  /** Where everything but CIRCUIT and PAD goes. Default: `lane`. */
+  readonly control?: Lane
+  /** Whether an origin of this node supplies it. */
+  readonly own?: boolean
   readonly plan: LinePlan
   readonly rng: Rng
   /** The time now; asked once a turn or less. */
@@ -69,6 +102,8 @@ export interface LineParts {
 export class PacedLine implements Lane {
   readonly id: CircuitId
   readonly #lane: Lane
+  readonly #control: Lane
+  readonly #own: boolean
   readonly #plan: LinePlan
   readonly #rng: Rng
   readonly #now: () => MonotonicMs
@@ -83,30 +118,37 @@ export class PacedLine implements Lane {
   /** Counter of the next cell to come, and of the next to go. */
   #arrived = 0
   #sent = 0
-  readonly #ring: Uint8Array
+  /** Made with the first cell. */
+  #ring = NO_BYTES
   readonly #ringCells: number
   /** Which counter lies in each place of the ring. */
-  readonly #held: Uint32Array
+  #held = NO_COUNTERS
+  /** When each came: for lines of few cells, where their number says nothing about drift. */
+  #cameAt: Float64Array | null = null
+  /** Cells of one hold. */
+  readonly #holdCells: number
   #lastArrivalAt: MonotonicMs
   /** When filler for a predecessor that is gone ends. */
   #fillerUntil = Number.POSITIVE_INFINITY
   #driftAt: number
+  /** Least supply since the last look at drift: in cells, or for lines of few cells in milliseconds. */
   #leastSupply = Number.POSITIVE_INFINITY
   #late = 0
   #over = false
 
-  constructor({ lane, plan, rng, now, onOver }: LineParts) {
+  constructor({ lane, control = lane, own = false, plan, rng, now, onOver }: LineParts) {
     this.id = lane.id
     this.#lane = lane
+    this.#control = control
+    this.#own = own
     this.#plan = plan
     this.#rng = rng
     this.#now = now
     this.#onOver = onOver
     this.#slotMs = 1000 / plan.rate
     this.#base = plan.openAt + rng.unit() * this.#slotMs
-    this.#ringCells = Math.ceil((2 * plan.holdMs) / this.#slotMs) + 2 * TURN_CELLS
-    this.#ring = new Uint8Array(this.#ringCells * BODY_BYTES)
-    this.#held = new Uint32Array(this.#ringCells).fill(NOTHING)
+    this.#ringCells = ringCells(plan.rate, plan.holdMs)
+    this.#holdCells = plan.holdMs / this.#slotMs
     this.#lastArrivalAt = plan.openAt
     this.#driftAt = plan.openAt
   }
@@ -135,10 +177,10 @@ export class PacedLine implements Lane {
   /** Keeps one CIRCUIT cell for its slot. `false`: the line is over. */
   push(command: Command, body: Uint8Array): boolean {
     if (this.#over) return false
-    if (command !== Command.CIRCUIT) return this.#lane.push(command, body)
+    if (command !== Command.CIRCUIT) return this.#control.push(command, body)
     const counter = this.#arrived++
     if (counter === 0) this.#start()
-    this.#lastArrivalAt = NO_TIME
+    if (!this.#own) this.#lastArrivalAt = NO_TIME
     if (counter < this.#sent || counter - this.#sent >= this.#ringCells) {
       this.#late++
       return true
@@ -146,13 +188,32 @@ export class PacedLine implements Lane {
     const place = counter % this.#ringCells
     this.#ring.set(body, place * BODY_BYTES)
     this.#held[place] = counter
+    if (this.#cameAt !== null) this.#cameAt[place] = this.#now()
     return true
   }
 
-  /** The first cell is here: it goes in the first slot that is at least the hold away. */
+  /**
+   * The first cell is here: it goes in the first slot that is at least the hold away. If it comes before the line is open, the predecessor's
+   * clock is ahead of this node's: the slots move, or all that comes later would lie here for as long as the clocks differ.
+   */
   #start(): void {
-    const earliest = this.#now() + this.#plan.holdMs
+    const { holdMs, openAt } = this.#plan
+    const now = this.#now()
+    const earliest = now + holdMs
+    if (this.#slots === 0 && this.#base > earliest)
+      this.#base -= Math.floor((this.#base - earliest) / this.#slotMs) * this.#slotMs
     this.#firstSlot = Math.max(this.#slots, Math.ceil((earliest - this.#base) / this.#slotMs))
+    this.#ring = new Uint8Array(this.#ringCells * BODY_BYTES)
+    this.#held = new Uint32Array(this.#ringCells).fill(NOTHING)
+    if (!this.#own && this.#holdCells < COUNTED_FROM_CELLS) this.#cameAt = new Float64Array(this.#ringCells)
+    this.#driftAt = Math.max(now, openAt)
+    if (this.#own) this.#lastArrivalAt = (now + HOME_MS) as MonotonicMs
+  }
+
+  /** Something of this circuit came home (own lines): it lives. */
+  heard(): void {
+    if (this.#over || this.#firstSlot === Number.POSITIVE_INFINITY) return
+    this.#lastArrivalAt = Math.max(this.#lastArrivalAt, this.#now()) as MonotonicMs
   }
 
   /** Sends what is due at `now`. The number of cells is decided before anything that is kept is looked at. */
@@ -171,11 +232,16 @@ export class PacedLine implements Lane {
     if (this.#slots++ < this.#firstSlot) return this.#lane.push(Command.PAD, PAD_BODY)
     const counter = this.#sent++
     const place = counter % this.#ringCells
-    const supply = this.#arrived - counter
-    if (supply < this.#leastSupply) this.#leastSupply = supply
-    if (this.#held[place] !== counter) return this.#lane.push(Command.CIRCUIT, this.#rng.bytes(BODY_BYTES))
+    const there = this.#held[place] === counter
+    if (this.#cameAt === null) this.#leastSupply = Math.min(this.#leastSupply, this.#arrived - counter)
+    else if (there) this.#leastSupply = Math.min(this.#leastSupply, this.#slotAt(this.#slots - 1) - this.#cameAt[place]!)
+    if (!there) return this.#lane.push(Command.CIRCUIT, this.#rng.bytes(BODY_BYTES))
     this.#held[place] = NOTHING
     return this.#lane.push(Command.CIRCUIT, this.#ring.subarray(place * BODY_BYTES, (place + 1) * BODY_BYTES))
+  }
+
+  #slotAt(slot: number): number {
+    return this.#base + slot * this.#slotMs
   }
 
   /** Whether the line is still fed; and its drift, once a second. */
@@ -193,15 +259,21 @@ export class PacedLine implements Lane {
     } else {
       this.#fillerUntil = Number.POSITIVE_INFINITY
     }
-    if (now - this.#driftAt < DRIFT_EVERY_MS) return
-    const wanted = this.#plan.holdMs / this.#slotMs
-    if (this.#leastSupply !== Number.POSITIVE_INFINITY && wanted >= 2) {
-      const step = DRIFT * (now - this.#driftAt)
-      if (this.#leastSupply < wanted / 2) this.#base += step
-      else if (this.#leastSupply > 1.5 * wanted) this.#base -= step
-    }
+    if (now - this.#driftAt >= DRIFT_EVERY_MS) this.#drift(now)
+  }
+
+  /** Moves the slots towards a supply of one hold. Those of few cells a second keep the wait of up to a slot that their first cell had. */
+  #drift(now: MonotonicMs): void {
+    const least = this.#leastSupply
+    const step = DRIFT * (now - this.#driftAt)
     this.#driftAt = now
     this.#leastSupply = Number.POSITIVE_INFINITY
+    if (this.#own || least === Number.POSITIVE_INFINITY) return
+    const { holdMs } = this.#plan
+    const wanted = this.#cameAt === null ? this.#holdCells : holdMs
+    const most = this.#cameAt === null ? 1.5 * wanted : 1.5 * wanted + this.#slotMs
+    if (least < wanted / 2) this.#base += step
+    else if (least > most) this.#base -= step
   }
 
   #end(why: 'expired' | 'idle' | 'overload'): void {
@@ -216,8 +288,6 @@ export class PacedLine implements Lane {
     this.#over = true
     this.#ring.fill(0)
     this.#lane.close()
+    this.#control.close()
   }
 }
-
-/** Stands for *since the last tick*. */
-const NO_TIME = -1 as MonotonicMs
