@@ -24,7 +24,10 @@ const SET_UPS_MAX = 4
 /** After a lost exchange: how long before the second, third, … try to bring a new one. */
 const REVIVE_MIN_MS = 250
 const REVIVE_MAX_MS = 4_000
-/** Nothing of the service's has come through a new exchange by then: it did not get to the rendezvous point, and another one is tried. */
+/**
+ * Nothing of the service's has come through a new exchange by then, or after twice the time that the way to it took: it did not get to the
+ * rendezvous point, and another one is tried.
+ */
 const HEARD_MS = 2_000
 /** A service that was not there is not asked again for so long: a page's other requests need not wait as the first did. */
 const ABSENT_MS = 1_000
@@ -140,6 +143,7 @@ export class ClientSession {
   async #setUp(trace: Trace | undefined): Promise<void> {
     const { introducer, clock } = this.#deps
     const deadline = clock.deadline(CONNECT_MS, this.#stop.signal)
+    const beganMs = clock.monotonicMs()
     const asking: SetUpAsking = {
       signal: deadline.signal,
       isolation: this.#isolation,
@@ -160,7 +164,8 @@ export class ClientSession {
       const { received } = session.figures
       await introducer.join(introduced, session.prepare(established.keys), asking)
       this.#waiting?.cancel()
-      this.#waiting = clock.setTimer(HEARD_MS, () => {
+      const patienceMs = Math.max(HEARD_MS, 2 * (clock.monotonicMs() - beganMs))
+      this.#waiting = clock.setTimer(patienceMs, () => {
         if (!session.over && session.figures.received === received) way.abandon()
       })
       this.#loop = way.loop

@@ -30,13 +30,13 @@ import { type Approach, approach, type MeetingDeps, MeetingPlaces } from './meet
 
 // Implementation constants.
 /** An introduction point that has not answered after this time gets company from the next one. */
-const POINT_HEDGE_MS = 800
+const POINT_HEDGE_MS = 1_500
 /** What an introduction point is given in all; it answers itself after 15 s. */
 const POINT_MS = 5_000
 /** Hashes of a proof of work in a millisecond on a slow machine: the times above are longer by what the work takes. */
 const HASHES_PER_MS = 1_000
 /** The same for the way to a rendezvous point, which is a loop and nothing else. */
-const APPROACH_HEDGE_MS = 600
+const APPROACH_HEDGE_MS = 1_200
 const APPROACH_MS = 4_000
 const JOIN_MS = 3_000
 /** A record found so short ago does for the first try. */
