@@ -213,13 +213,14 @@ function requestsOf(operation: Operation): fc.Arbitrary<Parts> {
   return parts as fc.Arbitrary<Parts>
 }
 
-/** What an operation may say to a request that fits: nobody has it, it is there already, or the tar is none. */
+/** What an operation may say to a request that fits: nobody has it, it is there already, the tar is none, or the share guard objects. */
 const EXPECTED: Readonly<Record<string, readonly number[]>> = {
   transfer: [404],
   trace: [404],
   fetch: [400, 404],
   fetchPath: [400, 404],
-  publishSite: [400, 201],
+  publish: [409],
+  publishSite: [400, 409],
   service: [404, 200],
   removeService: [404, 204],
   removeName: [404, 204],
