@@ -160,6 +160,7 @@ export async function sendBack(incoming: IncomingMessage, exchange: Exchange, re
   asking.trace?.mark('first-byte')
   const { statusCode = 502, statusMessage = '', rawHeaders } = incoming
   if (response.destroyed) throw new ClientGone('The client closed the connection.')
+  if (statusCode < 200 || statusCode > 999) throw badAnswer("The status of the service's answer is none.")
   const length = incoming.headers['content-length']
   const framing = length === undefined ? [] : ['Content-Length', length]
   const shown = responseHeaders(rawHeaders, spellingOf(exchange), request.headers.origin)
@@ -233,12 +234,11 @@ function badAnswer(message: string, cause?: unknown): HttpFailure {
   return new HttpFailure(502, new OverlayError('unreachable', 'SERVICE_BAD_ANSWER', message, cause))
 }
 
-/** An error of Node's client as one of ours. */
+/** An error of Node's client, or of a service's stream, as one of ours. Faults of the program stay what they are. */
 export function serviceError(error: unknown): unknown {
   if (isOverlayError(error) || error instanceof HttpFailure || error instanceof ClientGone) return error
+  if (error instanceof TypeError || error instanceof ReferenceError || error instanceof SyntaxError) return error
   const code = error instanceof Error && 'code' in error ? String(error.code) : ''
   if (code.startsWith('HPE_')) return badAnswer('What the service sent is not HTTP, or its head is too large.', error)
-  if (/^(?:ECONNRESET|EPIPE|ERR_STREAM_|ECONNABORTED)/.test(code))
-    return badAnswer('The service closed the connection before its answer was there.', error)
-  return error
+  return badAnswer('The service closed the connection before its answer was there.', error)
 }

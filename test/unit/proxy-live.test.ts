@@ -326,6 +326,8 @@ test('each failure of a service has its status, page and Proxy-Status', async ()
   live.fail = null
   for (const bytes of [
     'SSH-2.0-OpenSSH_9.9\r\n',
+    'HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n',
     'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n',
     '',
     `HTTP/1.1 200 OK\r\nX: ${'a'.repeat(40_000)}\r\n\r\n`,
@@ -559,4 +561,14 @@ test('100 connections at a time', async () => {
   }
   const answers = await Promise.all(Array.from({ length: 100 }, (_, at) => via(`/${at}`)))
   assert.ok(answers.every(({ status, body }) => status === 200 && body.length === 10_000))
+})
+
+test('a client that sends request after request without reading is cut off', async () => {
+  live.before = () => new Promise(() => {})
+  const get = `GET http://${HOST}/ HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`
+  const before = live.asked.length
+  const began = systemClock.monotonicMs()
+  assert.equal(await askRaw(proxy.at, get.repeat(50), 5_000), '')
+  assert.ok(systemClock.monotonicMs() - began < 4_000, 'it was cut off, not waited for')
+  assert.ok(live.asked.length - before <= 8)
 })
