@@ -65,7 +65,6 @@ export function proxyStatus({ status, code }: Failure): string {
 
 const ERROR_OF_CODE: Readonly<Record<string, string>> = {
   NAME_UNKNOWN: 'destination_not_found',
-  PROXY_BUSY: 'connection_limit_reached',
   RECORD_NOT_FOUND: 'destination_not_found',
   SERVICE_BAD_ANSWER: 'http_response_incomplete',
   SERVICE_BUSY: 'destination_unavailable',

@@ -35,7 +35,6 @@ export const ERROR_CODES = {
   NODE_UNREACHABLE: 'Start a node with `gyre start`, or name the right one with --data-dir or --api.',
   PORT_TAKEN: 'Another program listens on this address. Choose another with --api, --proxy, --socks or --listen.',
   PROXY_BAD_REQUEST: 'The request to the proxy is malformed. The message says which part, and what it takes.',
-  PROXY_BUSY: 'The proxy has as many requests or connections as it may. Wait until others are done.',
   PROXY_REFUSED:
     'The proxies reach http://ADDRESS.gyre/ and http://NAME.gyre/, and nothing else: they never connect to the open internet.',
   PRECONDITION_FAILED: 'The publication is not the one that If-Match names. Ask again without it, or for the right address.',
