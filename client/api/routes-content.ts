@@ -18,7 +18,7 @@ import {
 } from '../http/index.ts'
 import { API_HEADERS, isBug, noSuch, refuse, sendJson, told } from './answers.ts'
 import { bodyOf } from './body.ts'
-import { described, json } from './openapi.ts'
+import { described, json, nothing } from './openapi.ts'
 import type { RouteParts } from './routes.ts'
 import { ADDRESS_OR_NAME, CONFIRM, object, PUBLICATION } from './schemas.ts'
 import { BadField, type Schema } from './validate.ts'
@@ -75,7 +75,12 @@ export function addContentRoutes(app: FastifyInstance, parts: RouteParts): void 
     }),
     (request, reply) => publish(request, reply, parts),
   )
-  const answers = { 200: BYTES_OF_CONTENT, 206: BYTES_OF_CONTENT }
+  const answers = {
+    200: BYTES_OF_CONTENT,
+    206: BYTES_OF_CONTENT,
+    301: nothing('A folder of a site: where it is with its slash.'),
+    304: nothing('If-None-Match names it.'),
+  }
   app.route<{ Params: { address: string } }>({
     method: ['GET', 'HEAD'],
     url: '/v1/fetch/:address',
