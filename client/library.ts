@@ -15,6 +15,8 @@ export interface Asking {
    * Default `false`: a record looked up more than 15 s ago is looked up again.
    */
   readonly pinned?: boolean
+  /** The user asked for what is newest (a reload): a record looked up a moment ago is not enough. */
+  readonly fresh?: boolean
   /** Where the time of this work is noted, if somebody wants to know. */
   readonly trace?: Trace
 }

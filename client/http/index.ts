@@ -2,7 +2,7 @@
 export { ClientGone, type Failure, failureOf, HttpFailure, problemJson } from './failure.ts'
 export { matchesEtag, parseRange, quotedEtag, rangeStands, safeContentType, type Wanted } from './range.ts'
 export { type Representation, reset, type Served, type ServeOptions, serveFile, signalOf } from './serve.ts'
-export { isPageRequest, type ServeSiteOptions, serveSite } from './serve-site.ts'
+export { isPageRequest, isReload, type ServeSiteOptions, serveSite } from './serve-site.ts'
 export {
   answerRaw,
   CHECK_INTERVAL_MS,

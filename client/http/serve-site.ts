@@ -91,6 +91,11 @@ export function isPageRequest(path: string, headers: IncomingHttpHeaders): boole
   return last === '' || /\.x?html?$/i.test(last) || !last.includes('.')
 }
 
+/** Whether a request asks for what is newest, as a browser's reload does (RFC 9111 §5.2.1). */
+export function isReload(headers: IncomingHttpHeaders): boolean {
+  return /\b(no-cache|max-age=0)\b/i.test(headers['cache-control'] ?? '') || /\bno-cache\b/i.test(headers.pragma ?? '')
+}
+
 /** The path that `path` spells, decoded once; `null` if it spells none. An encoded slash is no part's end: there is nothing under it. */
 export function decodePath(path: string): string | null {
   if (!path.startsWith('/') || path.length > PATH_CHARS_MAX) return null

@@ -20,6 +20,8 @@ import { isSiteIndex, openSite, type ReadableSite } from './reader.ts'
 // Implementation constants.
 /** A record looked up so short ago is taken as it is when a page is opened. */
 export const RECORD_AGE_MS = 15_000
+/** The same when the user asks for the newest (`Asking.fresh`): a reload of a page with many parts is one look. */
+export const FRESH_AGE_MS = 1_000
 /** A page that asks for nothing for so long may get another version afterwards. */
 export const PIN_IDLE_MS = 1_800_000
 /** Pins are a few hundred bytes each; at the limit the one used longest ago goes. */
@@ -126,7 +128,7 @@ export class Resolver {
   /** The record now, or the pinned one if it cannot be had: who reads a site goes on reading it. */
   async #look(key: Uint8Array, asking: Asking, pinned: boolean, pin: Pin | undefined): Promise<FoundRecord> {
     const sinceMs = this.#parts.clock.monotonicMs() - (this.#changed.get(toHex(key)) ?? Number.NEGATIVE_INFINITY)
-    const maxAgeMs = pinned ? RECORD_CACHE_MS : Math.min(RECORD_AGE_MS, sinceMs)
+    const maxAgeMs = pinned ? RECORD_CACHE_MS : Math.min(asking.fresh === true ? FRESH_AGE_MS : RECORD_AGE_MS, sinceMs)
     try {
       return await this.#parts.finder.find(key, { ...asking, maxAgeMs })
     } catch (error) {

@@ -130,7 +130,7 @@ test('wget: a recursive mirror of 200 files is equal to the source, before and a
 async function mirror(address: string, root: string, name: string): Promise<void> {
   const into = folder(name)
   const settings = ['-e', 'use_proxy=yes', '-e', `http_proxy=${reader.proxy}`, '-e', 'robots=off']
-  await ok(run('wget', ['-q', '-r', '-l', 'inf', '-np', '-nH', '-P', into, ...settings, `http://${address}.gyre/`]))
+  await ok(run('wget', ['-q', '--no-cache', '-r', '-l', 'inf', '-np', '-nH', '-P', into, ...settings, `http://${address}.gyre/`]))
   await ok(run('diff', ['-r', root, into]))
 }
 

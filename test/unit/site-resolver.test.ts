@@ -41,7 +41,7 @@ test('what belongs to an open page is of its version; the next page is of the ne
   world.close()
 })
 
-test('a record up to 15 s old will do for a page, unless this very node has published since', async () => {
+test('a record up to 15 s old will do for a page, unless this very node has published since, or the page is reloaded', async () => {
   let now = 0
   const world = new SiteWorld(1, { ...systemClock, monotonicMs: () => now as MonotonicMs })
   const { address } = await world.publish({ 'index.html': 'one' })
@@ -55,6 +55,8 @@ test('a record up to 15 s old will do for a page, unless this very node has publ
   now = 20_000
   await pageOf(world, address)
   assert.equal(world.records.lastMaxAgeMs, 15_000)
+  await pageOf(world, address, { fresh: true })
+  assert.equal(world.records.lastMaxAgeMs, 1_000, 'a reload asks for the newest')
   world.close()
 })
 
