@@ -5,6 +5,7 @@
 import { type FastifyInstance, fastify } from 'fastify'
 import { VERSION } from '../version.ts'
 import type { Need } from './access.ts'
+import { NO_COMPILERS, useCompilers } from './compilers.ts'
 import { ADDRESS, LISTING, PROBLEM } from './schemas.ts'
 import type { Schema } from './validate.ts'
 
@@ -74,9 +75,8 @@ export function described(need: Need, { answers, consumes, ...schema }: Operatio
 /** The document as text, of what `add` adds to an app. */
 export async function openApiOf(add: (app: FastifyInstance) => void): Promise<string> {
   const { default: swagger } = await import('@fastify/swagger')
-  const app = fastify({ logger: false, exposeHeadRoutes: false })
-  app.setValidatorCompiler(() => () => true)
-  app.setSerializerCompiler(() => (value) => JSON.stringify(value))
+  const app = fastify({ logger: false, exposeHeadRoutes: false, schemaController: NO_COMPILERS })
+  useCompilers(app)
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',

@@ -24,6 +24,7 @@ import {
 import { listenAtPath } from '../http/unix-socket.ts'
 import { Access, RATES, type Rates } from './access.ts'
 import { API_HEADERS, badRequest, cutLateBody, isBug, told } from './answers.ts'
+import { NO_COMPILERS, useCompilers } from './compilers.ts'
 import { Events } from './events.ts'
 import { type Guard, guardFor } from './guard.ts'
 import { Metrics } from './metrics.ts'
@@ -31,7 +32,6 @@ import { openApiOf } from './openapi.ts'
 import { addRoutes, type RouteParts } from './routes.ts'
 import { ApiTokens } from './tokens.ts'
 import { Transfers } from './transfers.ts'
-import { type Schema, validatorFor } from './validate.ts'
 
 /** A running face. */
 export interface FaceServer<At = HostPort> {
@@ -77,6 +77,7 @@ export async function startApi<At extends ApiAt>(options: ApiOptions<At>): Promi
     exposeHeadRoutes: true,
     return503OnClosing: true,
     forceCloseConnections: true,
+    schemaController: NO_COMPILERS,
     routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 4096 },
     clientErrorHandler: (error, socket) => {
       const failure = failureOf(
@@ -94,9 +95,7 @@ export async function startApi<At extends ApiAt>(options: ApiOptions<At>): Promi
     },
   })
   limit(app.server)
-  app.setValidatorCompiler<Schema>(({ schema, httpPart }) => validatorFor(schema, httpPart ?? 'body'))
-  // Answers are sent as they are; tests hold them against their schemas.
-  app.setSerializerCompiler(() => (value) => JSON.stringify(value))
+  useCompilers(app)
 
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(API_HEADERS)

@@ -12,6 +12,7 @@ import { join } from 'node:path'
 import { fromHex, toHex, utf8 } from '../../src/bytes/index.ts'
 import { equalSecret, sha256, taggedHash } from '../../src/crypto/index.ts'
 import { writeAtomically } from '../../src/directory/index.ts'
+import { whyDisk } from '../../src/errors/disk.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
 import { HttpFailure } from '../http/index.ts'
@@ -148,7 +149,7 @@ async function readTokens(path: string): Promise<readonly Kept[]> {
     text = await readFile(path, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
-    throw new OverlayError('config', 'API_TOKEN_BAD', `The token file ${path} cannot be read.`, error)
+    throw new OverlayError('config', 'API_TOKEN_BAD', `The token file ${path} cannot be read: ${whyDisk(error)}.`, error)
   }
   const kept = text.length <= FILE_BYTES_MAX ? tokensOf(text) : null
   if (kept === null) throw new OverlayError('config', 'API_TOKEN_BAD', `The token file ${path} is damaged.`)
