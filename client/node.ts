@@ -323,6 +323,8 @@ function readingNetwork(sessions: ShareSessions, directory: Directory, self: Nod
     getShare: (node, location, work) => session().getShare(node, location, work),
     putSlot: (node, slot, work) => session().putSlot(node, slot, work),
     getSlots: (node, location, work) => session().getSlots(node, location, work),
+    checkShare: (node, check, work) => session().checkShare(node, check, work),
+    checkSlot: (node, check, work) => session().checkSlot(node, check, work),
   }
 }
 

@@ -8,7 +8,7 @@
  * a good part of everything anyway, a session keeps its loop to a store. Spec: SPEC.md §7.5.
  */
 import { concat, type NodeId, type Pieces, piecesOf } from '../src/bytes/index.ts'
-import type { ShareNetwork, ShareWork, SlotValue, WorkTrace } from '../src/content/network.ts'
+import type { PutWork, ShareCheck, ShareNetwork, ShareWork, SlotCheck, SlotValue, WorkTrace } from '../src/content/network.ts'
 import type { RecordNetwork } from '../src/content/record-network.ts'
 import type { DirectoryView } from '../src/directory/index.ts'
 import { isOverlayError, OverlayError } from '../src/errors/index.ts'
@@ -171,8 +171,9 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
     return this.#deps.view.all().map(({ id }) => id)
   }
 
-  async putShare(node: NodeId, share: Uint8Array, work: ShareWork): Promise<void> {
-    await this.#store(node, { kind: 'put-share', share, keepHours: KEEP_HOURS, work: new Uint8Array(0) }, work)
+  async putShare(node: NodeId, share: Uint8Array, work: PutWork): Promise<void> {
+    const { keepHours = KEEP_HOURS } = work
+    await this.#store(node, { kind: 'put-share', share, keepHours, work: new Uint8Array(0) }, work)
   }
 
   async getShare(node: NodeId, address: Uint8Array, work: ShareWork): Promise<Uint8Array | null> {
@@ -180,13 +181,24 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
     return reply?.share ?? null
   }
 
-  async putSlot(node: NodeId, slot: SlotValue, work: ShareWork): Promise<void> {
-    await this.#store(node, { kind: 'put-slot', ...slot, keepHours: KEEP_HOURS, work: new Uint8Array(0) }, work)
+  async putSlot(node: NodeId, slot: SlotValue, work: PutWork): Promise<void> {
+    const { keepHours = KEEP_HOURS } = work
+    await this.#store(node, { kind: 'put-slot', ...slot, keepHours, work: new Uint8Array(0) }, work)
   }
 
   async getSlots(node: NodeId, location: Uint8Array, work: ShareWork): Promise<readonly SlotValue[]> {
     const reply = await this.#store(node, { kind: 'get-slot', location }, work)
     return reply?.slots ?? []
+  }
+
+  async checkShare(node: NodeId, check: ShareCheck, work: ShareWork): Promise<Uint8Array | null> {
+    const reply = await this.#store(node, { kind: 'check-share', ...check, work: new Uint8Array(0) }, work)
+    return reply === null ? null : (reply.proof ?? malformed())
+  }
+
+  async checkSlot(node: NodeId, check: SlotCheck, work: ShareWork): Promise<Uint8Array | null> {
+    const reply = await this.#store(node, { kind: 'check-slot', ...check, work: new Uint8Array(0) }, work)
+    return reply === null ? null : (reply.proof ?? malformed())
   }
 
   /** `null`: the store does not have it. */

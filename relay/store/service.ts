@@ -3,7 +3,8 @@
  * may be under way at once; `store.ts` owns what is kept. It cannot know who asks and does not try: nothing is logged or counted per
  * request. Never rejects. Spec: SPEC.md §7.1.
  */
-import type { Pieces, UnixMs } from '../../src/bytes/index.ts'
+import { equalPublic, type Pieces, type UnixMs } from '../../src/bytes/index.ts'
+import { shareProof, slotProof, slotValueHash } from '../../src/content/proof.ts'
 import type { Clock } from '../../src/runtime/index.ts'
 import { type HopStatus, parseStoreRequest, type StoreReply, type StoreRequest, storeReplyPieces } from '../../src/wire/index.ts'
 import { KEEP_MS_MAX, type PutVerdict, type ShareStore } from './store.ts'
@@ -17,13 +18,15 @@ const HOUR_MS = 3_600_000
 export interface StoreServiceLimits {
   readonly puts: number
   readonly gets: number
+  /** A check costs as much as a get and its origin next to nothing, so that fewer are taken at once. */
+  readonly checks: number
 }
-/** 128 requests hold at most about 17 MiB. */
-export const STORE_SERVICE_LIMITS: StoreServiceLimits = Object.freeze({ puts: 64, gets: 64 })
+/** 144 requests hold at most about 19 MiB. */
+export const STORE_SERVICE_LIMITS: StoreServiceLimits = Object.freeze({ puts: 64, gets: 64, checks: 16 })
 
 export interface StoreAnswer {
   readonly status: HopStatus
-  /** A `StoreReply`; empty unless something was asked for and found. */
+  /** A `StoreReply`; empty unless something was asked for or checked, and found. */
   readonly body: Pieces
 }
 
@@ -41,25 +44,32 @@ export function storeService(
   store: ShareStore,
   { clock, limits = STORE_SERVICE_LIMITS }: { readonly clock: Clock; readonly limits?: StoreServiceLimits },
 ): (request: Uint8Array) => Promise<StoreAnswer> {
-  let puts = 0
-  let gets = 0
+  const underWay = { puts: 0, gets: 0, checks: 0 }
   return async (bytes) => {
     // Refuse before parsing: parsing copies up to 64 KiB.
-    if (puts >= limits.puts && gets >= limits.gets) return answer('busy')
+    if (KINDS.every((kind) => underWay[kind] >= limits[kind])) return answer('busy')
     const request = parseStoreRequest(bytes)
     if (request === null) return answer('bad-request')
-    const isPut = request.kind === 'put-share' || request.kind === 'put-slot'
-    if (isPut ? puts >= limits.puts : gets >= limits.gets) return answer('busy')
-    if (isPut) puts++
-    else gets++
+    const kind = KIND_OF[request.kind]
+    if (underWay[kind] >= limits[kind]) return answer('busy')
+    underWay[kind]++
     try {
       return await serve(store, clock, request)
     } finally {
-      if (isPut) puts--
-      else gets--
+      underWay[kind]--
     }
   }
 }
+
+const KINDS = ['puts', 'gets', 'checks'] as const
+const KIND_OF = {
+  'put-share': 'puts',
+  'put-slot': 'puts',
+  'get-share': 'gets',
+  'get-slot': 'gets',
+  'check-share': 'checks',
+  'check-slot': 'checks',
+} as const satisfies Record<StoreRequest['kind'], keyof StoreServiceLimits>
 
 async function serve(store: ShareStore, clock: Clock, request: StoreRequest): Promise<StoreAnswer> {
   switch (request.kind) {
@@ -75,7 +85,32 @@ async function serve(store: ShareStore, clock: Clock, request: StoreRequest): Pr
       const slots = await store.getSlots(request.location)
       return slots.length === 0 ? answer('not-found') : answer('ok', { share: null, slots })
     }
+    case 'check-share': {
+      const share = await store.getShare(request.address)
+      if (share === null) return answer('not-found')
+      return proven(
+        shareProof(request.nonce, share),
+        () => store.putShare(share, keepUntil(clock, request.keepHours)),
+        request.keepHours,
+      )
+    }
+    case 'check-slot': {
+      const slots = await store.getSlots(request.location)
+      const slot = slots.find(({ value }) => equalPublic(slotValueHash(value), request.valueHash))
+      if (slot === undefined) return answer('not-found')
+      return proven(
+        slotProof(request.nonce, slot.value),
+        () => store.putSlot(slot, keepUntil(clock, request.keepHours)),
+        request.keepHours,
+      )
+    }
   }
+}
+
+/** `proof`, once what it is of is kept on as long as was asked. `keepOn` puts what is there already, which makes it stay until the later time. */
+async function proven(proof: Uint8Array, keepOn: () => Promise<PutVerdict>, keepHours: number): Promise<StoreAnswer> {
+  const status = keepHours === 0 ? 'ok' : STATUS_OF[await keepOn()]
+  return status === 'ok' ? answer(status, { share: null, slots: [], proof }) : answer(status)
 }
 
 function answer(status: HopStatus, reply?: StoreReply): StoreAnswer {

@@ -38,6 +38,9 @@ export const HOLDERS_MIN = 4
 // Labels: each names one use of a hash or of a derived key, nothing else uses it.
 export const LABEL_ADDRESS = 'gyre/1 address'
 export const LABEL_SHARE = 'gyre/1 share'
+export const LABEL_SHARE_PROOF = 'gyre/1 share proof'
+export const LABEL_SLOT_PROOF = 'gyre/1 slot proof'
+export const LABEL_SLOT_VALUE = 'gyre/1 slot value'
 export const LABEL_FILE = 'gyre/1 file'
 export const LABEL_BLOCKS_KEY = 'gyre/1 blocks'
 export const LABEL_TREE_KEY = 'gyre/1 tree'

@@ -27,16 +27,43 @@ export interface ShareWork {
   readonly trace?: WorkTrace | undefined
 }
 
+/** A put may ask to be kept for another time than a publication is. */
+export interface PutWork extends ShareWork {
+  /** Default: 720, as for what is published. */
+  readonly keepHours?: number
+}
+
+/** Asks whether a share is there; see `proof.ts`. */
+export interface ShareCheck {
+  /** 32 bytes. */
+  readonly address: Uint8Array
+  /** 16 bytes, never used before. */
+  readonly nonce: Uint8Array
+  /** To be kept so long from now on; 0: its time stays as it is. */
+  readonly keepHours: number
+}
+
+/** The same for a value of a root slot. */
+export interface SlotCheck {
+  readonly location: Uint8Array
+  readonly valueHash: Uint8Array
+  readonly nonce: Uint8Array
+  readonly keepHours: number
+}
+
 export interface ShareNetwork {
   /** This node; it is a candidate holder like every other, so that its absence gives nothing away. */
   readonly self: NodeId
   /** Every node that may hold shares now, this one included; the order means nothing. */
   holders(): readonly NodeId[]
   /** Stores `share` (65536 bytes, borrowed until the promise settles) at `node`. Errors: `STORE_REFUSED`, `STORE_UNREACHABLE`, `TIMEOUT`. */
-  putShare(node: NodeId, share: Uint8Array, work: ShareWork): Promise<void>
+  putShare(node: NodeId, share: Uint8Array, work: PutWork): Promise<void>
   /** The share, not yet verified, or `null` if the node has none. Errors: `STORE_UNREACHABLE`, `TIMEOUT`. */
   getShare(node: NodeId, address: Uint8Array, work: ShareWork): Promise<Uint8Array | null>
-  putSlot(node: NodeId, slot: SlotValue, work: ShareWork): Promise<void>
+  putSlot(node: NodeId, slot: SlotValue, work: PutWork): Promise<void>
   /** At most 4 variants, not yet verified; none if the node has none. */
   getSlots(node: NodeId, location: Uint8Array, work: ShareWork): Promise<readonly SlotValue[]>
+  /** The node's proof, not yet verified, or `null` if it says that it has none. Errors: as `getShare`; `STORE_REFUSED`: it does not keep it on. */
+  checkShare(node: NodeId, check: ShareCheck, work: ShareWork): Promise<Uint8Array | null>
+  checkSlot(node: NodeId, check: SlotCheck, work: ShareWork): Promise<Uint8Array | null>
 }

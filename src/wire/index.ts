@@ -41,6 +41,8 @@ export {
   ADDRESS_BYTES_MAX,
   ADDRESSES_MAX,
   CAPACITY_CLASS_MAX,
+  CHECK_NONCE_BYTES,
+  CHECK_PROOF_BYTES,
   CONTROL_BYTES_MAX,
   COOKIE_BYTES,
   DESCRIPTOR_HASH_BYTES,
@@ -75,6 +77,7 @@ export {
   SHARE_BYTES,
   SIGNED_DESCRIPTOR_BYTES_MAX,
   SLOT_VALUE_BYTES_MAX,
+  SLOT_VALUE_HASH_BYTES,
   SLOT_VARIANTS_MAX,
   STORE_REPLY_BYTES_MAX,
   STORE_REQUEST_BYTES_MAX,
@@ -113,6 +116,8 @@ export {
   parseIntroductionRequest,
 } from './service.ts'
 export {
+  type CheckShare,
+  type CheckSlot,
   encodeStoreReply,
   encodeStoreRequest,
   type GetShare,

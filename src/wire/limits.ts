@@ -53,6 +53,11 @@ export const SLOT_NUMBER_MAX = 65_535
 export const SLOT_VALUE_BYTES_MAX = 32 * 1024
 /** Variants of one root slot. */
 export const SLOT_VARIANTS_MAX = 4
+/** Of a check: drawn anew by who asks. */
+export const CHECK_NONCE_BYTES = 16
+export const CHECK_PROOF_BYTES = 32
+/** Names one of the values of a root slot. */
+export const SLOT_VALUE_HASH_BYTES = 32
 /** A year and a day. */
 export const KEEP_HOURS_MAX = 366 * 24
 // Records (§10).

@@ -2,6 +2,8 @@
 import type { Pieces } from '../bytes/index.ts'
 import { gyre } from './generated/messages.js'
 import {
+  CHECK_NONCE_BYTES,
+  CHECK_PROOF_BYTES,
   KEEP_HOURS_MAX,
   SHARE_ADDRESS_BYTES,
   SHARE_BYTES,
@@ -10,6 +12,7 @@ import {
   SLOT_LOCATION_BYTES,
   SLOT_NUMBER_MAX,
   SLOT_VALUE_BYTES_MAX,
+  SLOT_VALUE_HASH_BYTES,
   SLOT_VARIANTS_MAX,
   STORE_REPLY_BYTES_MAX,
   STORE_REQUEST_BYTES_MAX,
@@ -52,13 +55,37 @@ export interface GetSlot {
   /** 32 bytes. */
   readonly location: Uint8Array
 }
-export type StoreRequest = PutShare | GetShare | PutSlot | GetSlot
+/** Asks for a proof that the share is there, and to keep it on. */
+export interface CheckShare {
+  readonly kind: 'check-share'
+  /** 32 bytes. */
+  readonly address: Uint8Array
+  /** 16 bytes, new for each check. */
+  readonly nonce: Uint8Array
+  /** From now; 0: its time stays as it is. */
+  readonly keepHours: number
+  readonly work: Uint8Array
+}
+/** The same for one value of a root slot. */
+export interface CheckSlot {
+  readonly kind: 'check-slot'
+  /** 32 bytes. */
+  readonly location: Uint8Array
+  /** 32 bytes: which of the values there. */
+  readonly valueHash: Uint8Array
+  readonly nonce: Uint8Array
+  readonly keepHours: number
+  readonly work: Uint8Array
+}
+export type StoreRequest = PutShare | GetShare | PutSlot | GetSlot | CheckShare | CheckSlot
 
 export interface StoreReply {
   /** 65536 bytes, not verified; `null`: none. */
   readonly share: Uint8Array | null
   /** At most 4. */
   readonly slots: readonly StoredSlot[]
+  /** 32 bytes, for a check, not verified. */
+  readonly proof?: Uint8Array
 }
 
 const { StoreRequest: RequestCodec, StoreReply: ReplyCodec, PutShare: PutShareCodec } = gyre.store
@@ -78,6 +105,14 @@ export function encodeStoreRequest(request: StoreRequest): Uint8Array {
     }
     case 'get-slot':
       return encodeWith(RequestCodec, { getSlot: { location: request.location } })
+    case 'check-share': {
+      const { address, nonce, keepHours, work } = request
+      return encodeWith(RequestCodec, { checkShare: { address, nonce, keepHours, work } })
+    }
+    case 'check-slot': {
+      const { location, valueHash, nonce, keepHours, work } = request
+      return encodeWith(RequestCodec, { checkSlot: { location, valueHash, nonce, keepHours, work } })
+    }
   }
 }
 
@@ -110,13 +145,27 @@ export function parseStoreRequest(bytes: Uint8Array): StoreRequest | null {
       const location = bytesField(raw.getSlot?.location, SLOT_LOCATION_BYTES)
       return location && { kind: 'get-slot', location }
     }
+    case 'checkShare': {
+      const address = bytesField(raw.checkShare?.address, SHARE_ADDRESS_BYTES)
+      const nonce = bytesField(raw.checkShare?.nonce, CHECK_NONCE_BYTES)
+      const terms = termsOf(raw.checkShare)
+      return address && nonce && terms && { kind: 'check-share', address, nonce, ...terms }
+    }
+    case 'checkSlot': {
+      const location = bytesField(raw.checkSlot?.location, SLOT_LOCATION_BYTES)
+      const valueHash = bytesField(raw.checkSlot?.valueHash, SLOT_VALUE_HASH_BYTES)
+      const nonce = bytesField(raw.checkSlot?.nonce, CHECK_NONCE_BYTES)
+      const terms = termsOf(raw.checkSlot)
+      return location && valueHash && nonce && terms && { kind: 'check-slot', location, valueHash, nonce, ...terms }
+    }
     default:
       return null
   }
 }
 
 export function encodeStoreReply(reply: StoreReply): Uint8Array {
-  return encodeWith(ReplyCodec, { share: reply.share, slots: [...reply.slots] })
+  const { share, slots, proof = null } = reply
+  return encodeWith(ReplyCodec, { share, slots: [...slots], proof })
 }
 
 /** As `encodeStoreReply`, with a share passed on as it is. */
@@ -124,7 +173,7 @@ export function storeReplyPieces(reply: StoreReply): Pieces {
   return reply.share === null ? encodeStoreReply(reply) : fieldAround(SHARE_FIELD, reply.share)
 }
 
-/** A share is a view of `bytes`. `null` for a share of another length than 65536, too many slots, or a slot that is not whole. Never throws. */
+/** A share is a view of `bytes`. `null` for a share or proof of another length, too many slots, or a slot that is not whole. Never throws. */
 export function parseStoreReply(bytes: Uint8Array): StoreReply | null {
   const raw = decodeWith(ReplyCodec, bytes, STORE_REPLY_BYTES_MAX)
   if (raw === null || (raw.slots?.length ?? 0) > SLOT_VARIANTS_MAX) return null
@@ -137,7 +186,9 @@ export function parseStoreReply(bytes: Uint8Array): StoreReply | null {
     if (slot === null) return null
     slots.push(slot)
   }
-  return { share, slots }
+  if ((raw.proof?.length ?? 0) === 0) return { share, slots }
+  const proof = bytesField(raw.proof, CHECK_PROOF_BYTES)
+  return proof && { share, slots, proof }
 }
 
 function slotOf(raw: gyre.store.SlotValue.$Properties | null | undefined): StoredSlot | null {

@@ -55,6 +55,16 @@ const OTHER_SEEDS = [
   encodeStoreRequest({ kind: 'put-slot', ...slot, keepHours: 5, work: new Uint8Array(8) }),
   encodeStoreRequest({ kind: 'get-slot', location: hash }),
   encodeStoreReply({ share: null, slots: [slot, slot] }),
+  encodeStoreRequest({ kind: 'check-share', address: hash, nonce: hash.slice(16), keepHours: 5, work: new Uint8Array(8) }),
+  encodeStoreRequest({
+    kind: 'check-slot',
+    location: hash,
+    valueHash: hash,
+    nonce: hash.slice(16),
+    keepHours: 5,
+    work: new Uint8Array(0),
+  }),
+  encodeStoreReply({ share: null, slots: [], proof: hash }),
 ]
 
 /** Runs `once` with a seeded source until the time is over. A failure names the round, which together with the seed repeats it. */

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { openStore, type StoreAnswer, storeService } from '../../relay/store/index.ts'
 import { concat, piecesOf } from '../../src/bytes/index.ts'
+import { slotValueHash } from '../../src/content/proof.ts'
 import { isShareOf, shareAddress } from '../../src/content/share.ts'
 import { signSlot, slotLocation, verifySlot } from '../../src/content/slot.ts'
 import { signingKey } from '../../src/crypto/index.ts'
@@ -27,6 +28,15 @@ const valid = [
   encodeStoreRequest({ kind: 'get-share', address: shareAddress(share) }),
   encodeStoreRequest({ kind: 'put-slot', ...slot, keepHours: 5, work: none }),
   encodeStoreRequest({ kind: 'get-slot', location: slotLocation(slot.publicKey, 1) }),
+  encodeStoreRequest({ kind: 'check-share', address: shareAddress(share), nonce: rng.bytes(16), keepHours: 5, work: none }),
+  encodeStoreRequest({
+    kind: 'check-slot',
+    location: slotLocation(slot.publicKey, 1),
+    valueHash: slotValueHash(slot.value),
+    nonce: rng.bytes(16),
+    keepHours: 5,
+    work: none,
+  }),
 ]
 
 /** One hostile request. */

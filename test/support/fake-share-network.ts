@@ -2,8 +2,9 @@
  * A `ShareNetwork` without a network: every node is a map. Tests make nodes vanish (from the directory too, or only from reach), fall
  * silent, refuse, slow down or lie, and count what was asked of whom.
  */
-import { type MonotonicMs, type NodeId, nodeIdOf, toHex } from '../../src/bytes/index.ts'
-import type { ShareNetwork, ShareWork, SlotValue } from '../../src/content/network.ts'
+import { equalPublic, type MonotonicMs, type NodeId, nodeIdOf, toHex } from '../../src/bytes/index.ts'
+import type { PutWork, ShareCheck, ShareNetwork, ShareWork, SlotCheck, SlotValue } from '../../src/content/network.ts'
+import { shareProof, slotProof, slotValueHash } from '../../src/content/proof.ts'
 import { shareAddress } from '../../src/content/share.ts'
 import { slotLocation } from '../../src/content/slot.ts'
 import { OverlayError } from '../../src/errors/index.ts'
@@ -21,6 +22,10 @@ export interface FakeNode {
   /** What is sent in place of a share, or of slot values. */
   lie: ((address: Uint8Array, right: Uint8Array | null) => Uint8Array | null) | null
   slotLie: ((right: readonly SlotValue[]) => readonly SlotValue[]) | null
+  /** Says yes to puts and keeps nothing. */
+  forgets: boolean
+  /** What is sent in place of a proof, or of saying that there is none. */
+  proofLie: ((right: Uint8Array | null) => Uint8Array | null) | null
   asked: number
 }
 
@@ -41,6 +46,9 @@ export class FakeShareNetwork implements ShareNetwork {
   #listed: readonly NodeId[] | null = null
   puts = 0
   gets = 0
+  checks = 0
+  /** The longest time that each thing (hex of its address or location) was asked to be kept for, with the node. */
+  readonly kept = new Map<string, number>()
   underWay = 0
   underWayPeak = 0
 
@@ -50,7 +58,7 @@ export class FakeShareNetwork implements ShareNetwork {
       id: nodeIdOf(rng.bytes(32)),
       shares: new Map(),
       slots: new Map(),
-      ...{ state: 'up' as const, delayMs: 0, lie: null, slotLie: null, asked: 0 },
+      ...{ state: 'up' as const, delayMs: 0, lie: null, slotLie: null, forgets: false, proofLie: null, asked: 0 },
     }))
     this.self = this.nodes[0]!.id
     this.#options = options
@@ -67,9 +75,9 @@ export class FakeShareNetwork implements ShareNetwork {
     return this.nodes.find((node) => node.id === id)!
   }
 
-  async putShare(id: NodeId, share: Uint8Array, work: ShareWork): Promise<void> {
+  async putShare(id: NodeId, share: Uint8Array, work: PutWork): Promise<void> {
     const node = await this.#reach(id, work, 'put')
-    if (this.#options.forget !== true) node.shares.set(toHex(shareAddress(share)), share.slice())
+    if (this.#options.forget !== true && !node.forgets) node.shares.set(toHex(shareAddress(share)), share.slice())
   }
 
   async getShare(id: NodeId, address: Uint8Array, work: ShareWork): Promise<Uint8Array | null> {
@@ -78,9 +86,11 @@ export class FakeShareNetwork implements ShareNetwork {
     return node.lie === null ? right : node.lie(address, right)
   }
 
-  async putSlot(id: NodeId, slot: SlotValue, work: ShareWork): Promise<void> {
+  async putSlot(id: NodeId, slot: SlotValue, work: PutWork): Promise<void> {
     const node = await this.#reach(id, work, 'put')
+    if (node.forgets) return
     const location = toHex(slotLocation(slot.publicKey, slot.slot))
+    if (node.slots.get(location)?.some(({ value }) => equalPublic(value, slot.value))) return
     node.slots.set(location, [...(node.slots.get(location) ?? []), slot])
   }
 
@@ -90,11 +100,27 @@ export class FakeShareNetwork implements ShareNetwork {
     return node.slotLie === null ? right : node.slotLie(right)
   }
 
-  async #reach(id: NodeId, { signal }: ShareWork, kind: 'put' | 'get'): Promise<FakeNode> {
+  async checkShare(id: NodeId, { address, nonce, keepHours }: ShareCheck, work: ShareWork): Promise<Uint8Array | null> {
+    const node = await this.#reach(id, work, 'check')
+    const share = node.shares.get(toHex(address))
+    if (share !== undefined) this.kept.set(`${id} ${toHex(address)}`, keepHours)
+    const right = share === undefined ? null : shareProof(nonce, share)
+    return node.proofLie === null ? right : node.proofLie(right)
+  }
+
+  async checkSlot(id: NodeId, { location, valueHash, nonce, keepHours }: SlotCheck, work: ShareWork): Promise<Uint8Array | null> {
+    const node = await this.#reach(id, work, 'check')
+    const slot = node.slots.get(toHex(location))?.find(({ value }) => equalPublic(slotValueHash(value), valueHash))
+    if (slot !== undefined) this.kept.set(`${id} ${toHex(location)}`, keepHours)
+    const right = slot === undefined ? null : slotProof(nonce, slot.value)
+    return node.proofLie === null ? right : node.proofLie(right)
+  }
+
+  async #reach(id: NodeId, { signal }: ShareWork, kind: 'put' | 'get' | 'check'): Promise<FakeNode> {
     signal.throwIfAborted()
     const node = this.node(id)
     node.asked++
-    const count = kind === 'put' ? ++this.puts : ++this.gets
+    const count = kind === 'put' ? ++this.puts : kind === 'get' ? ++this.gets : ++this.checks
     this.underWayPeak = Math.max(this.underWayPeak, ++this.underWay)
     try {
       if (node.delayMs > 0) await this.#options.clock!.sleep(node.delayMs, { signal })

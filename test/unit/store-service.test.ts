@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { openStore, type ShareStore, storeService } from '../../relay/store/index.ts'
 import { concat, equalPublic, piecesOf } from '../../src/bytes/index.ts'
+import { shareProof, slotProof, slotValueHash } from '../../src/content/proof.ts'
 import { shareAddress } from '../../src/content/share.ts'
 import { SLOT_BYTES_MAX, signSlot, slotLocation } from '../../src/content/slot.ts'
 import { signingKey } from '../../src/crypto/index.ts'
@@ -22,7 +23,7 @@ const putSlot = (changes: object = {}): StoreRequest => ({ kind: 'put-slot', ...
 const getShare: StoreRequest = { kind: 'get-share', address: shareAddress(share) }
 const getSlot: StoreRequest = { kind: 'get-slot', location: slotLocation(slot.publicKey, 3) }
 
-async function service(t: TestContext, quotaBytes = 4 * SHARE_BYTES, limits?: { puts: number; gets: number }) {
+async function service(t: TestContext, quotaBytes = 4 * SHARE_BYTES, limits?: { puts: number; gets: number; checks: number }) {
   const dir = mkdtempSync(join(tmpdir(), 'gyre-service-'))
   const clock = new FakeClock()
   const store = await openStore({ dir, quotaBytes, clock, log: { warn: () => {} } })
@@ -50,6 +51,86 @@ test('puts and gets have the statuses of the specification', async (t) => {
   assert.equal((await ask(putSlot({ value: new Uint8Array(SLOT_BYTES_MAX + 1) }))).status, 'bad-request')
   assert.equal((await answer(new Uint8Array(0))).status, 'bad-request')
   assert.equal((await answer(new Uint8Array(10).fill(255))).status, 'bad-request')
+})
+
+const nonce = new Uint8Array(16).fill(5)
+const checkShare = (keepHours = 0): StoreRequest => ({
+  kind: 'check-share',
+  address: shareAddress(share),
+  nonce,
+  keepHours,
+  work,
+})
+const slotCheck = {
+  kind: 'check-slot',
+  location: slotLocation(slot.publicKey, 3),
+  valueHash: slotValueHash(slot.value),
+  nonce,
+} as const
+const checkSlot = (changes: object = {}): StoreRequest => ({ ...slotCheck, keepHours: 0, work, ...changes })
+const proofOf = (body: Parameters<typeof piecesOf>[0]) => parseStoreReply(concat(...piecesOf(body)))?.proof
+
+test('a check proves what is there, for that nonce, and nothing else', async (t) => {
+  const { ask } = await service(t)
+  for (const request of [checkShare(), checkShare(9), checkSlot()]) {
+    assert.deepEqual(await ask(request), { status: 'not-found', body: new Uint8Array(0) })
+  }
+  assert.equal((await ask(getShare)).status, 'not-found', 'a check puts nothing')
+  await ask(putShare())
+  await ask(putSlot())
+  const shareAnswer = await ask(checkShare())
+  assert.equal(shareAnswer.status, 'ok')
+  assert.deepEqual(proofOf(shareAnswer.body), shareProof(nonce, share))
+  const slotAnswer = await ask(checkSlot())
+  assert.deepEqual(proofOf(slotAnswer.body), slotProof(nonce, slot.value))
+  const other = await ask({ ...checkShare(), nonce: new Uint8Array(16).fill(6) } as StoreRequest)
+  assert.notDeepEqual(proofOf(other.body), shareProof(nonce, share))
+  for (const changes of [{ valueHash: new Uint8Array(32) }, { location: new Uint8Array(32) }])
+    assert.equal((await ask(checkSlot(changes))).status, 'not-found')
+})
+
+test('a check keeps on, never longer than 90 days and never shorter than before', async (t) => {
+  const { ask, clock } = await service(t)
+  await ask(putShare(2))
+  await ask(putSlot({ keepHours: 2 }))
+  // Without hours it changes nothing, with fewer neither.
+  for (const hours of [0, 1]) {
+    assert.equal((await ask(checkShare(hours))).status, 'ok')
+    assert.equal((await ask(checkSlot({ keepHours: hours }))).status, 'ok')
+  }
+  clock.jumpWallClock(2 * HOUR - 1)
+  assert.equal((await ask(checkShare(8784))).status, 'ok')
+  assert.equal((await ask(checkSlot({ keepHours: 10 }))).status, 'ok')
+  clock.jumpWallClock(10 * HOUR)
+  assert.equal((await ask(checkSlot())).status, 'not-found')
+  clock.jumpWallClock(2150 * HOUR - 1)
+  assert.equal((await ask(checkShare())).status, 'ok')
+  clock.jumpWallClock(1)
+  assert.equal((await ask(checkShare(5))).status, 'not-found')
+})
+
+test('a store whose disk refuses to keep something on gives no proof', async (t) => {
+  const { store, clock } = await service(t)
+  await store.putShare(share, (clock.unixMs() + HOUR) as never)
+  const stuck: ShareStore = {
+    quotaBytes: 0,
+    putShare: async () => 'full',
+    getShare: (address) => store.getShare(address),
+    putSlot: async () => 'full',
+    getSlots: async () => [slot],
+    sweep: () => store.sweep(),
+    stats: () => store.stats(),
+    close: () => store.close(),
+  }
+  const answer = storeService(stuck, { clock })
+  for (const [request, status] of [
+    [checkShare(), 'ok'],
+    [checkShare(5), 'refused'],
+    [checkSlot(), 'ok'],
+    [checkSlot({ keepHours: 5 }), 'refused'],
+  ] as const) {
+    assert.equal((await answer(encodeStoreRequest(request))).status, status)
+  }
 })
 
 test('a full store refuses', async (t) => {
@@ -89,17 +170,19 @@ test('above its limits it is busy, at once, and not for longer than that', async
       return null
     },
   }
-  const answer = storeService(slow, { clock: real.clock, limits: { puts: 2, gets: 1 } })
+  const answer = storeService(slow, { clock: real.clock, limits: { puts: 2, gets: 1, checks: 1 } })
   const ask = (request: StoreRequest) => answer(encodeStoreRequest(request))
   const puts = [ask(putShare()), ask(putShare())]
   assert.equal((await ask(putShare())).status, 'busy')
   const get = ask(getShare)
   assert.equal((await ask(getShare)).status, 'busy')
+  const check = ask(checkShare())
+  assert.equal((await ask(checkSlot())).status, 'busy')
   assert.equal((await answer(new Uint8Array(3))).status, 'busy')
   for (const open of gates) open()
   assert.deepEqual(
-    (await Promise.all([...puts, get])).map(({ status }) => status),
-    ['ok', 'ok', 'not-found'],
+    (await Promise.all([...puts, get, check])).map(({ status }) => status),
+    ['ok', 'ok', 'not-found', 'not-found'],
   )
   const again = ask(putShare())
   gates.at(-1)!()

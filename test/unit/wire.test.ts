@@ -83,11 +83,19 @@ const storeRequest: fc.Arbitrary<StoreRequest> = fc.oneof(
   plain({ kind: fc.constant('get-share' as const), address: exactly(32) }),
   plain({ kind: fc.constant('put-slot' as const), ...slot, ...terms }),
   plain({ kind: fc.constant('get-slot' as const), location: exactly(32) }),
+  plain({ kind: fc.constant('check-share' as const), address: exactly(32), nonce: exactly(16), ...terms }),
+  plain({
+    kind: fc.constant('check-slot' as const),
+    location: exactly(32),
+    valueHash: exactly(32),
+    nonce: exactly(16),
+    ...terms,
+  }),
 )
-const storeReply: fc.Arbitrary<StoreReply> = plain({
-  share: fc.option(share),
-  slots: fc.array(plain(slot), { maxLength: 4 }),
-})
+const storeReply: fc.Arbitrary<StoreReply> = fc.oneof(
+  plain({ share: fc.option(share), slots: fc.array(plain(slot), { maxLength: 4 }) }),
+  plain({ share: fc.constant(null), slots: fc.constant([]), proof: exactly(32) }),
+)
 const hopRequest: fc.Arbitrary<HopRequest> = fc.oneof(
   plain({ kind: fc.constant('store' as const), request: upTo(500, 1) }),
   plain({ kind: fc.constant('ping' as const), filler: upTo(500), answerBytes: fc.nat(64 * 1024) }),
@@ -204,9 +212,21 @@ test('a store message out of bounds is null', () => {
   assert.equal(of({ putSlot: { ...whole, value: new Uint8Array(0) } }), null)
   assert.equal(of({ putSlot: { ...whole, value: new Uint8Array(32 * 1024 + 1) } }), null)
   assert.equal(of({ putSlot: { ...whole, signature: new Uint8Array(63) } }), null)
+  const check = { address: new Uint8Array(32), nonce: new Uint8Array(16) }
+  assert.ok(of({ checkShare: check }))
+  assert.equal(of({ checkShare: { ...check, nonce: new Uint8Array(15) } }), null)
+  assert.equal(of({ checkShare: { ...check, address: new Uint8Array(33) } }), null)
+  assert.equal(of({ checkShare: { ...check, keepHours: 366 * 24 + 1 } }), null)
+  assert.equal(of({ checkShare: { ...check, work: new Uint8Array(9) } }), null)
+  const slotCheck = { location: new Uint8Array(32), valueHash: new Uint8Array(32), nonce: new Uint8Array(16) }
+  assert.ok(of({ checkSlot: slotCheck }))
+  for (const field of ['location', 'valueHash', 'nonce']) {
+    assert.equal(of({ checkSlot: { ...slotCheck, [field]: new Uint8Array(17) } }), null, field)
+  }
   const reply = (message: gyre.store.StoreReply.$Properties) => parseStoreReply(Reply.encode(message).finish())
   assert.deepEqual(reply({}), { share: null, slots: [] })
   assert.equal(reply({ share: new Uint8Array(1) }), null)
+  for (const length of [1, 31, 33]) assert.equal(reply({ proof: new Uint8Array(length) }), null)
   assert.ok(reply({ slots: [whole, whole, whole, whole] }))
   assert.equal(reply({ slots: [whole, whole, whole, whole, whole] }), null)
   assert.equal(reply({ slots: [{ ...whole, publicKey: new Uint8Array(31) }] }), null)

@@ -1082,8 +1082,14 @@ export namespace gyre {
             /** StoreRequest getSlot. */
             getSlot?: (gyre.store.GetSlot.$Properties|null);
 
+            /** StoreRequest checkShare. */
+            checkShare?: (gyre.store.CheckShare.$Properties|null);
+
+            /** StoreRequest checkSlot. */
+            checkSlot?: (gyre.store.CheckSlot.$Properties|null);
+
             /** StoreRequest body. */
-            body?: ("putShare"|"getShare"|"putSlot"|"getSlot");
+            body?: ("putShare"|"getShare"|"putSlot"|"getSlot"|"checkShare"|"checkSlot");
 
             /**
              * Encodes the specified StoreRequest message. Does not implicitly {@link gyre.store.StoreRequest.verify|verify} messages.
@@ -1121,8 +1127,14 @@ export namespace gyre {
                 /** StoreRequest getSlot */
                 getSlot?: (gyre.store.GetSlot.$Properties|null);
 
+                /** StoreRequest checkShare */
+                checkShare?: (gyre.store.CheckShare.$Properties|null);
+
+                /** StoreRequest checkSlot */
+                checkSlot?: (gyre.store.CheckSlot.$Properties|null);
+
                 /** StoreRequest body */
-                body?: ("putShare"|"getShare"|"putSlot"|"getSlot");
+                body?: ("putShare"|"getShare"|"putSlot"|"getSlot"|"checkShare"|"checkSlot");
 
                 /** Unknown fields preserved while decoding when enabled */
                 $unknowns?: Uint8Array[];
@@ -1134,9 +1146,11 @@ export namespace gyre {
               getShare?: gyre.store.GetShare.$Shape|null;
               putSlot?: gyre.store.PutSlot.$Shape|null;
               getSlot?: gyre.store.GetSlot.$Shape|null;
+              checkShare?: gyre.store.CheckShare.$Shape|null;
+              checkSlot?: gyre.store.CheckSlot.$Shape|null;
               $unknowns?: Uint8Array[];
             } & (
-              ({ body?: undefined; putShare?: null; getShare?: null; putSlot?: null; getSlot?: null }|{ body?: "putShare"; putShare: gyre.store.PutShare.$Shape; getShare?: null; putSlot?: null; getSlot?: null }|{ body?: "getShare"; putShare?: null; getShare: gyre.store.GetShare.$Shape; putSlot?: null; getSlot?: null }|{ body?: "putSlot"; putShare?: null; getShare?: null; putSlot: gyre.store.PutSlot.$Shape; getSlot?: null }|{ body?: "getSlot"; putShare?: null; getShare?: null; putSlot?: null; getSlot: gyre.store.GetSlot.$Shape })
+              ({ body?: undefined; putShare?: null; getShare?: null; putSlot?: null; getSlot?: null; checkShare?: null; checkSlot?: null }|{ body?: "putShare"; putShare: gyre.store.PutShare.$Shape; getShare?: null; putSlot?: null; getSlot?: null; checkShare?: null; checkSlot?: null }|{ body?: "getShare"; putShare?: null; getShare: gyre.store.GetShare.$Shape; putSlot?: null; getSlot?: null; checkShare?: null; checkSlot?: null }|{ body?: "putSlot"; putShare?: null; getShare?: null; putSlot: gyre.store.PutSlot.$Shape; getSlot?: null; checkShare?: null; checkSlot?: null }|{ body?: "getSlot"; putShare?: null; getShare?: null; putSlot?: null; getSlot: gyre.store.GetSlot.$Shape; checkShare?: null; checkSlot?: null }|{ body?: "checkShare"; putShare?: null; getShare?: null; putSlot?: null; getSlot?: null; checkShare: gyre.store.CheckShare.$Shape; checkSlot?: null }|{ body?: "checkSlot"; putShare?: null; getShare?: null; putSlot?: null; getSlot?: null; checkShare?: null; checkSlot: gyre.store.CheckSlot.$Shape })
             );
         }
 
@@ -1411,6 +1425,162 @@ export namespace gyre {
         }
 
         /**
+         * Properties of a CheckShare.
+         * @deprecated Use gyre.store.CheckShare.$Properties instead.
+         */
+        interface ICheckShare extends gyre.store.CheckShare.$Properties {
+        }
+
+        /** Represents a CheckShare. */
+        class CheckShare {
+
+            /**
+             * Constructs a new CheckShare.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.store.CheckShare.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** CheckShare address. */
+            address: Uint8Array;
+
+            /** CheckShare nonce. */
+            nonce: Uint8Array;
+
+            /** CheckShare keepHours. */
+            keepHours: number;
+
+            /** CheckShare work. */
+            work: Uint8Array;
+
+            /**
+             * Encodes the specified CheckShare message. Does not implicitly {@link gyre.store.CheckShare.verify|verify} messages.
+             * @param message CheckShare message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.store.CheckShare.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a CheckShare message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.store.CheckShare & gyre.store.CheckShare.$Shape} CheckShare
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.store.CheckShare & gyre.store.CheckShare.$Shape;
+        }
+
+        namespace CheckShare {
+
+            /** Properties of a CheckShare. */
+            interface $Properties {
+
+                /** CheckShare address */
+                address?: (Uint8Array|null);
+
+                /** CheckShare nonce */
+                nonce?: (Uint8Array|null);
+
+                /** CheckShare keepHours */
+                keepHours?: (number|null);
+
+                /** CheckShare work */
+                work?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a CheckShare. */
+            type $Shape = gyre.store.CheckShare.$Properties;
+        }
+
+        /**
+         * Properties of a CheckSlot.
+         * @deprecated Use gyre.store.CheckSlot.$Properties instead.
+         */
+        interface ICheckSlot extends gyre.store.CheckSlot.$Properties {
+        }
+
+        /** Represents a CheckSlot. */
+        class CheckSlot {
+
+            /**
+             * Constructs a new CheckSlot.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.store.CheckSlot.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** CheckSlot location. */
+            location: Uint8Array;
+
+            /** CheckSlot valueHash. */
+            valueHash: Uint8Array;
+
+            /** CheckSlot nonce. */
+            nonce: Uint8Array;
+
+            /** CheckSlot keepHours. */
+            keepHours: number;
+
+            /** CheckSlot work. */
+            work: Uint8Array;
+
+            /**
+             * Encodes the specified CheckSlot message. Does not implicitly {@link gyre.store.CheckSlot.verify|verify} messages.
+             * @param message CheckSlot message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.store.CheckSlot.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a CheckSlot message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.store.CheckSlot & gyre.store.CheckSlot.$Shape} CheckSlot
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.store.CheckSlot & gyre.store.CheckSlot.$Shape;
+        }
+
+        namespace CheckSlot {
+
+            /** Properties of a CheckSlot. */
+            interface $Properties {
+
+                /** CheckSlot location */
+                location?: (Uint8Array|null);
+
+                /** CheckSlot valueHash */
+                valueHash?: (Uint8Array|null);
+
+                /** CheckSlot nonce */
+                nonce?: (Uint8Array|null);
+
+                /** CheckSlot keepHours */
+                keepHours?: (number|null);
+
+                /** CheckSlot work */
+                work?: (Uint8Array|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a CheckSlot. */
+            type $Shape = gyre.store.CheckSlot.$Properties;
+        }
+
+        /**
          * Properties of a StoreReply.
          * @deprecated Use gyre.store.StoreReply.$Properties instead.
          */
@@ -1434,6 +1604,9 @@ export namespace gyre {
 
             /** StoreReply slots. */
             slots: gyre.store.SlotValue.$Properties[];
+
+            /** StoreReply proof. */
+            proof: Uint8Array;
 
             /**
              * Encodes the specified StoreReply message. Does not implicitly {@link gyre.store.StoreReply.verify|verify} messages.
@@ -1464,6 +1637,9 @@ export namespace gyre {
 
                 /** StoreReply slots */
                 slots?: (gyre.store.SlotValue.$Properties[]|null);
+
+                /** StoreReply proof */
+                proof?: (Uint8Array|null);
 
                 /** Unknown fields preserved while decoding when enabled */
                 $unknowns?: Uint8Array[];

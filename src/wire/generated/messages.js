@@ -1555,11 +1555,13 @@ export const gyre = $root.gyre = (() => {
             StoreRequest.prototype.getShare = null;
             StoreRequest.prototype.putSlot = null;
             StoreRequest.prototype.getSlot = null;
+            StoreRequest.prototype.checkShare = null;
+            StoreRequest.prototype.checkSlot = null;
 
             let $oneOfFields;
 
             $Object.defineProperty(StoreRequest.prototype, "body", {
-                get: $util.oneOfGetter($oneOfFields = ["putShare", "getShare", "putSlot", "getSlot"]),
+                get: $util.oneOfGetter($oneOfFields = ["putShare", "getShare", "putSlot", "getSlot", "checkShare", "checkSlot"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -1578,6 +1580,10 @@ export const gyre = $root.gyre = (() => {
                     $root.gyre.store.PutSlot.encode(message.putSlot, writer.uint32(26).fork(), _depth + 1).ldelim();
                 if (message.getSlot != null && $Object.hasOwnProperty.call(message, "getSlot"))
                     $root.gyre.store.GetSlot.encode(message.getSlot, writer.uint32(34).fork(), _depth + 1).ldelim();
+                if (message.checkShare != null && $Object.hasOwnProperty.call(message, "checkShare"))
+                    $root.gyre.store.CheckShare.encode(message.checkShare, writer.uint32(42).fork(), _depth + 1).ldelim();
+                if (message.checkSlot != null && $Object.hasOwnProperty.call(message, "checkSlot"))
+                    $root.gyre.store.CheckSlot.encode(message.checkSlot, writer.uint32(50).fork(), _depth + 1).ldelim();
                 if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                     for (let i = 0; i < message.$unknowns.length; ++i)
                         writer.raw(message.$unknowns[i]);
@@ -1637,6 +1643,20 @@ export const gyre = $root.gyre = (() => {
                                 break;
                             message.getSlot = $root.gyre.store.GetSlot.decode(reader, reader.size(), $undefined, _depth + 1, message.getSlot);
                             message.body = "getSlot";
+                            continue;
+                        }
+                    case 5: {
+                            if (wireType !== 2)
+                                break;
+                            message.checkShare = $root.gyre.store.CheckShare.decode(reader, reader.size(), $undefined, _depth + 1, message.checkShare);
+                            message.body = "checkShare";
+                            continue;
+                        }
+                    case 6: {
+                            if (wireType !== 2)
+                                break;
+                            message.checkSlot = $root.gyre.store.CheckSlot.decode(reader, reader.size(), $undefined, _depth + 1, message.checkSlot);
+                            message.body = "checkSlot";
                             continue;
                         }
                     }
@@ -2071,6 +2091,254 @@ export const gyre = $root.gyre = (() => {
             return GetSlot;
         })();
 
+        store.CheckShare = (function() {
+
+            const CheckShare = function (properties) {
+                if (properties)
+                    for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                            this[keys[i]] = properties[keys[i]];
+            };
+
+            CheckShare.prototype.address = $util.newBuffer([]);
+            CheckShare.prototype.nonce = $util.newBuffer([]);
+            CheckShare.prototype.keepHours = 0;
+            CheckShare.prototype.work = $util.newBuffer([]);
+
+            CheckShare.encode = function (message, writer, _depth) {
+                if (!writer)
+                    writer = $Writer.create();
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (message.address != null && $Object.hasOwnProperty.call(message, "address") && message.address.length)
+                    writer.uint32(10).bytes(message.address);
+                if (message.nonce != null && $Object.hasOwnProperty.call(message, "nonce") && message.nonce.length)
+                    writer.uint32(18).bytes(message.nonce);
+                if (message.keepHours != null && $Object.hasOwnProperty.call(message, "keepHours") && message.keepHours !== 0)
+                    writer.uint32(24).uint32(message.keepHours);
+                if (message.work != null && $Object.hasOwnProperty.call(message, "work") && message.work.length)
+                    writer.uint32(34).bytes(message.work);
+                if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                    for (let i = 0; i < message.$unknowns.length; ++i)
+                        writer.raw(message.$unknowns[i]);
+                return writer;
+            };
+
+            CheckShare.decode = function (reader, length, _end, _depth, _target) {
+                if (!(reader instanceof $Reader))
+                    reader = $Reader.create(reader);
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let end, message, value;
+                if (length === $undefined)
+                    end = reader.len;
+                else {
+                    end = reader.pos + length;
+                    if (end > reader.len)
+                        throw $RangeError("index out of range");
+                    length = reader.len;
+                    reader.len = end;
+                }
+                message = _target || new $root.gyre.store.CheckShare();
+                while (reader.pos < end) {
+                    let start = reader.pos;
+                    let tag = reader.tag();
+                    if (tag === _end) {
+                        _end = $undefined;
+                        break;
+                    }
+                    let wireType = tag & 7;
+                    switch (tag >>>= 3) {
+                    case 1: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.bytes()).length)
+                                message.address = value;
+                            else
+                                delete message.address;
+                            continue;
+                        }
+                    case 2: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.bytes()).length)
+                                message.nonce = value;
+                            else
+                                delete message.nonce;
+                            continue;
+                        }
+                    case 3: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.keepHours = value;
+                            else
+                                delete message.keepHours;
+                            continue;
+                        }
+                    case 4: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.bytes()).length)
+                                message.work = value;
+                            else
+                                delete message.work;
+                            continue;
+                        }
+                    }
+                    reader.skipType(wireType, _depth, tag);
+                    if (!reader.discardUnknown) {
+                        $util.makeProp(message, "$unknowns", false);
+                        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                    }
+                }
+                if (length !== $undefined) {
+                    if (reader.pos !== end)
+                        throw $RangeError("index out of range");
+                    reader.len = length;
+                }
+                if (_end !== $undefined)
+                    throw $Error("missing end group");
+                return message;
+            };
+
+            return CheckShare;
+        })();
+
+        store.CheckSlot = (function() {
+
+            const CheckSlot = function (properties) {
+                if (properties)
+                    for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                            this[keys[i]] = properties[keys[i]];
+            };
+
+            CheckSlot.prototype.location = $util.newBuffer([]);
+            CheckSlot.prototype.valueHash = $util.newBuffer([]);
+            CheckSlot.prototype.nonce = $util.newBuffer([]);
+            CheckSlot.prototype.keepHours = 0;
+            CheckSlot.prototype.work = $util.newBuffer([]);
+
+            CheckSlot.encode = function (message, writer, _depth) {
+                if (!writer)
+                    writer = $Writer.create();
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (message.location != null && $Object.hasOwnProperty.call(message, "location") && message.location.length)
+                    writer.uint32(10).bytes(message.location);
+                if (message.valueHash != null && $Object.hasOwnProperty.call(message, "valueHash") && message.valueHash.length)
+                    writer.uint32(18).bytes(message.valueHash);
+                if (message.nonce != null && $Object.hasOwnProperty.call(message, "nonce") && message.nonce.length)
+                    writer.uint32(26).bytes(message.nonce);
+                if (message.keepHours != null && $Object.hasOwnProperty.call(message, "keepHours") && message.keepHours !== 0)
+                    writer.uint32(32).uint32(message.keepHours);
+                if (message.work != null && $Object.hasOwnProperty.call(message, "work") && message.work.length)
+                    writer.uint32(42).bytes(message.work);
+                if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                    for (let i = 0; i < message.$unknowns.length; ++i)
+                        writer.raw(message.$unknowns[i]);
+                return writer;
+            };
+
+            CheckSlot.decode = function (reader, length, _end, _depth, _target) {
+                if (!(reader instanceof $Reader))
+                    reader = $Reader.create(reader);
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let end, message, value;
+                if (length === $undefined)
+                    end = reader.len;
+                else {
+                    end = reader.pos + length;
+                    if (end > reader.len)
+                        throw $RangeError("index out of range");
+                    length = reader.len;
+                    reader.len = end;
+                }
+                message = _target || new $root.gyre.store.CheckSlot();
+                while (reader.pos < end) {
+                    let start = reader.pos;
+                    let tag = reader.tag();
+                    if (tag === _end) {
+                        _end = $undefined;
+                        break;
+                    }
+                    let wireType = tag & 7;
+                    switch (tag >>>= 3) {
+                    case 1: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.bytes()).length)
+                                message.location = value;
+                            else
+                                delete message.location;
+                            continue;
+                        }
+                    case 2: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.bytes()).length)
+                                message.valueHash = value;
+                            else
+                                delete message.valueHash;
+                            continue;
+                        }
+                    case 3: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.bytes()).length)
+                                message.nonce = value;
+                            else
+                                delete message.nonce;
+                            continue;
+                        }
+                    case 4: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.keepHours = value;
+                            else
+                                delete message.keepHours;
+                            continue;
+                        }
+                    case 5: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.bytes()).length)
+                                message.work = value;
+                            else
+                                delete message.work;
+                            continue;
+                        }
+                    }
+                    reader.skipType(wireType, _depth, tag);
+                    if (!reader.discardUnknown) {
+                        $util.makeProp(message, "$unknowns", false);
+                        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                    }
+                }
+                if (length !== $undefined) {
+                    if (reader.pos !== end)
+                        throw $RangeError("index out of range");
+                    reader.len = length;
+                }
+                if (_end !== $undefined)
+                    throw $Error("missing end group");
+                return message;
+            };
+
+            return CheckSlot;
+        })();
+
         store.StoreReply = (function() {
 
             const StoreReply = function (properties) {
@@ -2083,6 +2351,7 @@ export const gyre = $root.gyre = (() => {
 
             StoreReply.prototype.share = $util.newBuffer([]);
             StoreReply.prototype.slots = $util.emptyArray;
+            StoreReply.prototype.proof = $util.newBuffer([]);
 
             StoreReply.encode = function (message, writer, _depth) {
                 if (!writer)
@@ -2096,6 +2365,8 @@ export const gyre = $root.gyre = (() => {
                 if (message.slots != null && message.slots.length)
                     for (let i = 0; i < message.slots.length; ++i)
                         $root.gyre.store.SlotValue.encode(message.slots[i], writer.uint32(18).fork(), _depth + 1).ldelim();
+                if (message.proof != null && $Object.hasOwnProperty.call(message, "proof") && message.proof.length)
+                    writer.uint32(26).bytes(message.proof);
                 if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                     for (let i = 0; i < message.$unknowns.length; ++i)
                         writer.raw(message.$unknowns[i]);
@@ -2144,6 +2415,15 @@ export const gyre = $root.gyre = (() => {
                             if (!(message.slots && message.slots.length))
                                 message.slots = [];
                             message.slots.push($root.gyre.store.SlotValue.decode(reader, reader.size(), $undefined, _depth + 1));
+                            continue;
+                        }
+                    case 3: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.bytes()).length)
+                                message.proof = value;
+                            else
+                                delete message.proof;
                             continue;
                         }
                     }
