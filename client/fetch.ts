@@ -6,12 +6,14 @@ import { formatFileAddress, requireFileAddress } from '../src/content/address.ts
 import { HolderHealth } from '../src/content/holder-health.ts'
 import type { ShareNetwork } from '../src/content/network.ts'
 import { Ranking } from '../src/content/placement.ts'
+import type { Root } from '../src/content/root.ts'
 import { OverlayError } from '../src/errors/index.ts'
 import type { Clock, Rng } from '../src/runtime/index.ts'
 import { BlockSource, FileMap } from './fetch/block-source.ts'
 import { readRange } from './fetch/range-reader.ts'
 import { findRoot } from './fetch/root-finder.ts'
 import { ShareAsker } from './fetch/share-asker.ts'
+import { type Loss, ReadGaps } from './heal/index.ts'
 import type { Asking, ByteRange, OpenedFile } from './library.ts'
 import type { EndStage } from './trace/index.ts'
 
@@ -19,6 +21,8 @@ export interface FetchParts {
   /** For the order of requests only: what is fetched does not depend on it. */
   readonly rng: Rng
   readonly clock: Clock
+  /** Takes what reads find missing, when they are over. */
+  readonly heal?: ((loss: Loss) => void) | undefined
 }
 
 /**
@@ -28,7 +32,7 @@ export interface FetchParts {
 export async function openFile(
   network: ShareNetwork,
   text: string,
-  { rng, clock }: FetchParts,
+  { rng, clock, heal }: FetchParts,
   { signal, trace }: Asking,
 ): Promise<OpenedFile> {
   signal.throwIfAborted()
@@ -37,7 +41,10 @@ export async function openFile(
   const health = new HolderHealth(clock)
   const ranking = currentRanking(network)
   const holders = tracedRanking(ranking, trace?.stage('directory'))
-  const map = new FileMap(await findRoot(key, { network, ranking: holders, health, clock, rng, signal, trace }))
+  const gapsOf = (view: Ranking) => (heal === undefined ? undefined : new ReadGaps({ ranking: view, clock, heal }))
+  const map = await openRoot(gapsOf(holders), (gaps) =>
+    findRoot(key, { network, ranking: holders, health, clock, rng, signal, trace, gaps }),
+  )
   const { length, name, contentType } = map.root
   return {
     address,
@@ -47,16 +54,27 @@ export async function openFile(
     etag: `"${address}"`,
     read: (range, waiting) => {
       checkRange(range, length)
-      const asker = new ShareAsker({ network, ranking: ranking(), health, clock, rng, trace: waiting.trace })
+      const view = ranking()
+      const gaps = gapsOf(view)
+      const asker = new ShareAsker({ network, ranking: view, health, clock, rng, trace: waiting.trace, gaps })
       return {
         counters: asker.counters,
         [Symbol.asyncIterator]: () => {
           const ending = new AbortController()
           const source = new BlockSource(map, asker, AbortSignal.any([waiting.signal, ending.signal]))
-          return readRange(range, source, ending)
+          return readRange(range, source, ending, () => gaps?.end())
         },
       }
     },
+  }
+}
+
+/** The publication's map, once `find` has found its root. */
+async function openRoot(gaps: ReadGaps | undefined, find: (gaps: ReadGaps | undefined) => Promise<Root>): Promise<FileMap> {
+  try {
+    return new FileMap(await find(gaps))
+  } finally {
+    gaps?.end()
   }
 }
 

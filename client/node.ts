@@ -22,6 +22,7 @@ import type { Logger } from '../src/log/index.ts'
 import { systemClock, systemRng, type Timer } from '../src/runtime/index.ts'
 import { Session } from '../src/service/index.ts'
 import { openFile } from './fetch.ts'
+import { Healer, type Loss } from './heal/index.ts'
 import { openIdentity } from './identity.ts'
 import { openKeyBook } from './keys/index.ts'
 import type { NodeEvent, NodeFace, NodeStatus } from './library.ts'
@@ -168,6 +169,8 @@ async function compose(
   closers.push(() => pool.close())
   closers.push(() => sessions.close())
   closers.push(() => openFiles.close())
+  const healer = new Healer({ fresh: () => sessions.fresh(), clock, rng })
+  closers.push(() => healer.close())
   const keyBook = await openKeyBook(config.dataDir, rng)
   const keyRecords = await openRecords({
     dataDir: config.dataDir,
@@ -288,7 +291,8 @@ async function compose(
       const address = text.toLowerCase()
       const name = workName(address, waiting.isolation)
       const network = readingNetwork(sessions, directory, self, name)
-      return openFiles.get(name, () => openFile(network, address, { rng, clock }, waiting), waiting.trace)
+      const parts = { rng, clock, heal: (loss: Loss) => healer.add(loss) }
+      return openFiles.get(name, () => openFile(network, address, parts, waiting), waiting.trace)
     },
     status,
     peers: () => neighbours.peers(),

@@ -17,11 +17,15 @@ interface Ahead {
   readonly job: Promise<SegmentJob>
 }
 
-/** Verified plaintext of `range` in order, in pieces of at most one block. Ends `source`'s work when it is left early. */
+/**
+ * Verified plaintext of `range` in order, in pieces of at most one block. Ends `source`'s work when it is left early. `onEnd` is called when
+ * nothing of it is asked for any more.
+ */
 export async function* readRange(
   range: ByteRange,
   source: BlockSource,
   ending: AbortController,
+  onEnd: () => void = () => {},
 ): AsyncGenerator<Uint8Array, void, undefined> {
   if (range.start === range.end) return
   const firstBlock = Math.floor(range.start / SHARE_BYTES)
@@ -68,5 +72,6 @@ export async function* readRange(
         (started) => started.close(),
         () => {},
       )
+    onEnd()
   }
 }

@@ -12,6 +12,7 @@ import { slotLocation, verifySlot } from '../../src/content/slot.ts'
 import { sharesOf } from '../../src/content/spread.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { type Clock, type Rng, shuffled } from '../../src/runtime/index.ts'
+import type { GapKind, ReadGaps } from '../heal/index.ts'
 import { codeOf, isHolderFault } from './share-asker.ts'
 
 // Implementation constants.
@@ -33,6 +34,8 @@ export interface RootSearch {
   readonly rng: Rng
   readonly signal: AbortSignal
   readonly trace?: WorkTrace | undefined
+  /** Where it is noted what holders did not have. */
+  readonly gaps?: Pick<ReadGaps, 'root'> | undefined
 }
 
 interface Ask {
@@ -41,8 +44,14 @@ interface Ask {
   readonly location: Uint8Array
 }
 
+/** A root, and its sealed form as the slots hold it. */
+interface Found {
+  readonly root: Root
+  readonly sealed: Uint8Array
+}
+
 /** Every slot at every node that may have it, the likeliest first: as the publisher placed them, then by rank. */
-function asksOf(publicKey: Uint8Array, ranking: Ranking, rng: Rng): Ask[] {
+function asksOf(publicKey: Uint8Array, ranking: Ranking, rng: Rng): { readonly asks: Ask[]; readonly placed: readonly NodeId[] } {
   const holders = ranking.nodes.length
   const locations = Array.from({ length: ROOT_SLOTS_MAX }, (_, slot) => slotLocation(publicKey, slot))
   // Placing fewer slots than there are nodes gives each slot the same node however many follow it, so N at publication is not needed.
@@ -57,14 +66,14 @@ function asksOf(publicKey: Uint8Array, ranking: Ranking, rng: Rng): Ask[] {
       if (node !== placed[slot]) asks.push({ node, slot, location })
     }
   }
-  return asks.slice(0, ASKS_TOTAL)
+  return { asks: asks.slice(0, ASKS_TOTAL), placed }
 }
 
 /** The root whose hash is `s`. Errors: `CONTENT_NOT_FOUND`, `CONTENT_DAMAGED` (holders had values, none of them right), the signal's reason. */
 export async function findRoot(s: Uint8Array, search: RootSearch): Promise<Root> {
   const end = search.trace?.stage('root')
   try {
-    const root = await searchRoot(s, search)
+    const { root } = await searchRoot(s, search)
     end?.()
     return root
   } catch (error) {
@@ -73,23 +82,24 @@ export async function findRoot(s: Uint8Array, search: RootSearch): Promise<Root>
   }
 }
 
-async function searchRoot(s: Uint8Array, search: RootSearch): Promise<Root> {
+async function searchRoot(s: Uint8Array, search: RootSearch): Promise<Found> {
   const { network, ranking, health, clock, rng, signal, trace } = search
   const keys = rootKeys(s)
   const { publicKey } = keys.signing
-  const asks = asksOf(publicKey, ranking, rng)
-  const found = Promise.withResolvers<Root>()
+  const { asks, placed } = asksOf(publicKey, ranking, rng)
+  const found = Promise.withResolvers<Found>()
+  const missing = new Map<number, GapKind>()
   const ending = new AbortController()
   const both = AbortSignal.any([signal, ending.signal])
   let underWay = 0
   let parallel = ASKS_FIRST
   let sawBad = false
 
-  const rootIn = (values: readonly SlotValue[], slot: number): Root | null => {
+  const rootIn = (values: readonly SlotValue[], slot: number): Found | null => {
     for (const value of values.slice(0, VARIANTS_MAX)) {
       const ours = equalPublic(value.publicKey, publicKey) && value.slot === slot && verifySlot(value)
       const root = ours ? openRoot(s, keys, value.value) : null
-      if (root !== null) return root
+      if (root !== null) return { root, sealed: value.value }
       sawBad = true
     }
     return null
@@ -109,6 +119,7 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<Root> {
       const root = rootIn(values, slot)
       if (values.length > 0 && root === null) health.failed(node)
       else health.answered(node, clock.monotonicMs() - startedMs)
+      if (root === null && node === placed[slot]) missing.set(slot, values.length > 0 ? 'bad' : 'absent')
       if (root !== null) found.resolve(root)
       else trace?.mark('retry', values.length > 0 ? 'a holder had wrong bytes for the root' : 'a holder does not have the root')
       // Nobody answered wrongly, but nothing was there: the view has changed since, so look wider.
@@ -117,6 +128,7 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<Root> {
       if (both.aborted) return
       if (!isHolderFault(error)) found.reject(error)
       trace?.mark('retry', `a holder of the root gave no answer (${codeOf(error)})`, { failed: true })
+      if (node === placed[slot]) missing.set(slot, 'silent')
       health.failed(node)
     } finally {
       patience.cancel()
@@ -144,7 +156,10 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<Root> {
   try {
     signal.throwIfAborted()
     goOn()
-    return await found.promise
+    const { root, sealed } = await found.promise
+    const there = placed.slice(0, sharesOf(1, root.spread))
+    if (missing.size > 0) search.gaps?.root({ keys, sealed, placed: there, gaps: missing })
+    return { root, sealed }
   } finally {
     signal.removeEventListener('abort', onAbort)
     ending.abort()

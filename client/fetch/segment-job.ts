@@ -14,7 +14,8 @@ import { recoverData } from '../../src/content/erasure.ts'
 import { isShareOf } from '../../src/content/share.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { shuffled } from '../../src/runtime/index.ts'
-import type { ShareAsker } from './share-asker.ts'
+import type { GapKind } from '../heal/index.ts'
+import type { Answer, ShareAsker } from './share-asker.ts'
 
 // Implementation constants.
 /** Holders asked for one share, at most. In a small network that is every node. */
@@ -40,11 +41,14 @@ interface ShareState {
 export class SegmentJob {
   readonly #asker: ShareAsker
   readonly #k: number
+  readonly #addresses: Uint8Array
   readonly #shares: readonly ShareState[]
   /** The holder of each share in our own view, computed as the publisher did. */
   readonly #placed: readonly NodeId[]
   readonly #open = new Map<number, PromiseWithResolvers<Uint8Array>>()
   readonly #blocks = new Map<number, Promise<Uint8Array>>()
+  /** Shares that their placed holders did not give. */
+  readonly #gaps = new Map<number, GapKind>()
   readonly #ending = new AbortController()
   readonly #signal: AbortSignal
   readonly #onAbort: () => void
@@ -58,6 +62,7 @@ export class SegmentJob {
   constructor(asker: ShareAsker, k: number, addresses: Uint8Array, wanted: readonly number[], signal: AbortSignal) {
     this.#asker = asker
     this.#k = k
+    this.#addresses = addresses
     this.#shares = Array.from({ length: addresses.length / SHARE_ADDRESS_BYTES }, (_, index) => ({
       index,
       address: addresses.subarray(index * SHARE_ADDRESS_BYTES, (index + 1) * SHARE_ADDRESS_BYTES),
@@ -113,13 +118,18 @@ export class SegmentJob {
   /** Looks at what is there and asks for what is missing. */
   #advance(): void {
     if (this.#consistent && this.#have >= this.#k) this.#recover()
-    if (this.#open.size === 0) return this.close()
+    if (this.#open.size === 0) {
+      this.#noteGaps()
+      return this.close()
+    }
     if (this.#signal.aborted) return
 
     const gaps = () => [...this.#open.keys()].map((index) => this.#shares[index]!).filter((share) => !share.onTime)
     // 1. Each wanted share at the holder that should have it, unless that one just failed.
     for (const share of shuffled(gaps(), this.#asker.parts.rng)) {
-      if (share.asked === 0 && !this.#isSuspect(share)) this.#ask(share)
+      if (share.asked > 0) continue
+      if (this.#isSuspect(share)) this.#gaps.set(share.index, 'silent')
+      else this.#ask(share)
     }
     // 2. A dear gap: one more holder first. Without usable parity that is the only way.
     for (const share of gaps()) {
@@ -165,6 +175,7 @@ export class SegmentJob {
   #ask(share: ShareState): boolean {
     const node = this.#nextHolder(share)
     if (node === undefined) return false
+    const isPlaced = node === this.#placed[share.index]
     share.asked++
     share.onTime = true
     this.#underWay++
@@ -172,12 +183,14 @@ export class SegmentJob {
     const onLate = () => {
       current = false
       share.onTime = false
+      if (isPlaced) this.#gaps.set(share.index, 'silent')
       this.#goOn()
     }
     this.#asker
       .ask(node, share.address, this.#signal, onLate)
       .then((answer) => {
         if (answer.kind === 'bad') this.#sawBad = true
+        if (isPlaced) this.#noteAnswer(share.index, answer.kind)
         if (answer.kind === 'share') this.#take(share, answer.bytes)
       })
       .catch((error: unknown) => this.#fail(error))
@@ -206,6 +219,22 @@ export class SegmentJob {
     share.bytes = bytes
     this.#have++
     this.#deliver(share.index, bytes)
+  }
+
+  /** What the placed holder of a share answered. */
+  #noteAnswer(index: number, kind: Answer['kind']): void {
+    if (kind === 'share') this.#gaps.delete(index)
+    else this.#gaps.set(index, kind === 'none' ? 'absent' : kind === 'bad' ? 'bad' : 'silent')
+  }
+
+  /** Hands what holders did not have to those who put it back. The shares are the read's own: nobody changes them any more. */
+  #noteGaps(): void {
+    const { gaps } = this.#asker.parts
+    if (gaps === undefined || this.#gaps.size === 0 || !this.#consistent || this.#signal.aborted) return
+    const shares = this.#shares.flatMap(({ index, bytes }) => (bytes === null ? [] : [{ index, bytes }]))
+    const addresses = this.#addresses
+    gaps.segment({ k: this.#k, addresses, placed: this.#placed, shares, gaps: new Map(this.#gaps) })
+    this.#gaps.clear()
   }
 
   #deliver(index: number, bytes: Uint8Array): void {

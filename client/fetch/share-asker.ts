@@ -14,6 +14,7 @@ import type { Ranking } from '../../src/content/placement.ts'
 import { isShareOf } from '../../src/content/share.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
+import type { ReadGaps } from '../heal/index.ts'
 import type { FetchCounters } from '../library.ts'
 
 // Implementation constants.
@@ -34,6 +35,8 @@ export interface AskerParts {
   readonly rng: Rng
   /** Where this read notes its first share, and those that were late or failed. */
   readonly trace?: WorkTrace | undefined
+  /** Where it is noted what holders did not have. */
+  readonly gaps?: Pick<ReadGaps, 'segment'> | undefined
 }
 
 /** `share`: verified. `none`: the holder does not have it. `bad`: it sent other bytes. `failed`: no answer. */

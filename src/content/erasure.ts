@@ -89,3 +89,30 @@ export function recoverData(
   )
   return outputs
 }
+
+/**
+ * Any shares of a segment, from any `k` others: data recovered, parity computed again. In the order of `wanted` (none of them among `shares`),
+ * freshly allocated, not verified. Synchronous: about half a millisecond for a segment of 10.
+ */
+export function rebuildShares(
+  k: number,
+  shares: readonly IndexedShare[],
+  wanted: readonly number[],
+  kernel: RowKernel = bestKernel,
+): Uint8Array[] {
+  if (wanted.length === 0) return []
+  const used = shares.slice(0, k)
+  const data: (Uint8Array | undefined)[] = Array.from({ length: k })
+  for (const { index, bytes } of used) if (index < k) data[index] = bytes
+  const missing = Array.from({ length: k }, (_, index) => index).filter((index) => data[index] === undefined)
+  if (missing.length > 0) {
+    const recovered = recoverData(k, used, missing, kernel)
+    for (const [at, index] of missing.entries()) data[index] = recovered[at]
+  }
+  return wanted.map((index) => {
+    if (index < k) return data[index]!
+    const parity = new Uint8Array(data[0]!.length)
+    encodeParity(data as Uint8Array[], index, [parity], kernel)
+    return parity
+  })
+}
