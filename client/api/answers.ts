@@ -7,7 +7,7 @@ import { GuardObjection } from '../guard/index.ts'
 import { ClientGone, type Failure, failureOf, HttpFailure, problemJson } from '../http/index.ts'
 import type { TraceReport } from '../trace/index.ts'
 import { ScopeMissing } from './access.ts'
-import { BadField } from './validate.ts'
+import { BadField } from './validation.ts'
 
 /** Sent with every answer. Content comes from strangers and shares this origin: it may run nothing, load nothing, and is not sniffed. */
 export const API_HEADERS = {

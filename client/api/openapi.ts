@@ -5,9 +5,8 @@
 import { type FastifyInstance, fastify } from 'fastify'
 import { VERSION } from '../version.ts'
 import type { Need } from './access.ts'
-import { NO_COMPILERS, useCompilers } from './compilers.ts'
-import { ADDRESS, LISTING, PROBLEM } from './schemas.ts'
-import type { Schema } from './validate.ts'
+import { ADDRESS, LISTING, PROBLEM, type Schema } from './schemas.ts'
+import { SCHEMA_OPTIONS } from './validation.ts'
 
 /** A media type and what an answer of it holds. */
 export interface Media {
@@ -75,8 +74,7 @@ export function described(need: Need, { answers, consumes, ...schema }: Operatio
 /** The document as text, of what `add` adds to an app. */
 export async function openApiOf(add: (app: FastifyInstance) => void): Promise<string> {
   const { default: swagger } = await import('@fastify/swagger')
-  const app = fastify({ logger: false, exposeHeadRoutes: false, schemaController: NO_COMPILERS })
-  useCompilers(app)
+  const app = fastify({ logger: false, exposeHeadRoutes: false, ...SCHEMA_OPTIONS })
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',

@@ -20,8 +20,8 @@ import { API_HEADERS, isBug, noSuch, refuse, sendJson, told } from './answers.ts
 import { bodyOf } from './body.ts'
 import { described, json, nothing } from './openapi.ts'
 import type { RouteParts } from './routes.ts'
-import { ADDRESS_OR_NAME, CONFIRM, object, PUBLICATION } from './schemas.ts'
-import { BadField, type Schema } from './validate.ts'
+import { ADDRESS_OR_NAME, CONFIRM, object, PUBLICATION, type Schema } from './schemas.ts'
+import { BadField } from './validation.ts'
 
 // Implementation constants.
 const NAME_BYTES_MAX = 255

@@ -5,8 +5,7 @@ import { PAC_TYPE } from '../proxy/pac.ts'
 import { API_HEADERS, noSuch } from './answers.ts'
 import { described, json, text } from './openapi.ts'
 import type { RouteParts } from './routes.ts'
-import { HEALTH, LOOPS, object, PEERS, STATUS, TRACE, TRANSFER } from './schemas.ts'
-import type { Schema } from './validate.ts'
+import { HEALTH, LOOPS, object, PEERS, type Schema, STATUS, TRACE, TRANSFER } from './schemas.ts'
 
 const TRANSFER_ID = object({ id: { type: 'string', maxLength: 128, description: 'The Gyre-Transfer header of a fetch.' } })
 const TRACE_ID = object({ id: { type: 'string', maxLength: 128, description: 'The Gyre-Trace header of a fetch.' } })

@@ -5,7 +5,7 @@ import { noSuch } from './answers.ts'
 import { described, json, nothing } from './openapi.ts'
 import type { RouteParts } from './routes.ts'
 import { KEY_NAME, object, SERVICE, SERVICE_ADDRESS, SERVICE_WISH, SERVICES } from './schemas.ts'
-import { BadField } from './validate.ts'
+import { BadField } from './validation.ts'
 
 const NAMED = object({ name: KEY_NAME })
 

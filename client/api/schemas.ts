@@ -1,9 +1,34 @@
 /**
- * What the API takes and answers, as JSON Schema: the requests are checked against these (`validate.ts`) and `/v1/openapi.json` shows them.
+ * What the API takes and answers, as JSON Schema: the requests are checked against these (`validation.ts`) and `/v1/openapi.json` shows them.
  * An object of ours has no other members than those named here; only a problem may grow new ones.
  */
 import { ADDRESS_CHARS } from '../../src/content/address.ts'
-import type { Schema } from './validate.ts'
+import type { ErrorCode } from '../../src/errors/index.ts'
+
+/** The part of JSON Schema 2020-12 that our schemas use. Lengths count code points. */
+export interface Schema {
+  readonly type?: TypeName | readonly TypeName[]
+  readonly enum?: readonly (string | number | null)[]
+  readonly pattern?: string
+  readonly minLength?: number
+  readonly maxLength?: number
+  readonly minimum?: number
+  readonly maximum?: number
+  readonly properties?: Readonly<Record<string, Schema>>
+  readonly required?: readonly string[]
+  readonly additionalProperties?: boolean
+  readonly items?: Schema
+  readonly title?: string
+  readonly description?: string
+  readonly format?: string
+  readonly examples?: readonly unknown[]
+  /** The error code when this value is refused; default `API_BAD_REQUEST`. */
+  readonly 'x-gyre-code'?: ErrorCode
+  /** What this value takes, in words, for the error. */
+  readonly 'x-gyre-takes'?: string
+}
+
+type TypeName = 'string' | 'integer' | 'number' | 'boolean' | 'object' | 'array' | 'null'
 
 const ADDRESS_PATTERN = `[a-z2-7]{${ADDRESS_CHARS}}`
 

@@ -2,7 +2,7 @@
  * The API's server: fastify on loopback or at a socket file, guarded by Host, Origin and token before any route is looked at. It logs no
  * request. Outside contract: README, "API", and `/v1/openapi.json`. Errors are problems (RFC 9457) everywhere, malformed requests included.
  *
- *   Host and Origin (guard.ts) → token, rate, scope (access.ts) → schema (validate.ts) → route (routes-*.ts)
+ *   Host and Origin (guard.ts) → token, rate, scope (access.ts) → schema (validation.ts) → route (routes-*.ts)
  */
 import { type FastifyReply, fastify } from 'fastify'
 import type { ApiAt, HostPort } from '../../src/config/index.ts'
@@ -24,7 +24,6 @@ import {
 import { listenAtPath } from '../http/unix-socket.ts'
 import { Access, RATES, type Rates } from './access.ts'
 import { API_HEADERS, badRequest, cutLateBody, isBug, told } from './answers.ts'
-import { NO_COMPILERS, useCompilers } from './compilers.ts'
 import { Events } from './events.ts'
 import { type Guard, guardFor } from './guard.ts'
 import { Metrics } from './metrics.ts'
@@ -32,6 +31,7 @@ import { openApiOf } from './openapi.ts'
 import { addRoutes, type RouteParts } from './routes.ts'
 import { ApiTokens } from './tokens.ts'
 import { Transfers } from './transfers.ts'
+import { SCHEMA_OPTIONS } from './validation.ts'
 
 /** A running face. */
 export interface FaceServer<At = HostPort> {
@@ -77,7 +77,7 @@ export async function startApi<At extends ApiAt>(options: ApiOptions<At>): Promi
     exposeHeadRoutes: true,
     return503OnClosing: true,
     forceCloseConnections: true,
-    schemaController: NO_COMPILERS,
+    ...SCHEMA_OPTIONS,
     routerOptions: { caseSensitive: true, ignoreTrailingSlash: false, maxParamLength: 4096 },
     clientErrorHandler: (error, socket) => {
       const failure = failureOf(
@@ -95,7 +95,6 @@ export async function startApi<At extends ApiAt>(options: ApiOptions<At>): Promi
     },
   })
   limit(app.server)
-  useCompilers(app)
 
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(API_HEADERS)
