@@ -70,10 +70,16 @@ export class BlockSource {
 
   /** Starts fetching blocks `wanted` (indices in the segment) of segment `index` of `level`. The caller closes the job. */
   async segment(level: number, index: number, wanted: readonly number[]): Promise<SegmentJob> {
-    const { k, n, addressesAt } = this.#map.levels[level]!.segment(index)
-    const addresses = await this.#bytesAbove(level, addressesAt, n * SHARE_ADDRESS_BYTES)
+    const { k } = this.#map.levels[level]!.segment(index)
+    const addresses = await this.addresses(level, index)
     this.#signal.throwIfAborted()
     return new SegmentJob(this.#asker, k, addresses, wanted, this.#signal)
+  }
+
+  /** The addresses of a segment's shares, n × 32, data first. Not to be changed. */
+  addresses(level: number, index: number): Promise<Uint8Array> {
+    const { n, addressesAt } = this.#map.levels[level]!.segment(index)
+    return this.#bytesAbove(level, addressesAt, n * SHARE_ADDRESS_BYTES)
   }
 
   /** `length` bytes from `at` of what lies above `level`: the next level's content, or the root's list. */

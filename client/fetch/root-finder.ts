@@ -45,7 +45,7 @@ interface Ask {
 }
 
 /** A root, and its sealed form as the slots hold it. */
-interface Found {
+export interface FoundRoot {
   readonly root: Root
   readonly sealed: Uint8Array
 }
@@ -71,23 +71,28 @@ function asksOf(publicKey: Uint8Array, ranking: Ranking, rng: Rng): { readonly a
 
 /** The root whose hash is `s`. Errors: `CONTENT_NOT_FOUND`, `CONTENT_DAMAGED` (holders had values, none of them right), the signal's reason. */
 export async function findRoot(s: Uint8Array, search: RootSearch): Promise<Root> {
+  return (await findSealedRoot(s, search)).root
+}
+
+/** `findRoot`, with what its slots hold. */
+export async function findSealedRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot> {
   const end = search.trace?.stage('root')
   try {
-    const { root } = await searchRoot(s, search)
+    const found = await searchRoot(s, search)
     end?.()
-    return root
+    return found
   } catch (error) {
     end?.({ note: error instanceof Error ? error.message : 'ended', failed: true })
     throw error
   }
 }
 
-async function searchRoot(s: Uint8Array, search: RootSearch): Promise<Found> {
+async function searchRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot> {
   const { network, ranking, health, clock, rng, signal, trace } = search
   const keys = rootKeys(s)
   const { publicKey } = keys.signing
   const { asks, placed } = asksOf(publicKey, ranking, rng)
-  const found = Promise.withResolvers<Found>()
+  const found = Promise.withResolvers<FoundRoot>()
   const missing = new Map<number, GapKind>()
   const ending = new AbortController()
   const both = AbortSignal.any([signal, ending.signal])
@@ -95,7 +100,7 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<Found> {
   let parallel = ASKS_FIRST
   let sawBad = false
 
-  const rootIn = (values: readonly SlotValue[], slot: number): Found | null => {
+  const rootIn = (values: readonly SlotValue[], slot: number): FoundRoot | null => {
     for (const value of values.slice(0, VARIANTS_MAX)) {
       const ours = equalPublic(value.publicKey, publicKey) && value.slot === slot && verifySlot(value)
       const root = ours ? openRoot(s, keys, value.value) : null

@@ -27,6 +27,8 @@ const HOLDERS_PER_PARCEL = 6
 export interface ParcelParts {
   readonly ranking: Ranking
   readonly health: HolderHealth
+  /** Holders that get nothing, whatever they say. */
+  readonly avoid?: ReadonlySet<NodeId> | undefined
   readonly rng: Rng
   readonly clock: Clock
   /** Ends everything under way. */
@@ -64,43 +66,63 @@ export class ParcelSender {
    * Sends what belongs together, and checks that any `k` of it survive what the publication promises to survive. The promise is about the
    * holders that are there: the directory still lists nodes that left, and they can neither hold a share nor vanish once more.
    */
-  async sendAll(parcels: readonly Parcel[], k: number, what: string): Promise<void> {
-    const { ranking, rng, health } = this.#parts
-    const placed = ranking.place(parcels.map((parcel) => parcel.place))
-    const tally = new Map<NodeId, number>()
-    for (const node of placed) tally.set(node, (tally.get(node) ?? 0) + 1)
-    const jobs = shuffled([...parcels.entries()], rng).map(([at, parcel]) => this.#sendOne(parcel, placed[at]!, tally))
-    // Every job is waited for, also after the first failure: they borrow the segment's buffer.
-    const outcomes = await Promise.allSettled(jobs)
-    const broken = outcomes.find((outcome) => outcome.status === 'rejected')
-    if (broken !== undefined) throw broken.reason
+  async sendAll(parcels: readonly Parcel[], k: number, what: string): Promise<readonly (NodeId | null)[]> {
+    const { ranking, health } = this.#parts
+    const held = await this.mend(parcels)
+    const tally = tallyOf(held)
     const there = ranking.nodes.filter((node) => tally.has(node) || !health.isSuspect(node)).length
-    if (there >= HOLDERS_MIN && keepsPromise([...tally.values()], there, k)) return
-    const count = [...tally.values()].reduce((sum, held) => sum + held, 0)
+    if (there >= HOLDERS_MIN && keepsPromise([...tally.values()], there, k)) return held
+    const count = held.filter((node) => node !== null).length
     const outcome = `${count} of ${parcels.length} parts on ${tally.size} of ${there} reachable holders.`
     throw new OverlayError('unreachable', 'PUBLISH_FAILED', `${what} could not be stored as promised: ${outcome}`)
   }
 
-  /** Brings one parcel to its holder or, if need be, to another. `tally`: parcels of the same lot at each node, kept up to date. */
-  async #sendOne(parcel: Parcel, first: NodeId, tally: Map<NodeId, number>): Promise<void> {
-    const { signal, health } = this.#parts
+  /**
+   * Sends those of a whole lot of parcels that nobody has, without judging the result. `held`: who has each one already; nothing is sent of
+   * these. Returns who has each one now.
+   */
+  async mend(parcels: readonly Parcel[], held: readonly (NodeId | null)[] = []): Promise<readonly (NodeId | null)[]> {
+    const { ranking, rng } = this.#parts
+    const placed = ranking.place(parcels.map((parcel) => parcel.place))
+    // Where each one is, or is on its way to.
+    const tally = tallyOf(placed.map((node, at) => held[at] ?? node))
+    const missing = [...parcels.entries()].filter(([at]) => (held[at] ?? null) === null)
+    const now = parcels.map((_, at) => held[at] ?? null)
+    const jobs = shuffled(missing, rng).map(async ([at, parcel]) => {
+      now[at] = await this.#sendOne(parcel, placed[at]!, tally)
+    })
+    // Every job is waited for, also after the first failure: they borrow the segment's buffer.
+    const outcomes = await Promise.allSettled(jobs)
+    const broken = outcomes.find((outcome) => outcome.status === 'rejected')
+    if (broken !== undefined) throw broken.reason
+    return now
+  }
+
+  /**
+   * Brings one parcel to its holder or, if need be, to another; `null`: nobody took it. `tally`: parcels of the same lot at each node, kept up
+   * to date.
+   */
+  async #sendOne(parcel: Parcel, first: NodeId, tally: Map<NodeId, number>): Promise<NodeId | null> {
+    const { signal, health, avoid } = this.#parts
     await this.#puts.take(signal)
     try {
-      const tried = new Set<NodeId>()
-      let node: NodeId | undefined = health.isSuspect(first) ? undefined : first
+      const tried = new Set<NodeId>(avoid)
+      const triedMax = tried.size + HOLDERS_PER_PARCEL
+      let node: NodeId | undefined = health.isSuspect(first) || tried.has(first) ? undefined : first
       move(tally, first, -1)
       node ??= this.#nextHolder(parcel, tried, tally)
-      while (node !== undefined && tried.size < HOLDERS_PER_PARCEL) {
+      while (node !== undefined && tried.size < triedMax) {
         tried.add(node)
         move(tally, node, 1)
         if (await this.#putAt(parcel, node)) {
           this.#stored++
           this.#holders.add(node)
-          return
+          return node
         }
         move(tally, node, -1)
         node = this.#nextHolder(parcel, tried, tally)
       }
+      return null
     } finally {
       this.#puts.give()
     }
@@ -149,6 +171,12 @@ function isHolderFault(error: unknown): boolean {
   if (!isOverlayError(error)) return false
   if (error.code === 'STORE_REFUSED' || error.code === 'STORE_UNREACHABLE') return true
   return error.kind === 'timeout' || (error.kind === 'unreachable' && error.code !== 'NETWORK_TOO_SMALL')
+}
+
+function tallyOf(nodes: readonly (NodeId | null)[]): Map<NodeId, number> {
+  const tally = new Map<NodeId, number>()
+  for (const node of nodes) if (node !== null) tally.set(node, (tally.get(node) ?? 0) + 1)
+  return tally
 }
 
 function move(tally: Map<NodeId, number>, node: NodeId, by: number): void {

@@ -16,14 +16,17 @@ const PATIENCE_MAX_MS = 4000
 
 export class HolderHealth {
   readonly #clock: Clock
+  readonly #suspectMs: number
   /** When each failed, and not answered since. */
   readonly #failedAt = new Map<NodeId, MonotonicMs>()
   /** Smoothed time of an answer and its mean deviation (as in RFC 6298); NaN before the first. */
   #smoothedMs = Number.NaN
   #deviationMs = 0
 
-  constructor(clock: Clock) {
+  /** `suspectMs`: work that can wait leaves holders that failed alone for longer. */
+  constructor(clock: Clock, suspectMs: number = SUSPECT_MS) {
     this.#clock = clock
+    this.#suspectMs = suspectMs
   }
 
   /** `node` gave an answer of any kind after `tookMs`. */
@@ -50,7 +53,7 @@ export class HolderHealth {
   /** Whether others should be asked before `node`. */
   isSuspect(node: NodeId): boolean {
     const failedAt = this.#failedAt.get(node)
-    return failedAt !== undefined && this.#clock.monotonicMs() - failedAt < SUSPECT_MS
+    return failedAt !== undefined && this.#clock.monotonicMs() - failedAt < this.#suspectMs
   }
 
   /** How long to wait for an answer before asking elsewhere as well. */

@@ -27,6 +27,21 @@ export function worstHalfLeft(counts: readonly number[], holders: number): numbe
   return fullestFirst.slice(Math.floor(holders / 2)).reduce((sum, count) => sum + count, 0)
 }
 
+/**
+ * How many holders, whichever they are, may vanish at once so that `k` shares are left: exact, by taking the fullest ones first. -1: there are
+ * fewer than `k` now. `counts`: shares of each holder that has any.
+ */
+export function survivedLosses(counts: readonly number[], k: number): number {
+  let left = counts.reduce((sum, count) => sum + count, 0)
+  let losses = -1
+  for (const count of [...[...counts].sort((a, b) => b - a), 0]) {
+    if (left < k) return losses
+    losses++
+    left -= count
+  }
+  return losses
+}
+
 /** n(k, N): shares of a segment of `k` data blocks (1 to 10), published on `holders` (1 or more) nodes. */
 export function sharesOf(k: number, holders: number): number {
   if (!Number.isInteger(k) || k < 1 || k > SEGMENT_BLOCKS || holders < 1) throw new RangeError(`no segment of ${k} blocks`)
