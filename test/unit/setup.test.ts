@@ -225,17 +225,20 @@ describe('the plan', () => {
     ...swiftPlan(NOW),
     clock: 'steady',
     rate: 2,
-    openEpoch: epochs + 1,
+    openEpoch: epochs + 2,
     liveEpoch: epochs + 2,
     closeEpoch: epochs + 122,
     holdMs: 100,
   }
   const all = ['swift', 'steady', 'fixed'] as const
 
-  test('only swift is run', () => {
-    const loop = testLoop({ hops: 3, plan: steady })
-    assert.equal(reasonOf(sendRound(loop).verdicts[0]), 'clock')
-    assert.equal(reasonOf(sendRound(loop, undefined, undefined, { clocks: all }).verdicts[2]), 'ok')
+  test('all three clocks are run; a hop told to run fewer is silent about the others', () => {
+    for (const clock of ['steady', 'fixed'] as const) {
+      const loop = testLoop({ hops: 3, plan: { ...steady, clock } })
+      assert.equal(reasonOf(sendRound(loop, undefined, undefined, { clocks: ['swift'] }).verdicts[0]), 'clock')
+      const other = testLoop({ hops: 3, plan: { ...steady, clock } })
+      assert.equal(reasonOf(sendRound(other).verdicts[2]), 'ok')
+    }
   })
 
   test('swift has neither times nor rate nor hold', () => {
@@ -246,13 +249,14 @@ describe('the plan', () => {
     assert.equal(refusePlan({ ...swift, rate: 1 }, NOW), 'rate')
   })
 
-  test('the bounds of the clocks to come', () => {
+  test('the bounds of the paced clocks', () => {
     const refuse = (over: Partial<SetUpPlan>) => refusePlan({ ...steady, ...over }, NOW, all)
     assert.equal(refuse({}), null)
     assert.equal(refuse({ clock: 'fixed' }), null)
     assert.equal(refuse({ liveEpoch: epochs, openEpoch: epochs }), 'times', 'less than 2 s ahead')
-    assert.equal(refuse({ liveEpoch: epochs + 300, closeEpoch: epochs + 310 }), 'times', 'too far ahead')
-    assert.equal(refuse({ openEpoch: steady.liveEpoch + 1 }), 'times')
+    const far = epochs + 300
+    assert.equal(refuse({ openEpoch: far, liveEpoch: far, closeEpoch: far + 10 }), 'times', 'too far ahead')
+    for (const openEpoch of [steady.liveEpoch + 1, steady.liveEpoch - 1, 0]) assert.equal(refuse({ openEpoch }), 'times')
     assert.equal(refuse({ closeEpoch: steady.liveEpoch }), 'times')
     assert.equal(refuse({ closeEpoch: steady.liveEpoch + 240 }), null)
     assert.equal(refuse({ closeEpoch: steady.liveEpoch + 241 }), 'times')

@@ -53,6 +53,8 @@ export const LIFE_MAX_MS = 20 * 60_000
 /** Bounds of `hold_ms` (steady, fixed): a member keeps up to twice as much buffered. */
 export const HOLD_MIN_MS = 5
 export const HOLD_MAX_MS = 1_000
+/** `hold_ms` of the loops of this version: a start value, which the adversary lab decides. */
+export const HOLD_MS = 40
 /** Cells a second by the record's `rate` field (steady, fixed). */
 export const RATE_LADDER = [8, 32, 128, 512, 2048, 8192] as const
 

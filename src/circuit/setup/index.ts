@@ -4,6 +4,10 @@ export {
   ASSEMBLIES_MAX,
   ASSEMBLY_MS,
   EPOCH_MS,
+  HOLD_MS,
+  LIFE_MAX_MS,
+  LIVE_LEAD_MAX_MS,
+  LIVE_LEAD_MS,
   MEMBERS_MAX,
   MEMBERS_MIN,
   RATE_LADDER,
@@ -24,6 +28,6 @@ export {
 export { PRIMITIVES, type SetUpLayer, type SetUpPrimitives, wipeLayer } from './keys.ts'
 export { buildSetUp, type SetUpBuild, type SetUpMember, type SetUpRequest } from './origin.ts'
 export { PendingSetUp } from './pending.ts'
-export { refusePlan, SUPPORTED_CLOCKS, swiftPlan } from './plan.ts'
+export { epochAfter, epochAt, type PacedWish, pacedPlan, rateOf, refusePlan, SUPPORTED_CLOCKS, swiftPlan } from './plan.ts'
 export type { LoopClock, SetUpPlan } from './record.ts'
 export { type Admission, REPLAY_ENTRIES_MAX, ReplayCache, type ReplayGuard } from './replay-cache.ts'

@@ -1,16 +1,16 @@
 /**
  * Which plans a hop admits: the clock rules of set-up, apart from the bytes. Origin and hop use the same rules, so that an origin never
- * sends what a hop with a right clock refuses. Only `swift` is in use; the bounds of `steady` and `fixed` stand here for the day on
- * which their clocks do. Spec: SPEC.md §4.3, step 4 of the hop.
+ * sends what a hop with a right clock refuses. Spec: SPEC.md §4.3.3, step 4, and §4.5.
  *
- * Threat: times chosen by an origin that colludes with a member could make a member's start tell its index (`live` too near) or hold
- * memory and bandwidth for ever (`close` too far).
+ * Threat: times chosen by an origin that colludes with a member could make a member's start tell its index (`live` too near), make members
+ * send what nobody feeds (`open` before `live`) or hold memory and bandwidth for ever (`close` too far).
  */
 import type { UnixMs } from '../../bytes/index.ts'
 import {
   EPOCH_MS,
   HOLD_MAX_MS,
   HOLD_MIN_MS,
+  HOLD_MS,
   ISSUED_SKEW_MS,
   ISSUED_UNIT_MS,
   LIFE_MAX_MS,
@@ -21,7 +21,7 @@ import {
 import type { LoopClock, SetUpPlan } from './record.ts'
 
 /** The clocks that this version runs. A hop stays silent about the others. */
-export const SUPPORTED_CLOCKS: readonly LoopClock[] = ['swift']
+export const SUPPORTED_CLOCKS: readonly LoopClock[] = ['swift', 'steady', 'fixed']
 
 /** Why a plan is refused. For tests and counters; nothing of it goes on the wire. */
 export type PlanRefusal = 'issued' | 'clock' | 'times' | 'rate'
@@ -30,6 +30,38 @@ export type PlanRefusal = 'issued' | 'clock' | 'times' | 'rate'
 export function swiftPlan(nowMs: UnixMs): SetUpPlan {
   const issuedMinutes = Math.floor(nowMs / ISSUED_UNIT_MS)
   return { clock: 'swift', rate: 0, issuedMinutes, openEpoch: 0, liveEpoch: 0, closeEpoch: 0, holdMs: 0 }
+}
+
+/** What a paced loop's origin decides. */
+export interface PacedWish {
+  readonly clock: 'steady' | 'fixed'
+  /** Index into `RATE_LADDER`. */
+  readonly rate: number
+  readonly liveEpoch: number
+  readonly closeEpoch: number
+  /** Default: `HOLD_MS`. */
+  readonly holdMs?: number
+}
+
+/** The plan of a `steady` or `fixed` loop that is set up now. It opens when it is live (start value). */
+export function pacedPlan(nowMs: UnixMs, { clock, rate, liveEpoch, closeEpoch, holdMs = HOLD_MS }: PacedWish): SetUpPlan {
+  const issuedMinutes = Math.floor(nowMs / ISSUED_UNIT_MS)
+  return { clock, rate, issuedMinutes, openEpoch: liveEpoch, liveEpoch, closeEpoch, holdMs }
+}
+
+/** The public epoch that has begun at `unixMs`. */
+export function epochAt(unixMs: number): number {
+  return Math.floor(unixMs / EPOCH_MS)
+}
+
+/** The first epoch that begins `leadMs` or more after `nowMs`. */
+export function epochAfter(nowMs: UnixMs, leadMs: number): number {
+  return Math.ceil((nowMs + leadMs) / EPOCH_MS)
+}
+
+/** Cells a second of a paced plan; 0 for swift. */
+export function rateOf({ clock, rate }: SetUpPlan): number {
+  return clock === 'swift' ? 0 : RATE_LADDER[rate]!
 }
 
 /** The first reason to refuse `plan` at `nowMs`, in the order of the spec, or `null` if it is admissible. */
@@ -42,7 +74,7 @@ export function refusePlan(plan: SetUpPlan, nowMs: UnixMs, clocks: readonly Loop
     return plan.rate === 0 ? null : 'rate'
   }
   const leadMs = liveEpoch * EPOCH_MS - nowMs
-  if (leadMs < LIVE_LEAD_MS || leadMs > LIVE_LEAD_MAX_MS || openEpoch > liveEpoch) return 'times'
+  if (leadMs < LIVE_LEAD_MS || leadMs > LIVE_LEAD_MAX_MS || openEpoch !== liveEpoch) return 'times'
   if (closeEpoch <= liveEpoch || (closeEpoch - liveEpoch) * EPOCH_MS > LIFE_MAX_MS) return 'times'
   if (holdMs < HOLD_MIN_MS || holdMs > HOLD_MAX_MS) return 'times'
   return plan.rate < RATE_LADDER.length ? null : 'rate'
