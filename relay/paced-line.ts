@@ -20,8 +20,10 @@
  */
 import type { MonotonicMs } from '../src/bytes/index.ts'
 import { BODY_BYTES, type CircuitId, Command } from '../src/cell/index.ts'
+import type { PacedSupply } from '../src/circuit/index.ts'
 import { type Lane, TURN_CELLS } from '../src/link/index.ts'
 import type { Rng } from '../src/runtime/index.ts'
+import { type Paced, TICK_MS } from './pacer.ts'
 
 /** When a paced circuit's cells go, on this node's own monotonic clock. */
 export interface LinePlan {
@@ -91,6 +93,7 @@ export interface LineParts {
   readonly control?: Lane
   /** Whether an origin of this node supplies it. */
   readonly own?: boolean
+  readonly tickMs?: number
   readonly plan: LinePlan
   readonly rng: Rng
   /** The time now; asked once a turn or less. */
@@ -99,8 +102,10 @@ export interface LineParts {
   readonly onOver: (why: 'expired' | 'idle' | 'overload') => void
 }
 
-export class PacedLine implements Lane {
+export class PacedLine implements Lane, Paced, PacedSupply {
   readonly id: CircuitId
+  /** Cells that an origin keeps here: those of one hold and of one tick, so that none is missing when its slot comes. */
+  readonly wantedCells: number
   readonly #lane: Lane
   readonly #control: Lane
   readonly #own: boolean
@@ -136,7 +141,7 @@ export class PacedLine implements Lane {
   #late = 0
   #over = false
 
-  constructor({ lane, control = lane, own = false, plan, rng, now, onOver }: LineParts) {
+  constructor({ lane, control = lane, own = false, tickMs = TICK_MS, plan, rng, now, onOver }: LineParts) {
     this.id = lane.id
     this.#lane = lane
     this.#control = control
@@ -149,6 +154,7 @@ export class PacedLine implements Lane {
     this.#base = plan.openAt + rng.unit() * this.#slotMs
     this.#ringCells = ringCells(plan.rate, plan.holdMs)
     this.#holdCells = plan.holdMs / this.#slotMs
+    this.wantedCells = Math.min(this.#ringCells, Math.ceil((plan.holdMs + tickMs) / this.#slotMs) + 1)
     this.#lastArrivalAt = plan.openAt
     this.#driftAt = plan.openAt
   }
@@ -166,6 +172,10 @@ export class PacedLine implements Lane {
   /** Cells that came too late, or did not fit: each went out as random bytes. Never reported for a circuit of somebody else's. */
   get lateCells(): number {
     return this.#late
+  }
+
+  get over(): boolean {
+    return this.#over
   }
 
   get state(): LineState {
