@@ -1,11 +1,13 @@
 /**
  * The control slots of one link: a burst of cells at fixed times, for everything that is not a paced circuit's cell (gossip, set-ups of paced
- * loops, DESTROY), and PAD where nothing waits. A burst is as long as a set-up packet, so that one passes a member in one wait. Without these
- * slots an observer would see when a node emits a set-up that it never received, or says something because something happened.
- * Limit: `QUEUE_CELLS_MAX` cells wait; what exceeds them is refused, and its sender repairs (gossip) or gives up (a set-up). Spec: SPEC.md §4.5.
+ * loops, DESTROY), and PAD where nothing waits. A burst is as long as a set-up packet, which goes whole in one, so that it passes a member in
+ * one wait. Without these slots an observer would see when a node emits a set-up that it never received, or says something because something
+ * happened. Packets and all else take bursts in turn where both wait: neither can starve the other.
+ * Limits: `QUEUE_CELLS_MAX` cells and `PACKETS_MAX` packets wait; what exceeds them is refused, and its sender repairs (gossip) or gives up (a
+ * set-up). One DESTROY for each circuit waits. Spec: SPEC.md §4.5.
  */
 import type { MonotonicMs } from '../src/bytes/index.ts'
-import { BODY_BYTES, type CircuitId, Command } from '../src/cell/index.ts'
+import { BODY_BYTES, type CircuitId, Command, NO_CIRCUIT } from '../src/cell/index.ts'
 import type { Lane, Link } from '../src/link/index.ts'
 import type { Paced } from './pacer.ts'
 
@@ -15,15 +17,23 @@ export const BURST_CELLS = 8
 
 // Implementation constants.
 export const QUEUE_CELLS_MAX = 1024
+/** Set-ups that wait: each takes a burst, and one that waits longer is too late for its members. */
+export const PACKETS_MAX = 8
 /** A process that stood still sends at most so many bursts at once. */
 const LATE_BURSTS_MAX = 2
 
 const PAD_BODY = new Uint8Array(BODY_BYTES)
+const EMPTY_BODY = new Uint8Array(BODY_BYTES)
 
 interface Waiting {
   readonly lane: ControlLane
   readonly command: Command
   readonly body: Uint8Array
+}
+
+interface Packet {
+  readonly lane: ControlLane
+  readonly bodies: Uint8Array[]
 }
 
 export interface ControlLineParts {
@@ -39,53 +49,90 @@ export class ControlLine implements Paced {
   readonly #pad: Lane
   #nextAt: number
   #queue: Waiting[] = []
+  #packets: Packet[] = []
+  #packetsTurn = true
 
   constructor({ link, everyMs, firstAt }: ControlLineParts) {
     this.#link = link
     this.#everyMs = everyMs
     this.#nextAt = firstAt
-    this.#pad = link.lane(0 as CircuitId)
+    this.#pad = link.lane(NO_CIRCUIT)
   }
 
-  /** Cells that wait for a slot. */
+  /** Cells that wait for a slot, but for set-ups. */
   get waitingCells(): number {
     return this.#queue.length
   }
 
-  /** A lane whose cells go in control slots. */
+  /** Set-up packets that wait for a burst. */
+  get waitingPackets(): number {
+    return this.#packets.length
+  }
+
+  /** A lane whose cells go in control slots; eight SETUP cells of one lane go in one burst. */
   lane(id: CircuitId): Lane {
     return new ControlLane(this, this.#link.lane(id))
+  }
+
+  /** Answers an unknown circuit, unless that answer waits already. */
+  destroy(id: CircuitId): void {
+    if (this.#queue.some(({ command, lane }) => command === Command.DESTROY && lane.id === id)) return
+    this.wait(new ControlLane(this, this.#link.lane(id)), Command.DESTROY, EMPTY_BODY)
   }
 
   emit(now: MonotonicMs): void {
     if (now < this.#nextAt) return
     const bursts = Math.floor((now - this.#nextAt) / this.#everyMs) + 1
     this.#nextAt += bursts * this.#everyMs
-    for (let cell = Math.min(bursts, LATE_BURSTS_MAX) * BURST_CELLS; cell > 0; cell--) this.#sendOne()
+    for (let left = Math.min(bursts, LATE_BURSTS_MAX); left > 0; left--) this.#sendBurst()
   }
 
-  #sendOne(): void {
-    const next = this.#queue.shift()
-    if (next === undefined) this.#pad.push(Command.PAD, PAD_BODY)
-    else next.lane.send(next.command, next.body)
+  #sendBurst(): void {
+    const packet = this.#packets[0]
+    if (packet !== undefined && packet.bodies.length === BURST_CELLS && (this.#packetsTurn || this.#queue.length === 0)) {
+      this.#packets.shift()
+      this.#packetsTurn = false
+      for (const body of packet.bodies) packet.lane.send(Command.SETUP, body)
+      return
+    }
+    this.#packetsTurn = true
+    for (let cell = 0; cell < BURST_CELLS; cell++) {
+      const next = this.#queue.shift()
+      if (next === undefined) this.#pad.push(Command.PAD, PAD_BODY)
+      else next.lane.send(next.command, next.body)
+    }
   }
 
   /** Called by its lanes. */
   wait(lane: ControlLane, command: Command, body: Uint8Array): boolean {
+    if (command === Command.SETUP) return this.#waitPacket(lane, body)
     if (this.#queue.length >= QUEUE_CELLS_MAX) return false
     this.#queue.push({ lane, command, body: body.slice() })
+    return true
+  }
+
+  #waitPacket(lane: ControlLane, body: Uint8Array): boolean {
+    const last = this.#packets.at(-1)
+    if (last !== undefined && last.lane === lane && last.bodies.length < BURST_CELLS) {
+      last.bodies.push(body.slice())
+      return true
+    }
+    if (this.#packets.length >= PACKETS_MAX) return false
+    this.#packets.push({ lane, bodies: [body.slice()] })
     return true
   }
 
   /** Drops what waits of `lane`. */
   forget(lane: ControlLane): void {
     this.#queue = this.#queue.filter((waiting) => waiting.lane !== lane)
+    this.#packets = this.#packets.filter((packet) => packet.lane !== lane)
   }
 
   /** Cells of `lane` that wait. */
   waitingOf(lane: ControlLane): number {
     let cells = 0
     for (const waiting of this.#queue) if (waiting.lane === lane) cells++
+    for (const packet of this.#packets) if (packet.lane === lane) cells += packet.bodies.length
     return cells
   }
 }

@@ -20,18 +20,27 @@ export interface Paced {
   emit(now: MonotonicMs): void
 }
 
+export interface PacerParts {
+  readonly clock: Clock
+  readonly tickMs?: number
+  /** After each tick, when everything is written. */
+  onTick?(): void
+}
+
 export class Pacer {
   readonly #clock: Clock
   readonly #tickMs: number
+  readonly #onTick: () => void
   /** What goes over each link, in the order in which it was added. */
   readonly #links = new Map<Link, Set<Paced>>()
   #next: MonotonicMs
   #timer: Timer | null = null
   #closed = false
 
-  constructor({ clock, tickMs = TICK_MS }: { readonly clock: Clock; readonly tickMs?: number }) {
+  constructor({ clock, tickMs = TICK_MS, onTick = () => {} }: PacerParts) {
     this.#clock = clock
     this.#tickMs = tickMs
+    this.#onTick = onTick
     this.#next = clock.monotonicMs()
   }
 
@@ -79,6 +88,7 @@ export class Pacer {
       for (const paced of all) paced.emit(now)
       link.flush()
     }
+    this.#onTick()
     if (!this.#closed && this.#links.size > 0) this.#schedule()
   }
 }
