@@ -11,7 +11,7 @@ export const FrameType = {
   STREAM: 1,
   CREDIT: 2,
   RESET: 3,
-  /** Counters that came home as noise: for the paced clocks, which repair. Malformed in `swift`. */
+  /** Origin to hop: counters that came home as noise, and what it had sent in them. Paced clocks only; malformed in `swift`. */
   ACK: 4,
   /** Hop to origin: cells' worth of bytes that wait for cells to ride in. */
   BACKLOG: 5,
@@ -24,6 +24,9 @@ export const STREAM_HEADER_BYTES = 13
 export const CREDIT_BYTES = 11
 export const RESET_BYTES = 6
 export const BACKLOG_BYTES = 3
+/** Type (1), count (1); then per cell its counter (4) and bytes of streams (2). */
+export const ACK_HEADER_BYTES = 2
+export const ACK_ENTRY_BYTES = 6
 export const PAYLOAD_FRAME_BYTES = 1 + PAYLOAD_BYTES
 /** Stream offsets end here: a stream carries less than 2^47 bytes. */
 export const OFFSET_END = 2 ** 47
@@ -39,6 +42,8 @@ export interface FrameSink {
   onCredit(id: number, limit: number): void
   onReset(id: number, code: number): void
   onBacklog(cells: number): void
+  /** The cell with `counter` came home as noise; `bytes` of streams had been sent in it. */
+  onAck(counter: number, bytes: number): void
   /** `PAYLOAD_BYTES` from `bytes[at]`. */
   onPayload(bytes: Uint8Array, at: number): void
 }
@@ -79,6 +84,13 @@ export function readFrames(bytes: Uint8Array, at: number, end: number, sink: Fra
         if (at + BACKLOG_BYTES > end) return false
         sink.onBacklog(readU16(bytes, at + 1))
         at += BACKLOG_BYTES
+        break
+      }
+      case FrameType.ACK: {
+        const count = at + ACK_HEADER_BYTES > end ? 0 : bytes[at + 1]!
+        const next = at + ACK_HEADER_BYTES + count * ACK_ENTRY_BYTES
+        if (count === 0 || next > end) return false
+        for (at += ACK_HEADER_BYTES; at < next; at += ACK_ENTRY_BYTES) sink.onAck(readU32(bytes, at), readU16(bytes, at + 4))
         break
       }
       case FrameType.PAYLOAD: {
@@ -128,4 +140,17 @@ export function writeBacklog(into: Uint8Array, at: number, cells: number): numbe
   into[at] = FrameType.BACKLOG
   writeU16(into, at + 1, Math.min(cells, 0xffff))
   return at + BACKLOG_BYTES
+}
+
+/** Writes the start of an ACK frame of `count` entries (1 … 255); `writeAckEntry` follows for each. */
+export function writeAckHeader(into: Uint8Array, at: number, count: number): number {
+  into[at] = FrameType.ACK
+  into[at + 1] = count
+  return at + ACK_HEADER_BYTES
+}
+
+export function writeAckEntry(into: Uint8Array, at: number, counter: number, bytes: number): number {
+  writeU32(into, at, counter)
+  writeU16(into, at + 4, bytes)
+  return at + ACK_ENTRY_BYTES
 }

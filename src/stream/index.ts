@@ -5,12 +5,10 @@ export { MESSAGE_BYTES_MAX, type MessageEvents, MessageReader, sendMessage } fro
 export {
   HOP_CREDIT_BYTES,
   type MuxOptions,
-  type MuxStream,
   ORIGIN_CREDIT_BYTES,
   ResetCode,
-  STREAM_CREDIT_BYTES,
   STREAMS_MAX,
-  type StreamEvents,
   StreamMux,
 } from './mux.ts'
 export { PAYLOAD_BEAT_MS, Pairing } from './pairing.ts'
+export { type MuxStream, STREAM_CREDIT_BYTES, type StreamEvents } from './stream-state.ts'

@@ -3,7 +3,7 @@
  * made of. Lengths are bounded before anything is allocated. Spec: SPEC.md §5.3.
  */
 import { le32, lengthOf, type Pieces, piecesOf, readU32 } from '../bytes/index.ts'
-import type { MuxStream, StreamEvents } from './mux.ts'
+import type { MuxStream, StreamEvents } from './stream-state.ts'
 
 /** Longest message: an answer with all variants of a root slot. Whoever expects less refuses more in `onLength`. A test holds it to the wire's limits. */
 export const MESSAGE_BYTES_MAX = 136 * 1024

@@ -2,12 +2,15 @@
  * One end of the streams between an origin and one hop of its loop. A state machine: frames in, frames out, no I/O, no clock.
  *
  * Cells are carried reliably and in order in `swift`, so a gap is a fault of the peer and ends the circuit; duplicates are dropped by
- * offset. Credit per stream and for all streams together bounds what either end must hold. Only the origin opens streams (odd ids).
+ * offset. In the paced clocks cells may be lost (`lossy`): a gap ends its stream and no other, the origin tells the hop which cells came home
+ * as noise, and what rode in them is given anew (credit, resets) or its stream reset. Credit per stream and for all streams together bounds what either end must hold. Only the origin opens streams (odd ids).
  * Once the circuit is joined with another, payloads of the exchange ride in the same cells, before everything but BACKLOG.
  * Threat met: a peer that sends without end, opens without end, or resets without end. Spec: SPEC.md §5.
  */
 import type { PayloadFlow } from './exchange.ts'
 import {
+  ACK_ENTRY_BYTES,
+  ACK_HEADER_BYTES,
   BACKLOG_BYTES,
   CREDIT_BYTES,
   type FrameSink,
@@ -17,15 +20,17 @@ import {
   RESET_BYTES,
   readFrames,
   STREAM_HEADER_BYTES,
+  writeAckEntry,
+  writeAckHeader,
   writeBacklog,
   writeCredit,
   writeReset,
   writeStreamHeader,
 } from './frames.ts'
+import { Ridden, RiddenLog } from './ridden.ts'
+import { type MuxStream, STREAM_CREDIT_BYTES, type StreamEvents, type StreamHost, StreamState } from './stream-state.ts'
 
 // Specification constants.
-/** Credit that each new stream has, in both directions. */
-export const STREAM_CREDIT_BYTES = 128 * 1024
 /** Credit for all streams together that a hop gives an origin. */
 export const HOP_CREDIT_BYTES = 1024 * 1024
 /** Credit for all streams together that an origin gives a hop. */
@@ -34,87 +39,18 @@ export const ORIGIN_CREDIT_BYTES = 4 * 1024 * 1024
 export const STREAMS_MAX = 128
 
 /** Why a stream was reset. On the wire; it says nothing about the host. */
-export const ResetCode = { CANCELLED: 0, BUSY: 1, REFUSED: 2, TOO_LARGE: 3 } as const
+export const ResetCode = { CANCELLED: 0, BUSY: 1, REFUSED: 2, TOO_LARGE: 3, LOST: 4 } as const
 
-/** Most resets that wait to be sent; a peer that causes more is misbehaving. */
+/** Most resets that wait to be sent; a peer that causes more is misbehaving. Where cells are lost, the oldest goes instead. */
 const RESETS_MAX = 256
-
-/** What the owner of a stream hears. */
-export interface StreamEvents {
-  /** `length` bytes from `bytes[at]`, in order. Borrowed until return. The owner calls `consumed` when it is done with them. */
-  onData(bytes: Uint8Array, at: number, length: number): void
-  /** The peer's direction ended. */
-  onFin(): void
-  /** The stream is gone: reset (its code), or both directions ended and everything was sent (`null`). Once; nothing follows. */
-  onClose(code: number | null): void
-}
-
-/** A byte flow in two directions. */
-export interface MuxStream {
-  readonly id: number
-  /** Bytes written and not yet put into cells. */
-  readonly queuedBytes: number
-  /** Queues `chunk`; it must not change until sent. */
-  write(chunk: Uint8Array): void
-  /** Ends this direction after what was written. */
-  end(): void
-  /** Ends both directions at once; `onClose` is not called. */
-  reset(code: number): void
-  /** Gives the peer credit for `bytes` more. */
-  consumed(bytes: number): void
-}
-
-class StreamState implements MuxStream {
-  readonly id: number
-  readonly mux: StreamMux
-  events: StreamEvents | null = null
-  chunks: Uint8Array[] = []
-  /** Bytes of `chunks[0]` already sent. */
-  headSent = 0
-  queuedBytes = 0
-  sent = 0
-  sendLimit = STREAM_CREDIT_BYTES
-  finQueued = false
-  finSent = false
-  received = 0
-  finReceived = false
-  consumedBytes = 0
-  advertised = STREAM_CREDIT_BYTES
-  ready = false
-  creditDue = false
-
-  constructor(mux: StreamMux, id: number) {
-    this.mux = mux
-    this.id = id
-  }
-
-  write(chunk: Uint8Array): void {
-    if (this.finQueued || chunk.length === 0) return
-    this.chunks.push(chunk)
-    this.queuedBytes += chunk.length
-    this.mux.onQueued(this, chunk.length)
-  }
-
-  end(): void {
-    if (this.finQueued) return
-    this.finQueued = true
-    this.mux.onQueued(this, 0)
-  }
-
-  reset(code: number): void {
-    this.mux.resetStream(this, code)
-  }
-
-  consumed(bytes: number): void {
-    this.mux.onConsumed(this, bytes)
-  }
-
-  /** Whether a frame of it could go now, loop credit aside. */
-  get sendable(): boolean {
-    if (this.finSent) return false
-    return this.queuedBytes > 0 ? this.sent < this.sendLimit : this.finQueued
-  }
-}
+/** Cells whose content is remembered until they are known to have arrived: those of two seconds. */
+const RIDDEN_SECONDS = 2
+const RIDDEN_CELLS_MIN = 256
+const RIDDEN_CELLS_MAX = 8192
+/** Reports of noise that wait to be sent, and cells that are remembered as reported. The oldest goes. */
+const ACKS_MAX = 8192
+const ACKED_MAX = 1024
+const ACKS_PER_FRAME = 255
 
 export interface MuxOptions {
   readonly role: 'origin' | 'hop'
@@ -122,9 +58,11 @@ export interface MuxOptions {
   onOpen?(stream: MuxStream): StreamEvents | number
   /** There is something to send that was not there before. Must not call back into the mux. */
   wake(): void
+  /** The circuit is paced: cells may be lost. `rate`: its cells a second. */
+  readonly lossy?: { readonly rate: number }
 }
 
-export class StreamMux implements FrameSink {
+export class StreamMux implements FrameSink, StreamHost {
   readonly #role: 'origin' | 'hop'
   readonly #onOpen: MuxOptions['onOpen']
   readonly #wake: () => void
@@ -146,6 +84,16 @@ export class StreamMux implements FrameSink {
   #peerBacklogCells = 0
   /** What gives and takes payloads, once there is an exchange. */
   #flow: PayloadFlow | null = null
+  /** Whether its owner has left the exchange: what still comes of it is nothing. */
+  #left = false
+  /** What rode in which cell, where cells may be lost. */
+  readonly #ridden: RiddenLog | null
+  /** Origin: cells that came home as noise, and what had been sent in them; not told yet. */
+  #acks: { readonly counter: number; readonly bytes: number }[] = []
+  /** Hop: cells of the origin's that never came, as far as it has said so. */
+  readonly #acked = new Set<number>()
+  /** Counter of the cell that is being read. */
+  #counter = 0
   #faulty = false
   #closed = false
 
@@ -153,6 +101,9 @@ export class StreamMux implements FrameSink {
     this.#role = options.role
     this.#onOpen = options.onOpen
     this.#wake = options.wake
+    const cells = Math.ceil((options.lossy?.rate ?? 0) * RIDDEN_SECONDS)
+    this.#ridden =
+      options.lossy === undefined ? null : new RiddenLog(Math.min(RIDDEN_CELLS_MAX, Math.max(RIDDEN_CELLS_MIN, cells)))
     this.#window = options.role === 'origin' ? ORIGIN_CREDIT_BYTES : HOP_CREDIT_BYTES
     this.#advertised = this.#window
     this.#sendLimit = options.role === 'origin' ? HOP_CREDIT_BYTES : ORIGIN_CREDIT_BYTES
@@ -177,7 +128,7 @@ export class StreamMux implements FrameSink {
 
   /** Whether the next cell would carry something. */
   get hasOutput(): boolean {
-    if (this.#resets.length > 0 || this.#credits.length > 0 || this.#creditDue) return true
+    if (this.#resets.length > 0 || this.#credits.length > 0 || this.#creditDue || this.#acks.length > 0) return true
     return this.#ready.length > 0 && (this.#sentBytes < this.#sendLimit || this.#onlyFins())
   }
 
@@ -211,14 +162,16 @@ export class StreamMux implements FrameSink {
     return true
   }
 
-  /** Reads one cell's frames. `false`: the peer broke the protocol, and the circuit ends. */
-  receive(bytes: Uint8Array, at: number, end: number): boolean {
+  /** Reads the frames of the cell with `counter` (which matters where cells may be lost). `false`: the peer broke the protocol, and the circuit ends. */
+  receive(bytes: Uint8Array, at: number, end: number, counter = 0): boolean {
     if (this.#closed) return true
+    this.#counter = counter
     return readFrames(bytes, at, end, this) && !this.#faulty
   }
 
-  /** Fills `into[at … end)` with what there is to send and zeros. */
-  fill(into: Uint8Array, at: number, end: number): void {
+  /** Fills `into[at … end)`, the cell with `counter`, with what there is to send and zeros. */
+  fill(into: Uint8Array, at: number, end: number, counter = 0): void {
+    this.#ridden?.begin(counter)
     if (this.#role === 'hop') {
       const backlogAt = at
       at = this.#fillPayload(into, at + BACKLOG_BYTES, end)
@@ -262,12 +215,15 @@ export class StreamMux implements FrameSink {
   }
 
   #fillControl(into: Uint8Array, at: number, end: number): number {
+    if (this.#acks.length > 0) at = this.#fillAcks(into, at, end)
     while (this.#resets.length > 0 && at + RESET_BYTES <= end) {
       const { id, code } = this.#resets.shift()!
+      this.#ridden?.enter(Ridden.RESET, id, code)
       at = writeReset(into, at, id, code)
     }
     if (this.#creditDue && at + CREDIT_BYTES <= end) {
       this.#creditDue = false
+      this.#ridden?.enter(Ridden.CREDIT, 0, 0)
       this.#advertised = this.#consumedBytes + this.#window
       at = writeCredit(into, at, 0, this.#advertised)
     }
@@ -276,7 +232,20 @@ export class StreamMux implements FrameSink {
       stream.creditDue = false
       if (!this.#streams.has(stream.id) || stream.finReceived) continue
       stream.advertised = stream.consumedBytes + STREAM_CREDIT_BYTES
+      this.#ridden?.enter(Ridden.CREDIT, stream.id, 0)
       at = writeCredit(into, at, stream.id, stream.advertised)
+    }
+    return at
+  }
+
+  #fillAcks(into: Uint8Array, at: number, end: number): number {
+    const room = Math.floor((end - at - ACK_HEADER_BYTES) / ACK_ENTRY_BYTES)
+    const count = Math.min(room, this.#acks.length, ACKS_PER_FRAME)
+    if (count <= 0) return at
+    at = writeAckHeader(into, at, count)
+    for (const { counter, bytes } of this.#acks.splice(0, count)) {
+      this.#ridden?.enter(Ridden.ACK, counter, bytes)
+      at = writeAckEntry(into, at, counter, bytes)
     }
     return at
   }
@@ -302,6 +271,7 @@ export class StreamMux implements FrameSink {
   }
 
   #writeStream(stream: StreamState, into: Uint8Array, at: number, length: number, fin: boolean): number {
+    this.#ridden?.enter(Ridden.STREAM, stream.id, length)
     at = writeStreamHeader(into, at, stream.id, stream.sent, length, fin)
     stream.sent += length
     stream.queuedBytes -= length
@@ -388,8 +358,23 @@ export class StreamMux implements FrameSink {
     stream.consumedBytes = stream.received
   }
 
+  /** Ends every stream, each with `onClose(code)`, and the exchange; the peer is told of the streams. The mux stays, for that. */
+  resetAll(code: number): void {
+    this.#left = true
+    const flow = this.#flow
+    this.#flow = null
+    flow?.onGone()
+    for (const stream of [...this.#streams.values()]) {
+      this.resetStream(stream, code)
+      stream.events?.onClose(code)
+    }
+  }
+
   #queueReset(id: number, code: number): void {
-    if (this.#resets.length >= RESETS_MAX) {
+    if (this.#ridden !== null) {
+      if (this.#resets.some((reset) => reset.id === id)) return
+      if (this.#resets.length >= RESETS_MAX) this.#resets.shift()
+    } else if (this.#resets.length >= RESETS_MAX) {
       this.#faulty = true
       return
     }
@@ -403,13 +388,14 @@ export class StreamMux implements FrameSink {
       stream = this.#accept(id, offset)
       if (stream === undefined) {
         // Late bytes of a stream that is gone, or of one refused: counted, dropped, and given back.
-        this.#receivedBytes += length
-        if (this.#receivedBytes > this.#advertised) this.#faulty = true
-        this.#consumeAll(length)
-        return
+        return this.#drop(length)
       }
     }
     const known = stream.received - offset
+    if (known < 0 && this.#ridden !== null && !stream.finReceived) {
+      this.#drop(length)
+      return this.#lose(id)
+    }
     if (known < 0 || stream.finReceived) {
       this.#faulty = true
       return
@@ -430,6 +416,13 @@ export class StreamMux implements FrameSink {
     }
   }
 
+  /** Bytes that the peer has sent and nobody is to hear. */
+  #drop(bytes: number): void {
+    this.#receivedBytes += bytes
+    if (this.#receivedBytes > this.#advertised) this.#faulty = true
+    this.#consumeAll(bytes)
+  }
+
   /** A stream that the peer opens now, or `undefined` if `id` is an old one, was refused, or cannot be. */
   #accept(id: number, offset: number): StreamState | undefined {
     if (this.#role !== 'hop' || id % 2 === 0) {
@@ -437,11 +430,15 @@ export class StreamMux implements FrameSink {
       return undefined
     }
     if (id <= this.#lastPeerId) return undefined
-    if (offset !== 0) {
+    if (offset !== 0 && this.#ridden === null) {
       this.#faulty = true
       return undefined
     }
     this.#lastPeerId = id
+    if (offset !== 0) {
+      this.#queueReset(id, ResetCode.LOST)
+      return undefined
+    }
     if (this.#streams.size >= STREAMS_MAX || this.#onOpen === undefined) {
       this.#queueReset(id, ResetCode.BUSY)
       return undefined
@@ -491,7 +488,76 @@ export class StreamMux implements FrameSink {
   }
 
   onPayload(bytes: Uint8Array, at: number): void {
-    if (this.#flow === null) this.#faulty = true
+    if (this.#flow === null) this.#faulty ||= !this.#left
     else this.#flow.onPayload(bytes, at)
+  }
+
+  // Loss: paced clocks only ---------------------------------------------------------------------------------------------------------
+
+  /** Origin: the cell with `counter`, sent to this hop, came home with an answer, and so did those before it that were not reported lost. */
+  arrived(counter: number): void {
+    this.#ridden?.arrived(counter)
+  }
+
+  /** Origin: the cell with `counter`, sent to this hop, came home as noise. Whether the hop had it is not known. */
+  lost(counter: number): void {
+    if (this.#ridden === null || this.#closed) return
+    let bytes = 0
+    this.#ridden.take(counter, (kind, id, extra) => {
+      if (kind === Ridden.STREAM) bytes += extra
+      if (kind === Ridden.ACK) this.#queueAck(id, extra)
+      else this.#again(kind, id, extra)
+    })
+    this.#queueAck(counter, bytes)
+    this.#wake()
+  }
+
+  #queueAck(counter: number, bytes: number): void {
+    if (this.#acks.length >= ACKS_MAX) this.#acks.shift()
+    this.#acks.push({ counter, bytes })
+  }
+
+  /** What rode in a cell that was lost is given anew, or its stream reset. */
+  #again(kind: number, id: number, extra: number): void {
+    if (kind === Ridden.RESET) return this.#queueReset(id, extra)
+    if (kind === Ridden.STREAM) return this.#lose(id)
+    if (id === 0) {
+      this.#creditDue = true
+      return
+    }
+    const stream = this.#streams.get(id)
+    if (stream === undefined || stream.creditDue || stream.finReceived) return
+    stream.creditDue = true
+    this.#credits.push(stream)
+  }
+
+  /** Bytes of the stream were lost: it is over. Where the hop has done with it already, the origin has not, and hears it. */
+  #lose(id: number): void {
+    const stream = this.#streams.get(id)
+    if (stream !== undefined) {
+      this.#streams.delete(id)
+      this.#forget(stream)
+    }
+    if (stream !== undefined || this.#role === 'hop') this.#queueReset(id, ResetCode.LOST)
+    stream?.events?.onClose(ResetCode.LOST)
+  }
+
+  /**
+   * Hop: a cell came home to the origin as noise. If it had come here, its answer is what was lost; if not, so were the origin's bytes in it,
+   * which it counts as sent.
+   */
+  onAck(counter: number, bytes: number): void {
+    if (this.#ridden === null || this.#role === 'origin' || counter >= this.#counter) {
+      this.#faulty = true
+      return
+    }
+    const answered = this.#ridden.take(counter, (kind, id, extra) => {
+      if (kind === Ridden.STREAM) this.#sentBytes -= extra
+      this.#again(kind, id, extra)
+    })
+    if (answered || counter < this.#ridden.forgottenBelow || this.#acked.has(counter)) return
+    if (this.#acked.size >= ACKED_MAX) for (const oldest of this.#acked) if (this.#acked.delete(oldest)) break
+    this.#acked.add(counter)
+    this.#drop(bytes)
   }
 }
