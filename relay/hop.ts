@@ -1,14 +1,26 @@
 /**
  * One member's part in one circuit: peel a layer, recognise, answer, send on. Constant work per cell whatever the cell is; a recognised
- * cell costs one operation more (the answer's seal). In `swift` the answer is sealed in the same turn, after the batch was peeled; what it
- * carries was queued before this turn, because services answer in later turns, so no handler's time shows. Spec: SPEC.md §4.2.
+ * cell costs one operation more (the answer's seal). The answer is sealed in the same turn, after the batch was peeled; what it carries was
+ * queued before this turn, because services answer in later turns, so no handler's time shows. In the paced clocks the lane is a line that
+ * keeps the cell for its slot, so that neither peeling nor sealing shows either (D-053); cells may be lost, and streams know it.
+ * Spec: SPEC.md §4.2, §4.5.
  */
 import type { MonotonicMs, NodeId } from '../src/bytes/index.ts'
 import { CELL_BYTES, CELL_HEADER_BYTES, type CircuitId, Command, RECOGNISED_BYTES } from '../src/cell/index.ts'
 import { COUNTER_END, type HopLayer, isRecognised } from '../src/circuit/index.ts'
+import { rateOf, type SetUpPlan } from '../src/circuit/setup/index.ts'
 import { type Lane, type Link, TURN_CELLS } from '../src/link/index.ts'
-import { type PayloadFlow, ResetCode, StreamMux } from '../src/stream/index.ts'
+import { type MuxStream, type PayloadFlow, ResetCode, StreamMux } from '../src/stream/index.ts'
 import type { Apex, HopPort } from './apex.ts'
+import type { PacedLine } from './paced-line.ts'
+import type { Reservation } from './pacing.ts'
+
+/** What a paced circuit has besides. */
+export interface PacedHop {
+  readonly line: PacedLine
+  readonly plan: SetUpPlan
+  readonly reservation: Reservation
+}
 
 /** What a turn left of the circuit. */
 export type HopVerdict = 'open' | 'overload' | 'expired'
@@ -30,6 +42,9 @@ export class RelayHop implements HopPort {
   readonly turn = new Int32Array(TURN_CELLS)
   turnCells = 0
   lastCellAt: MonotonicMs
+  /** Of a paced circuit. */
+  readonly paced: PacedHop | null
+  over = false
   readonly #lane: Lane
   readonly #layer: HopLayer
   readonly #apex: Apex
@@ -46,6 +61,7 @@ export class RelayHop implements HopPort {
     readonly layer: HopLayer
     readonly apex: Apex
     readonly now: MonotonicMs
+    readonly paced?: PacedHop | null
   }) {
     this.from = parts.from
     this.fromId = parts.fromId
@@ -56,6 +72,7 @@ export class RelayHop implements HopPort {
     this.#layer = parts.layer
     this.#apex = parts.apex
     this.lastCellAt = parts.now
+    this.paced = parts.paced ?? null
   }
 
   /** Handles this turn's cells. One goes out for each that came in, in order. */
@@ -72,10 +89,11 @@ export class RelayHop implements HopPort {
       this.#mux ??= this.#openMux()
       // A breach, or the gap behind a cell that somebody garbled, ends the streams and never the circuit: a cell withheld because of its
       // content would tell the neighbours who the apex is. From then on every answer is empty; the origin sees the noise and ends the loop.
-      if (!this.#mux.receive(cells, at + FRAMES_AT, at + CELL_BYTES)) this.#mux.close(ResetCode.CANCELLED)
-      this.#mux.fill(cells, at + FRAMES_AT, at + CELL_BYTES)
+      const counter = this.#counter + cell
+      if (!this.#mux.receive(cells, at + FRAMES_AT, at + CELL_BYTES, counter)) this.#mux.close(ResetCode.CANCELLED)
+      this.#mux.fill(cells, at + FRAMES_AT, at + CELL_BYTES, counter)
       answerOffsets[answers] = at
-      answerCounters[answers++] = this.#counter + cell
+      answerCounters[answers++] = counter
     }
     if (answers > 0) this.#layer.seal(cells, answerOffsets, answerCounters, answers)
     this.#counter += count
@@ -87,7 +105,14 @@ export class RelayHop implements HopPort {
   }
 
   #openMux(): StreamMux {
-    return new StreamMux({ role: 'hop', onOpen: (stream) => this.#apex.accept(stream, this), wake: () => {} })
+    const options = { role: 'hop', onOpen: (stream: MuxStream) => this.#apex.accept(stream, this), wake: () => {} } as const
+    return new StreamMux(this.paced === null ? options : { ...options, lossy: { rate: rateOf(this.paced.plan) } })
+  }
+
+  /** Its predecessor is gone: nobody hears what is answered, and the line goes on by itself for a while. */
+  orphan(): void {
+    this.turnCells = 0
+    this.#mux?.close(ResetCode.CANCELLED)
   }
 
   attach(flow: PayloadFlow): boolean {

@@ -3,13 +3,15 @@
  *
  *   link turn → sort the turn's cells by circuit → each circuit peels its batch, answers, pushes on → one write per link → set-ups
  *
+ * A paced circuit pushes into a line that sends by time (`pacing.ts`), so its cells are never written here. It ends when its line is over, and
+ * without a word: what still comes from its predecessor is swallowed.
  * An own loop whose cells come home sends at its place in the turn and in the same write as relayed circuits: a write of its own, or
  * always the last place in one, would tell the next member whose loop it is.
  * It owns the table of circuits per link and knows nothing of content. A bad cell is a verdict, never an exception; it costs at most
  * its circuit. A fault of ours costs the link whose turn it was: nothing of that turn is left for another link's. Threats met: unknown ids and floods (one DESTROY per turn and id, bounded tables), circuits left behind (idle sweep).
  * Spec: SPEC.md §4.2, §4.4.
  */
-import type { MonotonicMs, NodeId } from '../src/bytes/index.ts'
+import type { NodeId } from '../src/bytes/index.ts'
 import {
   BODY_BYTES,
   CELL_BYTES,
@@ -20,15 +22,18 @@ import {
   commandAt,
   NO_CIRCUIT,
 } from '../src/cell/index.ts'
-import { type CircuitEnd, HopLayer, type Launch, type LaunchedLoop, type LoopEnd, type LoopPort } from '../src/circuit/index.ts'
-import { ephemeralOf, setUpCells, wipeLayer } from '../src/circuit/setup/index.ts'
+import { type CircuitEnd, HopLayer, type Launch, type LaunchedLoop, type LoopPort } from '../src/circuit/index.ts'
+import { ephemeralOf, type SetUpPlan, setUpCells, wipeLayer } from '../src/circuit/setup/index.ts'
 import type { CellCipher } from '../src/crypto/index.ts'
-import { type Lane, type Link, type LinkCloseReason, type LinkReceiver, TURN_CELLS } from '../src/link/index.ts'
+import type { Lane, Link, LinkCloseReason, LinkReceiver } from '../src/link/index.ts'
 import type { CellPlane, ControlSink } from '../src/link/plane.ts'
 import type { Clock, Rng, Timer } from '../src/runtime/index.ts'
 import type { Admission, OpenedSetUp } from './admission.ts'
 import type { Apex } from './apex.ts'
-import { RelayHop } from './hop.ts'
+import { HomeCircuit, isPeersId, LinkState, type OwnLoop, SILENT_END } from './circuits.ts'
+import { type PacedHop, RelayHop } from './hop.ts'
+import type { PacedLine } from './paced-line.ts'
+import { Pacing, type PacingOptions, type Reservation } from './pacing.ts'
 
 // Implementation constants.
 /** Circuits that may come in over one link, and set-ups that may wait for their turn. */
@@ -52,57 +57,8 @@ export interface SwitchDeps {
   readonly admission: Admission
   /** Who hears CONTROL cells and link ends. Set by the composition root before the first link. */
   readonly control: ControlSink
-}
-
-/** The end of a loop at its origin, as the switch holds it. */
-class HomeCircuit {
-  readonly turn = new Int32Array(TURN_CELLS)
-  turnCells = 0
-  lastCellAt: MonotonicMs
-  end: LoopEnd
-  readonly own: OwnLoop
-  constructor(end: LoopEnd, own: OwnLoop, now: MonotonicMs) {
-    this.end = end
-    this.own = own
-    this.lastCellAt = now
-  }
-}
-
-/**
- * What takes the place of a loop that its origin ended: it swallows cells until they stay away for as long as every member waits. Answering
- * them with DESTROY, which no member does that still forwards, would tell the last member who the origin is.
- */
-const SILENT_END: LoopEnd = { onHome() {}, onTurnEnd() {}, onGone() {} }
-
-/** A circuit that this node launched: out over one link, home over another. */
-interface OwnLoop {
-  /** Until it came home or ended: with it go the packet and all that the builder holds. */
-  launch: Launch | null
-  readonly out: LinkState
-  readonly lane: Lane
-  /** Where it comes home, once it did. */
-  home: { readonly state: LinkState; readonly id: CircuitId; readonly circuit: HomeCircuit } | null
-  over: boolean
-}
-
-/** What the switch keeps for one link. */
-class LinkState {
-  readonly link: Link
-  neighbour = false
-  /** Circuits whose cells come in here. */
-  readonly incoming = new Map<CircuitId, RelayHop | HomeCircuit>()
-  /** Circuits whose cells go out here. */
-  readonly outgoing = new Map<CircuitId, RelayHop | OwnLoop>()
-  nextId: number
-  constructor(link: Link, rng: Rng) {
-    this.link = link
-    this.nextId = rng.below(0x4000_0000) * 2 + (link.even ? 2 : 1)
-  }
-}
-
-/** Whether a circuit id is one that the other side of the link may give: never 0, and of its parity. */
-function isPeersId(link: Link, id: CircuitId): boolean {
-  return id !== NO_CIRCUIT && (id % 2 === 0) !== link.even
+  /** How the links are paced. Default: no control slots. */
+  readonly pacing?: PacingOptions
 }
 
 export class Switch implements LinkReceiver, CellPlane, LoopPort {
@@ -115,6 +71,10 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
   /** Circuits with cells in this turn; links with cells to write at its end. Reused. */
   readonly #touched: (RelayHop | HomeCircuit)[] = []
   readonly #dirty = new Set<Link>()
+  readonly #pacing: Pacing
+  /** Own paced loops whose lines run. */
+  readonly #supplied = new Set<OwnLoop>()
+  #supplyAsked = false
   readonly #setUps: { readonly state: LinkState; readonly id: CircuitId; readonly packet: Uint8Array }[] = []
   #relayed = 0
   /** Whether cells of a turn are being handled: what own loops flush waits for its end. */
@@ -123,6 +83,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
 
   constructor(deps: SwitchDeps) {
     this.#deps = deps
+    this.#pacing = new Pacing({ ...deps.pacing, clock: deps.clock, rng: deps.rng, onTick: () => this.#askSupply() })
   }
 
   /** Circuits relayed now. */
@@ -146,6 +107,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     this.#sweep?.cancel()
     this.#sweep = null
     for (const state of this.#links.values()) this.#endAll(state, 'closed')
+    this.#pacing.close()
   }
 
   // The data path -----------------------------------------------------------------------------------------------------------------
@@ -186,11 +148,12 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
       circuit.lastCellAt = now
       if (circuit instanceof RelayHop) {
         const verdict = circuit.run(cells)
-        this.#dirty.add(circuit.to)
+        if (circuit.paced === null) this.#dirty.add(circuit.to)
         if (verdict !== 'open') this.#endHop(circuit, verdict)
       } else {
         const homeCells = circuit.turnCells
         circuit.turnCells = 0
+        circuit.own?.paced?.line.heard()
         circuit.end.onHome(cells, circuit.turn, homeCells)
         circuit.end.onTurnEnd()
       }
@@ -237,8 +200,9 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
       }
       case Command.DESTROY: {
         const circuit = state.outgoing.get(circuitIdAt(cells, at))
+        if (circuit === undefined || circuit.paced !== null) return true // a paced one goes on to its end, whatever becomes of it
         if (circuit instanceof RelayHop) this.#endHop(circuit, 'destroyed')
-        else if (circuit !== undefined) this.#endOwn(circuit, 'destroyed')
+        else this.#endOwn(circuit, 'destroyed')
         return true
       }
       default:
@@ -252,7 +216,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
   }
 
   #destroyUnknown(state: LinkState, id: CircuitId): void {
-    if (!state.neighbour || !isPeersId(state.link, id)) return
+    if (!state.neighbour || !isPeersId(state.link, id) || this.#pacing.destroy(state.link, id)) return
     const lane = state.link.lane(id)
     lane.push(Command.DESTROY, EMPTY_BODY)
     lane.close()
@@ -272,16 +236,34 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     const to = this.#neighbours.get(opened.next)
     const toId = to && this.#freeId(to)
     if (to === undefined || toId === undefined) return wipeLayer(opened)
-    const lane = to.link.lane(toId)
+    const paced = this.#pace(state.link, to.link, toId, opened.plan, (why) => this.#endHop(hop, why))
+    if (paced === 'refused') return wipeLayer(opened)
+    const lane = paced?.line ?? to.link.lane(toId)
     const layer = new HopLayer(this.#deps.cipher, opened)
     wipeLayer(opened)
     const { apex, clock } = this.#deps
-    const hop = new RelayHop({ from: state.link, fromId, to: to.link, lane, layer, apex, now: clock.monotonicMs() })
+    const hop = new RelayHop({ from: state.link, fromId, to: to.link, lane, layer, apex, paced, now: clock.monotonicMs() })
     state.incoming.set(fromId, hop)
     to.outgoing.set(toId, hop)
     this.#relayed++
     if (!this.#pushSetUp(lane, opened.packet)) return this.#endHop(hop, 'overload')
     to.link.flush()
+  }
+
+  /** The line of a circuit that is to be paced, with room reserved for it; `null` for a swift one. */
+  #pace(
+    from: Link,
+    to: Link,
+    id: CircuitId,
+    plan: SetUpPlan,
+    onOver: (why: CircuitEnd) => void,
+    own = false,
+  ): PacedHop | null | 'refused' {
+    if (plan.clock === 'swift') return null
+    const reservation: Reservation | null = this.#pacing.reserve(from, to, plan)
+    if (reservation === null) return 'refused'
+    const line: PacedLine = this.#pacing.line(to, id, plan, { own, onOver })
+    return { line, plan, reservation }
   }
 
   #onReturn(own: OwnLoop, state: LinkState, id: CircuitId, packet: Uint8Array): void {
@@ -293,6 +275,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     own.launch = null
     const circuit = new HomeCircuit(end, own, this.#deps.clock.monotonicMs())
     own.home = { state, id, circuit }
+    if (own.paced !== null) own.paced.end = end
     state.incoming.set(id, circuit)
     end.onTurnEnd()
   }
@@ -307,17 +290,34 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     const out = this.#neighbours.get(launch.first)
     const id = out && this.#freeId(out)
     if (out === undefined || id === undefined || this.#launches.size >= LAUNCHES_MAX) return null
-    const lane = out.link.lane(id)
+    const home = this.#neighbours.get(launch.last)?.link ?? out.link
+    const paced = this.#pace(home, out.link, id, launch.plan, (why) => this.#onOwnLineOver(own, why), true)
+    if (paced === 'refused') return null
+    const lane = paced?.line ?? out.link.lane(id)
+    const own: OwnLoop = { launch, out, lane, paced: paced && { ...paced, end: null }, home: null, over: false }
     if (!this.#pushSetUp(lane, launch.packet)) {
+      this.#stopLine(out.link, paced)
       lane.close()
       return null
     }
-    const own: OwnLoop = { launch, out, lane, home: null, over: false }
     out.outgoing.set(id, own)
     this.#launches.set(launch.ephemeral, own)
+    if (paced !== null) this.#supplied.add(own)
     out.link.flush()
-    const flush = () => void (this.#inTurn ? this.#dirty.add(out.link) : out.link.flush())
-    return { id, lane, flush, close: () => this.#endOwn(own, null) }
+    const flush = () => {
+      if (paced === null) this.#inTurn ? this.#dirty.add(out.link) : out.link.flush()
+    }
+    return { id, lane, supply: paced?.line ?? null, flush, close: () => this.#endOwn(own, null) }
+  }
+
+  /** Own paced loops fill their lines in a turn after the tick: not in it, and not when something came home. */
+  #askSupply(): void {
+    if (this.#supplyAsked || this.#supplied.size === 0) return
+    this.#supplyAsked = true
+    this.#deps.clock.nextTurn(() => {
+      this.#supplyAsked = false
+      for (const { paced } of this.#supplied) paced?.end?.onDue?.()
+    })
   }
 
   /** An id for a new circuit out over a link: this side's parity, not in use. */
@@ -333,55 +333,103 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
   // Ends --------------------------------------------------------------------------------------------------------------------------
 
   #endHop(hop: RelayHop, _reason: CircuitEnd): void {
+    if (hop.over) return
+    hop.over = true
+    const { paced } = hop
     const from = this.#links.get(hop.from)
-    if (from?.incoming.get(hop.fromId) !== hop) return
-    from.incoming.delete(hop.fromId)
+    if (from?.incoming.get(hop.fromId) === hop) {
+      if (paced === null) from.incoming.delete(hop.fromId)
+      else from.incoming.set(hop.fromId, this.#silent(paced.plan))
+    }
     this.#links.get(hop.to)?.outgoing.delete(hop.toId)
     this.#relayed--
     hop.turnCells = 0
+    this.#stopLine(hop.to, paced)
     hop.close()
   }
 
-  /** Ends an own loop; `reason` `null` when its origin asked for it: it need not be told, and what still comes home is swallowed. */
+  /** Swallows what a predecessor still sends that was not told of the end. */
+  #silent(plan: SetUpPlan): HomeCircuit {
+    const silent = new HomeCircuit(SILENT_END, null, this.#deps.clock.monotonicMs())
+    silent.silence(this.#pacing.quietUntil(plan))
+    return silent
+  }
+
+  #stopLine(link: Link, paced: PacedHop | null): void {
+    if (paced === null) return
+    this.#pacing.stop(link, paced.line)
+    this.#pacing.release(paced.reservation)
+  }
+
+  /**
+   * Ends an own loop; `reason` `null` when its origin asked for it: it need not be told, and what still comes home is swallowed. The line of a
+   * paced one goes on.
+   */
   #endOwn(own: OwnLoop, reason: CircuitEnd | null): void {
     if (own.over) return
     own.over = true
-    const { launch } = own
+    const { launch, paced } = own
     own.launch = null
     if (launch !== null) this.#launches.delete(launch.ephemeral)
-    own.out.outgoing.delete(own.lane.id)
-    own.lane.close()
+    if (paced === null) {
+      own.out.outgoing.delete(own.lane.id)
+      own.lane.close()
+    } else if (reason === null) {
+      paced.end = null
+    }
     if (own.home === null) {
       if (reason !== null) launch?.onGone(reason)
       return
     }
     const { state, id, circuit } = own.home
     const { end } = circuit
-    circuit.turnCells = 0
-    circuit.end = SILENT_END
+    circuit.silence(paced === null ? 0 : this.#pacing.quietUntil(paced.plan))
     if (reason === null) return
-    state.incoming.delete(id)
+    if (paced === null) state.incoming.delete(id)
     end.onGone(reason)
   }
 
+  #onOwnLineOver(own: OwnLoop, reason: CircuitEnd): void {
+    if (own.out.outgoing.get(own.lane.id) !== own) return
+    own.out.outgoing.delete(own.lane.id)
+    this.#supplied.delete(own)
+    this.#stopLine(own.out.link, own.paced)
+    this.#endOwn(own, reason)
+    own.paced?.end?.onOver?.()
+  }
+
   #endAll(state: LinkState, reason: CircuitEnd): void {
-    for (const circuit of [...state.incoming.values(), ...state.outgoing.values()]) {
-      if (circuit instanceof RelayHop) this.#endHop(circuit, reason)
-      else this.#endOwn(circuit instanceof HomeCircuit ? circuit.own : circuit, reason)
-    }
-    for (const [id, circuit] of state.incoming) {
+    for (const [id, circuit] of [...state.incoming]) {
+      if (circuit instanceof RelayHop) this.#loseFrom(state, circuit, reason)
+      else if (circuit.own !== null) this.#endOwn(circuit.own, reason)
       if (circuit instanceof HomeCircuit) state.incoming.delete(id)
     }
+    for (const circuit of [...state.outgoing.values()]) {
+      if (circuit instanceof RelayHop) this.#endHop(circuit, reason)
+      else if (circuit.paced === null) this.#endOwn(circuit, reason)
+      else this.#onOwnLineOver(circuit, reason)
+    }
+  }
+
+  /** A circuit's predecessor is gone. A paced one goes on without it, as its line says. */
+  #loseFrom(state: LinkState, hop: RelayHop, reason: CircuitEnd): void {
+    if (hop.paced === null) return this.#endHop(hop, reason)
+    state.incoming.delete(hop.fromId)
+    hop.orphan()
   }
 
   #sweepIdle(): void {
     const { clock } = this.#deps
-    const before = clock.monotonicMs() - CIRCUIT_IDLE_MS
+    const now = clock.monotonicMs()
+    const before = now - CIRCUIT_IDLE_MS
     for (const state of this.#links.values()) {
       for (const [id, circuit] of state.incoming) {
         if (circuit.lastCellAt >= before) continue
-        if (circuit instanceof RelayHop) this.#endHop(circuit, 'idle')
-        else if (circuit.own.over) state.incoming.delete(id)
+        if (circuit instanceof HomeCircuit) {
+          if ((circuit.own?.over ?? true) && now > circuit.keepUntil) state.incoming.delete(id)
+        } else if (circuit.paced === null) {
+          this.#endHop(circuit, 'idle') // the line of a paced one knows when it is over
+        }
       }
     }
     this.#sweep = clock.setTimer(SWEEP_MS, () => this.#sweepIdle())
@@ -402,6 +450,11 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     const state = this.#stateOf(link)
     state.neighbour = true
     this.#neighbours.set(link.peer, state)
+    this.#pacing.addLink(link)
+  }
+
+  controlLane(link: Link): Lane | null {
+    return this.#pacing.controlLane(link)
   }
 
   removeNeighbour(link: Link): void {
@@ -410,6 +463,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     state.neighbour = false
     if (this.#neighbours.get(link.peer) === state) this.#neighbours.delete(link.peer)
     this.#endAll(state, 'link-lost')
+    this.#pacing.removeLink(link)
   }
 
   onClose(link: Link, reason: LinkCloseReason): void {

@@ -5,16 +5,28 @@
  */
 import type { NodeId } from '../../src/bytes/index.ts'
 import { type CircuitEnd, type LoopEnd, type LoopPort, type OnionPublicKeys, OriginLayers } from '../../src/circuit/index.ts'
-import { buildSetUp, type SetUpMember, swiftPlan, wipeLayer } from '../../src/circuit/setup/index.ts'
+import {
+  buildSetUp,
+  EPOCH_MS,
+  refusePlan,
+  type SetUpMember,
+  type SetUpPlan,
+  swiftPlan,
+  wipeLayer,
+} from '../../src/circuit/setup/index.ts'
 import { CELL_KEY_BYTES, type CellCipher, wipe } from '../../src/crypto/index.ts'
 import type { DirectoryView } from '../../src/directory/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
 import type { LoopPreference } from '../paths.ts'
 import { OriginLoop } from './origin-loop.ts'
+import { PacedLoop } from './paced-loop.ts'
 
 // Implementation constants.
-/** A set-up that is not home after this long is lost (each hop costs a fraction of a millisecond, each link a round trip). */
+/**
+ * A set-up that is not home after this long is lost (each hop costs a fraction of a millisecond, each link a round trip). One of a paced loop
+ * waits for control slots, and has time until the loop is to be live.
+ */
 export const BUILD_TIMEOUT_MS = 3_000
 const ATTEMPTS = 4
 /** A node that was on a failed path is avoided for this long. */
@@ -46,7 +58,17 @@ export interface Building {
   readonly preference?: LoopPreference
 }
 
+/** For a paced loop: its rate and times, the same for all attempts. */
+export interface PacedBuilding extends Building {
+  /** Not `swift` (`pacedPlan`). */
+  readonly plan: SetUpPlan
+}
+
 export type LoopEndHandler = (loop: OriginLoop, reason: string) => void
+export type PacedEndHandler = (loop: PacedLoop, reason: string) => void
+
+/** Makes the loop whose set-up came home. */
+type LoopMaker<L> = (parts: { number: number; hops: readonly NodeId[]; apexIndex: number; layers: OriginLayers }) => L
 
 export class LoopBuilder {
   /** Loops built so far: numbers them. */
@@ -62,13 +84,32 @@ export class LoopBuilder {
   /**
    * A loop with `apex`, or with any node in the middle. Errors: `NETWORK_TOO_SMALL`, `LOOP_NO_PATH`, `LOOP_FAILED`, or the signal's reason.
    */
-  async build(apex: NodeId | undefined, onEnd: LoopEndHandler, { signal, preference }: Building): Promise<OriginLoop> {
+  build(apex: NodeId | undefined, onEnd: LoopEndHandler, building: Building): Promise<OriginLoop> {
+    const { clock } = this.#deps
+    return this.#build(apex, building, null, (parts) => new OriginLoop({ ...parts, clock, onEnd }))
+  }
+
+  /** The same with a paced clock. It is there before it is live, and goes on as filler after it was closed. */
+  buildPaced(apex: NodeId | undefined, onEnd: PacedEndHandler, building: PacedBuilding): Promise<PacedLoop> {
+    const { clock, rng } = this.#deps
+    const { plan } = building
+    const start = rng.unit()
+    return this.#build(apex, building, plan, (parts) => new PacedLoop({ ...parts, plan, start, clock, onEnd }))
+  }
+
+  async #build<L extends OriginLoop | PacedLoop>(
+    apex: NodeId | undefined,
+    { signal, preference }: Building,
+    plan: SetUpPlan | null,
+    make: LoopMaker<L>,
+  ): Promise<L> {
     let failure: unknown
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       signal.throwIfAborted()
+      if (plan !== null && refusePlan(plan, this.#deps.clock.unixMs()) !== null) break // no time is left
       const { hops, apexIndex } = this.#draw(apex, preference)
       try {
-        const loop = await this.#attempt(hops, apexIndex, onEnd, signal)
+        const loop = await this.#attempt({ hops, apexIndex }, plan, make, signal)
         for (const hop of hops) this.#avoided.delete(hop)
         return loop
       } catch (error) {
@@ -77,7 +118,7 @@ export class LoopBuilder {
         this.#avoid(hops)
       }
     }
-    throw new OverlayError('unreachable', 'LOOP_FAILED', `No loop came home in ${ATTEMPTS} attempts.`, failure)
+    throw new OverlayError('unreachable', 'LOOP_FAILED', `No loop came home in ${ATTEMPTS} attempts, or in time.`, failure)
   }
 
   #draw(apex: NodeId | undefined, preference: LoopPreference | undefined): DrawnPath {
@@ -87,48 +128,47 @@ export class LoopBuilder {
     return drawn
   }
 
-  async #attempt(hops: readonly NodeId[], apexIndex: number, onEnd: LoopEndHandler, signal: AbortSignal): Promise<OriginLoop> {
+  async #attempt<L extends OriginLoop | PacedLoop>(
+    { hops, apexIndex }: DrawnPath,
+    paced: SetUpPlan | null,
+    make: LoopMaker<L>,
+    signal: AbortSignal,
+  ): Promise<L> {
     const { network, self, onionKeys, view, port, clock, rng } = this.#deps
     const members = hops.map((id): SetUpMember => {
       const onion = view.get(id)?.onion
       if (onion === undefined) throw new OverlayError('unreachable', 'LOOP_FAILED', 'A member left the directory.')
       return { id, onion }
     })
+    const plan = paced ?? swiftPlan(clock.unixMs())
     const { packet, pending } = buildSetUp({
       network,
       members,
       self: { id: self, onion: onionKeys.published },
       claim: (kid, ephemeral) => onionKeys.claim(kid, ephemeral),
-      plan: swiftPlan(clock.unixMs()),
+      plan,
       rng,
     })
     const last = hops[hops.length - 1]!
-    const { promise, resolve, reject } = Promise.withResolvers<OriginLoop>()
-    let loop: OriginLoop | null = null
+    const { promise, resolve, reject } = Promise.withResolvers<L>()
     const onReturn = (returned: Uint8Array): LoopEnd | null => {
       const layers = pending.complete(returned, last)
       if (layers === null) return null
       const own = rng.bytes(CELL_KEY_BYTES)
-      loop = new OriginLoop({
-        number: ++this.#built,
-        hops,
-        apexIndex,
-        layers: new OriginLayers(this.#deps.cipher, layers, own),
-        clock,
-        onEnd,
-      })
+      const loop = make({ number: ++this.#built, hops, apexIndex, layers: new OriginLayers(this.#deps.cipher, layers, own) })
       for (const layer of layers) wipeLayer(layer)
       wipe(own)
       resolve(loop)
       return loop
     }
     const onGone = (reason: CircuitEnd) => reject(new OverlayError('unreachable', 'LOOP_FAILED', `The set-up ended: ${reason}.`))
-    const launched = port.launch({ first: hops[0]!, last, packet, ephemeral: pending.ephemeral, onReturn, onGone })
+    const launched = port.launch({ first: hops[0]!, last, plan, packet, ephemeral: pending.ephemeral, onReturn, onGone })
     if (launched === null) {
       pending.wipe()
       throw new OverlayError('overload', 'LOOP_FAILED', 'The first link takes no set-up now.')
     }
-    const deadline = clock.deadline(BUILD_TIMEOUT_MS, signal)
+    const timeoutMs = paced === null ? BUILD_TIMEOUT_MS : Math.max(0, paced.liveEpoch * EPOCH_MS - clock.unixMs())
+    const deadline = clock.deadline(timeoutMs, signal)
     const onAbort = () => reject(deadline.signal.reason)
     deadline.signal.addEventListener('abort', onAbort, { once: true })
     try {

@@ -20,23 +20,12 @@ import {
   type OriginLayers,
   WINDOW_CELLS_MAX,
 } from '../../src/circuit/index.ts'
-import { OverlayError } from '../../src/errors/index.ts'
 import { TURN_CELLS } from '../../src/link/index.ts'
 import type { Clock, Timer } from '../../src/runtime/index.ts'
-import {
-  BACKLOG_BYTES,
-  type ExchangeEnd,
-  type ExchangePort,
-  FrameType,
-  MessageReader,
-  type MuxStream,
-  Pairing,
-  ResetCode,
-  StreamMux,
-  sendMessage,
-} from '../../src/stream/index.ts'
-import { encodeHopRequest, parseHopReply } from '../../src/wire/index.ts'
+import { BACKLOG_BYTES, type ExchangeEnd, type ExchangePort, FrameType, Pairing, type StreamMux } from '../../src/stream/index.ts'
 import { Arrivals } from './arrivals.ts'
+import { ended, HopAsks } from './asking.ts'
+import type { AskOptions, Loop, LoopEndReason, LoopFigures } from './loop.ts'
 
 // Implementation constants.
 /** Cells kept going round while an answer is awaited and the hop has none waiting. */
@@ -75,24 +64,10 @@ export interface OriginLoopParts {
   readonly layers: OriginLayers
   readonly clock: Clock
   /** The loop ended, for whatever reason but `close()`. Once. */
-  readonly onEnd: (loop: OriginLoop, reason: CircuitEnd | 'stalled' | 'noise') => void
+  readonly onEnd: (loop: OriginLoop, reason: LoopEndReason) => void
 }
 
-export interface AskOptions {
-  readonly signal: AbortSignal
-  /** The answer may take minutes: it is polled for less often. */
-  readonly patient?: boolean
-}
-
-export interface LoopFigures {
-  readonly roundTripMs: number
-  readonly lastRoundTripMs: number
-  readonly windowCells: number
-  readonly inFlight: number
-  readonly cells: number
-}
-
-export class OriginLoop implements LoopEnd {
+export class OriginLoop implements LoopEnd, Loop {
   readonly number: number
   readonly hops: readonly NodeId[]
   readonly apex: NodeId
@@ -100,8 +75,7 @@ export class OriginLoop implements LoopEnd {
   readonly #clock: Clock
   readonly #onEnd: OriginLoopParts['onEnd']
   readonly #window = new DelayWindow()
-  /** Streams by addressee, 1 … hops; index 0 is never used. */
-  readonly #muxes: (StreamMux | undefined)[]
+  readonly #asks: HopAsks
   readonly #apexHop: number
   #launched: LaunchedLoop | null = null
   /** Counter of the next cell out, and of the next cell home. */
@@ -119,8 +93,6 @@ export class OriginLoop implements LoopEnd {
   #watchTimer: Timer | null = null
   #wakeDue = false
   #probing = false
-  /** Requests under way that are not patient. */
-  #impatient = 0
   /** Payloads with the apex, once it has joined this loop with another. */
   #pairing: Pairing | null = null
   readonly #arrivals = new Arrivals()
@@ -134,7 +106,7 @@ export class OriginLoop implements LoopEnd {
     this.#layers = parts.layers
     this.#clock = parts.clock
     this.#onEnd = parts.onEnd
-    this.#muxes = new Array(parts.hops.length + 1)
+    this.#asks = new HopAsks({ hops: parts.hops.length, wake: () => this.#wake() })
     this.#inFlight = new Uint16Array(parts.hops.length + 2)
     this.#lastSentAt = parts.clock.monotonicMs()
     this.#lastUsefulAt = this.#lastSentAt
@@ -153,9 +125,7 @@ export class OriginLoop implements LoopEnd {
 
   /** Requests without a complete answer yet. */
   get asking(): number {
-    let streams = 0
-    for (const mux of this.#muxes) streams += mux?.openStreams ?? 0
-    return streams
+    return this.#asks.open
   }
 
   /** For benchmarks and for this node's own user. Times in milliseconds; `cells` were sent so far. */
@@ -164,54 +134,15 @@ export class OriginLoop implements LoopEnd {
     return { roundTripMs, lastRoundTripMs, windowCells: cells, inFlight, cells: this.#sent }
   }
 
-  /**
-   * Sends one request (not to be changed until the promise settles) to the apex and gives its answer. Errors: `CIRCUIT_ENDED` (the loop
-   * ended or the hop refused the stream), or the signal's reason.
-   */
-  async ask(request: Pieces, { signal, patient = false }: AskOptions): Promise<Uint8Array> {
-    signal.throwIfAborted()
-    if (this.#over) throw new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The loop is no longer open.')
-    const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>()
-    let stream: MuxStream | null = null
-    const reader = new MessageReader({
-      onMessage: resolve,
-      onFail: (code) =>
-        reject(new OverlayError('unreachable', 'CIRCUIT_ENDED', `The hop gave no answer (${code ?? 'cut short'}).`)),
-    })
-    stream = this.#mux(this.#apexHop).open(reader)
-    if (stream === null) throw new OverlayError('overload', 'CIRCUIT_ENDED', 'Too many requests on one loop.')
-    reader.stream = stream
-    const held = stream
-    const onAbort = () => {
-      held.reset(ResetCode.CANCELLED)
-      reject(signal.reason)
-    }
-    signal.addEventListener('abort', onAbort, { once: true })
-    if (!patient) this.#impatient++
-    try {
-      sendMessage(stream, request)
-      return await promise
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-      if (!patient) this.#impatient--
-      // A hop that answers before it has the whole request: what is left must not be sent, its memory is the caller's again.
-      if (held.queuedBytes > 0) held.reset(ResetCode.CANCELLED)
-    }
+  ask(request: Pieces, options: AskOptions): Promise<Uint8Array> {
+    return this.#asks.ask(this.#apexHop, request, options)
   }
 
-  /**
-   * Joins this loop at its apex with the one that shows the same `cookie` (32 bytes). From then on payloads go between `end` and that loop's:
-   * `end` is called from the first turn after the promise resolved. Once per loop. Errors: `RENDEZVOUS_REFUSED`, those of `ask`.
-   */
   async join(cookie: Uint8Array, end: ExchangeEnd, { signal }: { signal: AbortSignal }): Promise<ExchangePort> {
-    const reply = parseHopReply(await this.ask(encodeHopRequest({ kind: 'join', cookie }), { signal }))
-    if (reply?.status !== 'ok') {
-      throw new OverlayError('overload', 'RENDEZVOUS_REFUSED', `The rendezvous point says: ${reply?.status ?? 'nonsense'}.`)
-    }
-    signal.throwIfAborted()
+    await this.#asks.join(this.#apexHop, cookie, { signal })
     const pairing = new Pairing(end, this.#clock)
-    const mux = this.#mux(this.#apexHop)
-    if (this.#over || !mux.attach(pairing)) throw new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The loop is no longer open.')
+    const mux = this.#asks.mux(this.#apexHop)
+    if (this.#over || !mux.attach(pairing)) throw ended()
     this.#pairing = pairing
     return this.#port(mux, pairing)
   }
@@ -228,15 +159,6 @@ export class OriginLoop implements LoopEnd {
         this.#fail('closed')
       },
     }
-  }
-
-  #mux(hop: number): StreamMux {
-    let mux = this.#muxes[hop]
-    if (mux === undefined) {
-      mux = new StreamMux({ role: 'origin', wake: () => this.#wake() })
-      this.#muxes[hop] = mux
-    }
-    return mux
   }
 
   /** Sends in a later turn, so that what is queued in one turn shares cells. */
@@ -271,7 +193,7 @@ export class OriginLoop implements LoopEnd {
 
   #openGroup(addressee: number, cells: Uint8Array, count: number, now: MonotonicMs): void {
     this.#layers.open(addressee, cells, groupOffsets, groupCounters, count)
-    const mux = this.#muxes[addressee]
+    const mux = this.#asks.at(addressee)
     if (mux === undefined) this.#probing = false
     for (let cell = 0; cell < count && !this.#over; cell++) {
       const at = groupOffsets[cell]!
@@ -299,8 +221,8 @@ export class OriginLoop implements LoopEnd {
 
   /** Whether some hop would take more cells if the window let it. */
   #wants(): boolean {
-    for (let hop = 1; hop < this.#muxes.length; hop++) {
-      const mux = this.#muxes[hop]
+    for (let hop = 1; hop <= this.hops.length; hop++) {
+      const mux = this.#asks.at(hop)
       if (mux === undefined) continue
       if (this.#urgent(hop, mux) || this.#expected(hop, mux) > this.#inFlight[hop]!) return true
     }
@@ -342,7 +264,7 @@ export class OriginLoop implements LoopEnd {
     // Cells made ready in this very turn count: one poll, not a window of them.
     if (this.#home < this.#sent) return true
     const now = this.#clock.monotonicMs()
-    const gap = Math.min(this.#impatient > 0 ? POLL_GAP_MAX_MS : POLL_GAP_PATIENT_MS, (now - this.#lastUsefulAt) / 8)
+    const gap = Math.min(this.#asks.impatient > 0 ? POLL_GAP_MAX_MS : POLL_GAP_PATIENT_MS, (now - this.#lastUsefulAt) / 8)
     const wait = this.#lastSentAt + gap - now
     if (wait <= 0) return false
     this.#pollTimer ??= this.#clock.setTimer(wait, () => {
@@ -365,7 +287,7 @@ export class OriginLoop implements LoopEnd {
       if (room === 0) break
       const addressee = this.#nextAddressee()
       if (addressee === 0) break
-      const mux = this.#muxes[addressee]
+      const mux = this.#asks.at(addressee)
       let count = 0
       while (count < room) {
         const output = mux !== undefined && this.#urgent(addressee, mux)
@@ -382,10 +304,10 @@ export class OriginLoop implements LoopEnd {
 
   /** The hop whose turn it is and that has or wants something; `hops + 1` for a filler that is due; 0 for none. */
   #nextAddressee(): number {
-    const hops = this.#muxes.length - 1
+    const hops = this.hops.length
     for (let step = 1; step <= hops; step++) {
       const hop = ((this.#turnAddressee + step - 1) % hops) + 1
-      const mux = this.#muxes[hop]
+      const mux = this.#asks.at(hop)
       if (mux === undefined || !(this.#urgent(hop, mux) || this.#pull(hop, mux) > 0)) continue
       this.#turnAddressee = hop
       return hop
@@ -441,7 +363,7 @@ export class OriginLoop implements LoopEnd {
     this.#fail(reason)
   }
 
-  #fail(reason: CircuitEnd | 'stalled' | 'noise'): void {
+  #fail(reason: LoopEndReason): void {
     if (this.#over) return
     this.close()
     this.#onEnd(this, reason)
@@ -455,6 +377,6 @@ export class OriginLoop implements LoopEnd {
     this.#watchTimer?.cancel()
     this.#launched?.close()
     this.#layers.wipe()
-    for (const mux of this.#muxes) mux?.close(ResetCode.CANCELLED)
+    this.#asks.close()
   }
 }

@@ -351,6 +351,8 @@ export class Neighbours implements ControlSink {
         before.link.close('local')
       }
       plane.addNeighbour(link)
+      const slots = plane.controlLane?.(link) ?? null
+      if (slots !== null) session.control.pace(slots)
       if (link.dialled) this.#book.add(link.peer, directory.size, clock.unixMs(), now)
       this.#book.sawLinked(link.peer, clock.unixMs())
       this.#awaySince.delete(link.peer)

@@ -5,6 +5,7 @@
 import type { NodeId } from '../bytes/index.ts'
 import type { CircuitId } from '../cell/index.ts'
 import type { Lane } from '../link/index.ts'
+import type { SetUpPlan } from './setup/record.ts'
 
 /** Why a circuit ended at this node. Local: nothing of it goes on the wire. */
 export type CircuitEnd = 'closed' | 'link-lost' | 'destroyed' | 'protocol' | 'overload' | 'idle' | 'expired'
@@ -13,9 +14,13 @@ export type CircuitEnd = 'closed' | 'link-lost' | 'destroyed' | 'protocol' | 'ov
 export interface LoopEnd {
   /** `count` cells of this loop came home; `offsets` are those of whole cells in `cells`. Borrowed until return, may be changed in place. */
   onHome(cells: Uint8Array, offsets: Int32Array, count: number): void
-  /** After the last `onHome` of a turn: the time to send. */
+  /** After the last `onHome` of a turn: the time to send (swift). */
   onTurnEnd(): void
-  /** The circuit is gone. Exactly once, unless this end closed it itself. */
+  /** Paced loops: once in a while, in a turn of its own: the time to keep the line supplied. Until the line is over. */
+  onDue?(): void
+  /** Paced loops: the line is over, nothing goes out any more. Once, after `onGone` if that was not called before. */
+  onOver?(): void
+  /** The circuit is gone: nothing comes home any more. Exactly once, unless this end closed it itself. */
   onGone(reason: CircuitEnd): void
 }
 
@@ -23,6 +28,8 @@ export interface LoopEnd {
 export interface Launch {
   readonly first: NodeId
   readonly last: NodeId
+  /** As in the packet: when cells go. */
+  readonly plan: SetUpPlan
   /** The packet, ready for the first member. */
   readonly packet: Uint8Array
   /** By which the returning packet is known (hex of the origin's own record's ephemeral key). */
@@ -33,14 +40,29 @@ export interface Launch {
   onGone(reason: CircuitEnd): void
 }
 
+/** The supply of a paced loop's line: cells leave it by time, its origin puts them in ahead of that (SPEC.md §4.5). */
+export interface PacedSupply {
+  /** Counter of the next cell to leave. A counter that was not supplied in time left as random bytes. */
+  readonly sentCells: number
+  /** Cells that are to lie in the line: those of one hold, and of one tick. */
+  readonly wantedCells: number
+  /** Whether the line sends nothing any more. */
+  readonly over: boolean
+}
+
 /** A launched circuit, as its origin holds it. */
 export interface LaunchedLoop {
   readonly id: CircuitId
   /** Where the origin pushes its cells. */
   readonly lane: Lane
-  /** Writes what was pushed. */
+  /** Of a paced loop. */
+  readonly supply: PacedSupply | null
+  /** Writes what was pushed (swift; a paced loop's cells are written by time). */
   flush(): void
-  /** Forgets the circuit on both of the origin's links. Idempotent. */
+  /**
+   * Forgets the circuit on both of the origin's links. A paced one goes on until its time is up, or until its members would stop that are
+   * not fed any more. Idempotent.
+   */
   close(): void
 }
 

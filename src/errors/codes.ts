@@ -14,7 +14,12 @@ export const ERROR_CODES = {
   API_TOKEN_EXISTS: 'Take another name, or remove that token first: `gyre tokens remove NAME`.',
   API_TOKEN_LIMIT: 'Remove tokens that are not used: `gyre tokens list`, `gyre tokens remove NAME`.',
   API_UNAUTHORISED: 'The token is missing or wrong. Send `Authorization: Bearer` with the content of DIR/api.token.',
+  BACKUP_DAMAGED: 'The file is no whole backup of this version. Use another copy of it; nothing was taken from this one.',
+  BACKUP_EXISTS:
+    'Import into an empty folder (--data-dir), or give --replace to put what the backup holds in the place of what is there.',
+  BACKUP_PASSPHRASE: 'Give the passphrase with which the backup was made, exactly. Nothing was changed.',
   CELL_BAD_LENGTH: 'A cell or cell body of another length than the protocol has. The link or circuit it came on is closed.',
+  CELL_LOST: 'A cell got lost on its way, or its answer did. What it belonged to is asked again; nothing is to be done.',
   CIRCUIT_ENDED: 'The loop ended while it was in use. The work moves to another loop; nothing is to be done.',
   CONFIG_BAD: 'A configuration value or key is wrong. The message names it and the values it takes.',
   FILE_FAILED: 'A file could not be read or written. The message names it and the cause; check path, rights and free space.',

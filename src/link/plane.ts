@@ -3,7 +3,7 @@
  * closes links). The plane knows cells and nothing of what control messages say; the sink knows messages and never sees a circuit's
  * cell. Spec: SPEC.md §3.4.
  */
-import type { Link, LinkCloseReason, LinkReceiver } from './index.ts'
+import type { Lane, Link, LinkCloseReason, LinkReceiver } from './index.ts'
 
 /** What the owner of the links asks of the switch. */
 export interface CellPlane {
@@ -13,6 +13,8 @@ export interface CellPlane {
   addNeighbour(link: Link): void
   /** No circuit may pass any more; those that did end. Also called for each neighbour link that closed. Idempotent. */
   removeNeighbour(link: Link): void
+  /** A lane for CONTROL cells in the constant slots of a neighbour link (SPEC.md §4.5). Absent or `null`: they go at once, in any lane with id 0. */
+  controlLane?(link: Link): Lane | null
 }
 
 /** What the switch tells the owner of the links. Calls may come in the same turn as `link.start`, never inside it. */

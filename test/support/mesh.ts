@@ -6,6 +6,7 @@
 import { type DrawnPath, LoopBuilder } from '../../client/loops/builder.ts'
 import { Admission, Apex, type ApexService, Switch } from '../../relay/index.ts'
 import { Introductions } from '../../relay/introduction/index.ts'
+import type { PacingOptions } from '../../relay/pacing.ts'
 import { RENDEZVOUS_LIMITS, Rendezvous, type RendezvousLimits } from '../../relay/rendezvous/index.ts'
 import { type NodeId, nodeIdOf } from '../../src/bytes/index.ts'
 import { OnionKeyRing } from '../../src/circuit/onion-keys.ts'
@@ -47,6 +48,11 @@ export interface MeshOptions {
   readonly rng: Rng
   readonly store?: ApexService
   readonly rendezvous?: RendezvousLimits
+  /** How links are paced. */
+  readonly pacing?: PacingOptions
+  /** A node's own clock and randomness, where they are to differ from those of all. */
+  readonly clockOf?: (index: number) => Clock
+  readonly rngOf?: (index: number) => Rng
   /** Delay and rate of each direction of each link. */
   readonly shape?: (from: NodeId, to: NodeId) => WireShape
   /** Tells the nodes' ids before any link is made. */
@@ -60,11 +66,11 @@ const echoStore: ApexService = async (request) => ({ status: 'ok', body: request
 
 /** Starts `count` nodes, each linked to each. By default a node's path is the next five, in order, with the third as apex. */
 export async function startMesh(options: MeshOptions): Promise<Mesh> {
-  const { count, clock, rng, store = echoStore, shape, onIds, wrap } = options
+  const { count, store = echoStore, shape, onIds, wrap } = options
   const cipher = await openCellCipher()
   const network = sha256(new Uint8Array([1]))
-  const wires = memoryNetwork(shape === undefined ? { clock } : { clock, shape })
-  const ids = Array.from({ length: count }, () => nodeIdOf(rng.bytes(32)))
+  const wires = memoryNetwork(shape === undefined ? { clock: options.clock } : { clock: options.clock, shape })
+  const ids = Array.from({ length: count }, () => nodeIdOf(options.rng.bytes(32)))
   onIds?.(ids)
   const descriptors = new Map<NodeId, Descriptor>()
   const view: DirectoryView = {
@@ -76,6 +82,8 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   }
   const hosts = ids.map((id) => wires.host(id))
   const nodes = ids.map((id, index): MeshNode => {
+    const clock = options.clockOf?.(index) ?? options.clock
+    const rng = options.rngOf?.(index) ?? options.rng
     let ring = new OnionKeyRing({ clock, rng })
     const describe = () =>
       descriptors.set(id, {
@@ -114,6 +122,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
       apex,
       admission: new Admission({ network, self: id, onionKeys, clock }),
       control,
+      ...(options.pacing === undefined ? {} : { pacing: options.pacing }),
     })
     relay.start()
     const others = Array.from({ length: Math.min(5, count - 1) }, (_, at) => ids[(index + 1 + at) % count]!)

@@ -98,12 +98,13 @@ export function launchRaw(mesh: Mesh, index: number, clock: Clock, rng: Rng): { 
     const hop = mesh.nodes.find((other) => other.id === id)!
     return { id, onion: hop.onionKeys.published }
   })
+  const plan = swiftPlan(clock.unixMs())
   const { packet, pending } = buildSetUp({
     network: mesh.network,
     members,
     self: { id: node.id, onion: node.onionKeys.published },
     claim: (kid, ephemeral) => node.onionKeys.claim(kid, ephemeral),
-    plan: swiftPlan(clock.unixMs()),
+    plan,
     rng,
   })
   let origin: RawOrigin | null = null
@@ -111,6 +112,7 @@ export function launchRaw(mesh: Mesh, index: number, clock: Clock, rng: Rng): { 
   const launched = node.relay.launch({
     first: node.path.hops[0]!,
     last,
+    plan,
     packet,
     ephemeral: pending.ephemeral,
     onReturn(returned) {

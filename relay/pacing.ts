@@ -1,0 +1,197 @@
+/**
+ * What the switch needs for paced circuits, in one place: the pacer, the control line of each neighbour link, and the books by which a paced
+ * circuit is let in. The sum of rates over a link stays below four fifths of what the link is configured to carry, in each direction, and the
+ * memory of lines is bounded, per link that brings them and for all. What does not fit is refused at set-up, in silence; what was let in is
+ * never slowed down. Threats met: set-ups that reserve a link, or the node's memory, for ever; a link whose queue shows what else passes it.
+ * Spec: SPEC.md §4.5.
+ */
+import type { MonotonicMs } from '../src/bytes/index.ts'
+import { type CircuitId, NO_CIRCUIT } from '../src/cell/index.ts'
+import { EPOCH_MS, rateOf, type SetUpPlan } from '../src/circuit/setup/index.ts'
+import type { Lane, Link } from '../src/link/index.ts'
+import type { Clock, Rng } from '../src/runtime/index.ts'
+import { ControlLine } from './control-line.ts'
+import { type LinePlan, lineBytes, PacedLine } from './paced-line.ts'
+import { Pacer, TICK_MS } from './pacer.ts'
+
+// Implementation constants.
+/** Cells a second that a link is taken to carry each way, if nothing else is configured: 64 MiB/s. */
+export const LINK_CELLS_PER_SECOND = 32_768
+/** The part of it that paced circuits may take. */
+const PACED_PART = 0.8
+/** Memory of the lines of all circuits, and of those that one link brings. */
+export const LINES_BYTES_MAX = 256 * 1024 * 1024
+export const LINK_LINES_BYTES_MAX = 64 * 1024 * 1024
+
+/** How a node's links are paced. */
+export interface PacingOptions {
+  /** A burst of control slots each so many milliseconds on each neighbour link; `null`: control cells go at once. */
+  readonly control?: { readonly everyMs: number } | null
+  readonly linkCellsPerSecond?: number
+  readonly tickMs?: number
+}
+
+export interface PacingDeps extends PacingOptions {
+  readonly clock: Clock
+  readonly rng: Rng
+  /** After each tick. */
+  onTick(): void
+}
+
+/** What a paced circuit was let in with; given back when it ends. */
+export interface Reservation {
+  readonly from: Link
+  readonly to: Link
+  readonly rate: number
+  readonly bytes: number
+}
+
+interface Load {
+  /** Cells a second that paced circuits bring and take over this link. */
+  in: number
+  out: number
+  /** Memory of the lines of circuits that come in here. */
+  bytes: number
+}
+
+export class Pacing {
+  readonly #clock: Clock
+  readonly #rng: Rng
+  readonly #pacer: Pacer
+  readonly #control: PacingOptions['control']
+  readonly #linkRate: number
+  readonly #tickMs: number
+  readonly #controlLines = new Map<Link, ControlLine>()
+  readonly #loads = new Map<Link, Load>()
+  #bytes = 0
+
+  constructor({ clock, rng, control = null, linkCellsPerSecond = LINK_CELLS_PER_SECOND, tickMs = TICK_MS, onTick }: PacingDeps) {
+    this.#clock = clock
+    this.#rng = rng
+    this.#control = control
+    this.#linkRate = PACED_PART * linkCellsPerSecond
+    this.#pacer = new Pacer({ clock, onTick, tickMs })
+    this.#tickMs = tickMs
+  }
+
+  /** Memory that lines may take now. */
+  get heldBytes(): number {
+    return this.#bytes
+  }
+
+  /** A neighbour link is there. */
+  addLink(link: Link): void {
+    if (this.#control === null || this.#control === undefined || this.#controlLines.has(link)) return
+    const { everyMs } = this.#control
+    const firstAt = (this.#clock.monotonicMs() + this.#rng.unit() * everyMs) as MonotonicMs
+    const line = new ControlLine({ link, everyMs, firstAt })
+    this.#controlLines.set(link, line)
+    this.#pacer.add(link, line)
+  }
+
+  /** The link is no neighbour's any more. Its circuits are ended by their owner. */
+  removeLink(link: Link): void {
+    this.#controlLines.delete(link)
+    this.#pacer.removeLink(link)
+  }
+
+  close(): void {
+    this.#pacer.close()
+    this.#controlLines.clear()
+  }
+
+  /** A lane in the link's control slots, or `null` if it has none. */
+  controlLane(link: Link, id: CircuitId = NO_CIRCUIT): Lane | null {
+    return this.#controlLines.get(link)?.lane(id) ?? null
+  }
+
+  /** Says in a control slot that circuit `id` is not known here. `false`: the link has none. */
+  destroy(link: Link, id: CircuitId): boolean {
+    const line = this.#controlLines.get(link)
+    line?.destroy(id)
+    return line !== undefined
+  }
+
+  /** Room for a circuit from one link to another, or `null`. */
+  reserve(from: Link, to: Link, plan: SetUpPlan): Reservation | null {
+    const rate = rateOf(plan)
+    const bytes = lineBytes(rate, plan.holdMs)
+    const incoming = this.#loadOf(from)
+    const outgoing = this.#loadOf(to)
+    if (incoming.in + rate > this.#linkRate || outgoing.out + rate > this.#linkRate) return null
+    if (incoming.bytes + bytes > LINK_LINES_BYTES_MAX || this.#bytes + bytes > LINES_BYTES_MAX) return null
+    this.#count({ from, to, rate, bytes }, 1)
+    return { from, to, rate, bytes }
+  }
+
+  release(reservation: Reservation): void {
+    this.#count(reservation, -1)
+  }
+
+  #loadOf(link: Link): Load {
+    return this.#loads.get(link) ?? { in: 0, out: 0, bytes: 0 }
+  }
+
+  #count({ from, to, rate, bytes }: Reservation, sign: 1 | -1): void {
+    this.#add(from, { in: sign * rate, out: 0, bytes: sign * bytes })
+    this.#add(to, { in: 0, out: sign * rate, bytes: 0 })
+    this.#bytes += sign * bytes
+  }
+
+  #add(link: Link, change: Load): void {
+    const load = this.#loadOf(link)
+    const now = { in: load.in + change.in, out: load.out + change.out, bytes: load.bytes + change.bytes }
+    if (now.in === 0 && now.out === 0 && now.bytes === 0) this.#loads.delete(link)
+    else this.#loads.set(link, now)
+  }
+
+  /** The line of a circuit that goes out as `id` over `link`. It runs until it is over or `stop`ped. */
+  line(link: Link, id: CircuitId, plan: SetUpPlan, { own, onOver }: LineUse): PacedLine {
+    const control = this.controlLane(link, id)
+    const line: PacedLine = new PacedLine({
+      lane: link.lane(id),
+      ...(control === null ? {} : { control }),
+      own,
+      tickMs: this.#tickMs,
+      plan: this.#linePlan(plan),
+      rng: this.#rng,
+      now: () => this.#clock.monotonicMs(),
+      onOver: (why) => {
+        this.#pacer.remove(link, line)
+        onOver(why)
+      },
+    })
+    this.#pacer.add(link, line)
+    return line
+  }
+
+  /** Ends a line before its time. */
+  stop(link: Link, line: PacedLine): void {
+    this.#pacer.remove(link, line)
+    line.close()
+  }
+
+  /** Public epochs on this node's monotonic clock. */
+  #linePlan(plan: SetUpPlan): LinePlan {
+    const offset = this.#clock.monotonicMs() - this.#clock.unixMs()
+    const at = (epoch: number) => (epoch * EPOCH_MS + offset) as MonotonicMs
+    return {
+      rate: rateOf(plan),
+      openAt: at(plan.openEpoch),
+      liveAt: at(plan.liveEpoch),
+      closeAt: at(plan.closeEpoch),
+      holdMs: plan.holdMs,
+    }
+  }
+
+  /** Until when cells of a circuit of this plan may come, though it ended here. */
+  quietUntil(plan: SetUpPlan): MonotonicMs {
+    return this.#linePlan(plan).closeAt
+  }
+}
+
+export interface LineUse {
+  /** Whether an origin of this node supplies it. */
+  readonly own: boolean
+  onOver(why: 'expired' | 'idle' | 'overload'): void
+}
