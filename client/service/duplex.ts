@@ -2,8 +2,9 @@
  * A session's stream as a `node:stream` Duplex: what faces and sockets use. Half-close in both directions, back-pressure in both (the peer
  * may send as much more as the reader took; a writer waits while enough is queued), destroying it resets the stream.
  *
- * Payloads come by the thousand, each with less than 2 KiB: what comes in one turn goes to the reader as one chunk. Chunks that are written
- * are copied, because the stream keeps them until the other end has them, and Node lets their owners change them sooner.
+ * Payloads come by the thousand, each with less than 2 KiB: what comes in one turn goes to the reader as one chunk. Small pieces that a slow
+ * reader leaves lying are held together: the other end may send single bytes, and credit counts bytes, not what an object for each would cost.
+ * Chunks that are written are copied, because the stream keeps them until the other end has them, and Node lets their owners change them sooner.
  */
 import { Duplex } from 'node:stream'
 import { OverlayError } from '../../src/errors/index.ts'
@@ -12,17 +13,24 @@ import { type SessionStream, type SessionStreamEvents, StreamReset } from '../..
 // Implementation constants.
 /** Bytes that wait for the reader before the peer is not told to send more. */
 const READ_AHEAD_BYTES = 256 * 1024
+/** While the reader has something, it is given no more than a chunk at a time, of at least so much. */
+const CHUNK_BYTES = 16 * 1024
 /** Bytes that wait for room in the stream. */
 const WRITE_AHEAD_BYTES = 64 * 1024
 
 export class StreamDuplex extends Duplex implements SessionStreamEvents {
   #stream: SessionStream | null = null
-  /** Came, and not yet given to the reader; bounded by the credit that the peer has. */
+  /** Came, and not yet given to the reader; bounded by the credit that the peer has. Small pieces share blocks of `CHUNK_BYTES`. */
   #gathered: Uint8Array[] = []
+  #gatheredBytes = 0
+  /** Bytes used of the last of `#gathered`, if it is a block with room; 0: it is none. */
+  #used = 0
   #flushDue = false
   /** The reader has enough; `#unread` bytes that it was given are not yet reported as consumed. */
   #full = false
   #unread = 0
+  /** The reader waits for more than it has. */
+  #hungry = false
   #finCame = false
   #writeDone: (() => void) | null = null
   #resetCode: StreamReset = StreamReset.CANCELLED
@@ -57,8 +65,33 @@ export class StreamDuplex extends Duplex implements SessionStreamEvents {
 
   onData(bytes: Uint8Array, at: number, length: number): void {
     if (this.destroyed) return
-    this.#gathered.push(bytes.slice(at, at + length))
+    this.#gather(bytes, at, length)
     this.#flushLater()
+  }
+
+  #gather(bytes: Uint8Array, at: number, length: number): void {
+    this.#gatheredBytes += length
+    let block = this.#gathered.at(-1)
+    // The first of a turn is mostly the only one.
+    if (block === undefined || length >= CHUNK_BYTES) {
+      this.#closeBlock()
+      this.#gathered.push(bytes.slice(at, at + length))
+      return
+    }
+    if (this.#used === 0 || block.length - this.#used < length) {
+      this.#closeBlock()
+      block = new Uint8Array(CHUNK_BYTES)
+      this.#gathered.push(block)
+    }
+    block.set(bytes.subarray(at, at + length), this.#used)
+    this.#used += length
+  }
+
+  /** Cuts the last block to what is used of it. */
+  #closeBlock(): void {
+    const last = this.#gathered.length - 1
+    if (this.#used > 0) this.#gathered[last] = this.#gathered[last]!.subarray(0, this.#used)
+    this.#used = 0
   }
 
   onFin(): void {
@@ -92,10 +125,15 @@ export class StreamDuplex extends Duplex implements SessionStreamEvents {
 
   #flush(): void {
     if (this.destroyed || this.#full) return
+    // The reader has something, and asks for more when it wants it (`read`).
+    if (this.readableLength > 0 && this.#gatheredBytes < CHUNK_BYTES && !this.#finCame && !this.#hungry) return
+    this.#hungry = false
+    this.#closeBlock()
     const parts = this.#gathered
     if (parts.length > 0) {
       this.#gathered = []
-      const chunk = parts.length === 1 ? Buffer.from(parts[0]!.buffer) : Buffer.concat(parts)
+      this.#gatheredBytes = 0
+      const chunk = parts.length === 1 ? asBuffer(parts[0]!) : Buffer.concat(parts)
       this.#unread += chunk.length
       if (this.push(chunk)) this.#consumed()
       else this.#full = true
@@ -113,10 +151,20 @@ export class StreamDuplex extends Duplex implements SessionStreamEvents {
     if (bytes > 0) this.#stream?.consumed(bytes)
   }
 
+  /** Whoever has taken all that there was, or wants a piece that is longer, gets what came meanwhile. */
+  override read(size?: number): unknown {
+    const taken: unknown = super.read(size)
+    if ((taken === null && size !== 0) || this.readableLength === 0) {
+      this.#hungry = taken === null && size !== 0
+      if (this.#gatheredBytes > 0) this.#flushLater()
+    }
+    return taken
+  }
+
   override _read(): void {
     this.#full = false
     this.#consumed()
-    if (this.#gathered.length > 0 || this.#finCame) this.#flushLater()
+    if (this.#gatheredBytes > 0 || this.#finCame) this.#flushLater()
   }
 
   // What goes ----------------------------------------------------------------------------------------------------------------------
@@ -147,9 +195,15 @@ export class StreamDuplex extends Duplex implements SessionStreamEvents {
       this.#stream?.reset(this.#resetCode)
     }
     this.#gathered = []
+    this.#gatheredBytes = 0
+    this.#used = 0
     this.#writeDone = null
     done(error)
   }
+}
+
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength)
 }
 
 /** What a stream's end means to who used it. */

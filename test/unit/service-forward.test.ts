@@ -110,6 +110,50 @@ test('a reader that does not read stops the target; a target that does not read 
   forwarder.close()
 })
 
+test('single bytes that nobody reads are held together, not each for itself; and come out whole', async () => {
+  for (const readerWants of ['all', 'four'] as const) {
+    const [client] = fakeStreamPair(80)
+    const duplex = new StreamDuplex().bind(client)
+    client.events = duplex
+    let pushes = 0
+    const push = duplex.push.bind(duplex)
+    duplex.push = (chunk: unknown) => {
+      pushes++
+      return push(chunk)
+    }
+    const sent = Buffer.from(Array.from({ length: 30_000 }, (_, at) => at & 255))
+    for (let at = 0; at < sent.length; at++) {
+      duplex.onData(sent, at, 1)
+      if (at % 3 === 0) await Promise.resolve() // as if each came in a payload of its own
+    }
+    assert.ok(pushes < 20, `${pushes} chunks wait for the reader`)
+    duplex.onFin()
+    if (readerWants === 'all') {
+      assert.deepEqual(await readAll(duplex), sent)
+    } else {
+      const parts: Buffer[] = []
+      duplex.on('readable', () => {
+        for (let part = duplex.read(4) as Buffer | null; part !== null; part = duplex.read(4) as Buffer | null) parts.push(part)
+      })
+      await once(duplex, 'end')
+      assert.deepEqual(Buffer.concat(parts), sent)
+    }
+  }
+})
+
+test('a reader of pieces gets what came although less than a piece was there before', async () => {
+  const [client] = fakeStreamPair(80)
+  const duplex = new StreamDuplex().bind(client)
+  client.events = duplex
+  duplex.onData(Uint8Array.of(1, 2), 0, 2)
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(duplex.read(4), null)
+  duplex.onData(Uint8Array.of(3), 0, 1)
+  duplex.onData(Uint8Array.of(4), 0, 1)
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(duplex.read(4), Buffer.of(1, 2, 3, 4))
+})
+
 test('a client that resets becomes a TCP reset; a target that resets becomes a reset', async () => {
   let sawReset = 0
   const port = await listen((socket) => {
