@@ -18,10 +18,15 @@ import { seededRng } from '../support/seeded-rng.ts'
 const SEED = process.env.FUZZ_SEED ?? '1'
 const RUNS = 1_500
 
-for (const role of ['hop', 'origin'] as const) {
-  test(`the ${role}'s end under random frames`, (t) => {
+for (const [role, lossy] of [
+  ['hop', false],
+  ['origin', false],
+  ['hop', true],
+  ['origin', true],
+] as const) {
+  test(`the ${role}'s end under random frames${lossy ? ', where cells may be lost' : ''}`, (t) => {
     t.diagnostic(`FUZZ_SEED=${SEED}`)
-    const rng = seededRng(`mux ${role} ${SEED}`)
+    const rng = seededRng(`mux ${role} ${lossy ? 'lossy ' : ''}${SEED}`)
     let breaches = 0
     for (let run = 0; run < RUNS; run++) {
       let held = 0
@@ -45,6 +50,7 @@ for (const role of ['hop', 'origin'] as const) {
       const mux = new StreamMux({
         role,
         wake: () => {},
+        ...(lossy ? { lossy: { rate: 8 } } : {}),
         onOpen: () => (rng.below(4) === 0 ? ResetCode.REFUSED : events()),
       })
       // Half of them are joined with another circuit.
@@ -70,7 +76,7 @@ for (const role of ['hop', 'origin'] as const) {
         cell.fill(0)
         let at = 0
         while (at < cell.length - 14 && rng.below(6) > 0) {
-          const common = [1, 1, 2, 3, 5][rng.below(role === 'hop' ? 4 : 5)]!
+          const common = lossy && role === 'hop' && rng.below(4) === 0 ? 4 : [1, 1, 2, 3, 5][rng.below(role === 'hop' ? 4 : 5)]!
           const payload = cell.length > PAYLOAD_FRAME_BYTES && at < 50 && rng.below(joined ? 3 : 60) === 0
           const type = rng.below(60) === 0 ? rng.below(256) : payload ? 6 : common
           cell[at] = type
@@ -80,16 +86,36 @@ for (const role of ['hop', 'origin'] as const) {
             cell[at + 11] = rng.below(Math.min(256, cell.length - at - 13))
             cell[at + 12] = rng.below(role === 'hop' ? 5 : 60) === 0 ? 0x80 : 0
           }
+          if (type === 4) {
+            cell[at + 1] = 1
+            cell[at + 2] = rng.below(turn + 1)
+            cell.fill(0, at + 3, at + 8)
+          }
           if (rng.below(100) === 0) cell[at + rng.below(13)] = rng.below(256)
-          at += type === 6 ? PAYLOAD_FRAME_BYTES : type === 1 ? 13 + cell[at + 11]! : type === 2 ? 11 : type === 5 ? 3 : 6
+          at +=
+            type === 4
+              ? 8
+              : type === 6
+                ? PAYLOAD_FRAME_BYTES
+                : type === 1
+                  ? 13 + cell[at + 11]!
+                  : type === 2
+                    ? 11
+                    : type === 5
+                      ? 3
+                      : 6
         }
-        if (!mux.receive(cell, 0, cell.length)) {
+        if (lossy && role === 'origin') {
+          if (rng.below(3) === 0) mux.lost(rng.below(turn + 1))
+          else mux.arrived(rng.below(turn + 1))
+        }
+        if (!mux.receive(cell, 0, cell.length, turn + 1)) {
           breaches++
           break
         }
         assert.ok(mux.openStreams <= STREAMS_MAX)
         assert.ok(held <= (role === 'hop' ? HOP_CREDIT_BYTES : ORIGIN_CREDIT_BYTES))
-        mux.fill(cell, 0, cell.length)
+        mux.fill(cell, 0, cell.length, turn + 1)
       }
       mux.close(ResetCode.CANCELLED)
       assert.ok(open >= 0)

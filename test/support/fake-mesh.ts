@@ -1,11 +1,25 @@
 /** A mesh on a fake clock with taps on every link: what most tests of whole circuits start from. */
+import type { Loop } from '../../client/loops/loop.ts'
 import type { OriginLoop } from '../../client/loops/origin-loop.ts'
+import type { PacedLoop } from '../../client/loops/paced-loop.ts'
+import { epochAfter, pacedPlan } from '../../src/circuit/setup/index.ts'
 import { encodeHopRequest, type HopReply, parseHopReply } from '../../src/wire/index.ts'
 import { MeshTaps } from './adversary-link.ts'
 import { FakeClock } from './fake-clock.ts'
 import { type Mesh, type MeshOptions, startMesh } from './mesh.ts'
 import { launchRaw, type RawOrigin } from './raw-origin.ts'
 import { type SeededRng, seededRng } from './seeded-rng.ts'
+
+export interface PacedLoopWish {
+  /** Indexes of nodes. */
+  readonly hops?: readonly number[]
+  /** Index into `RATE_LADDER`. Default: 2, 128 cells a second. */
+  readonly rate?: number
+  /** Public epochs from now to `live`, and from there to `close`. Default: the next but one, and 12. */
+  readonly leadEpochs?: number
+  readonly lifeEpochs?: number
+  readonly holdMs?: number
+}
 
 export interface FakeMesh {
   readonly mesh: Mesh
@@ -14,13 +28,15 @@ export interface FakeMesh {
   readonly taps: MeshTaps
   /** Builds a loop from node `index`, along its path or along `hops` (indexes). Ends go to `ended`. */
   build(index?: number, hops?: readonly number[]): Promise<OriginLoop>
+  /** The same with a paced clock. The loop is there before it is live. */
+  buildPaced(index?: number, wish?: PacedLoopWish): Promise<PacedLoop>
   buildRaw(index?: number): Promise<RawOrigin>
   /** Why loops of `build` ended, by loop. */
-  readonly ended: Map<OriginLoop, string>
+  readonly ended: Map<Loop, string>
   /** Asks the apex's store, which by default gives the request back. */
-  echo(loop: OriginLoop, request: Uint8Array, withinMs?: number): Promise<Uint8Array>
+  echo(loop: Loop, request: Uint8Array, withinMs?: number): Promise<Uint8Array>
   /** Asks the apex for `answerBytes` with `fillerBytes` of request. */
-  ping(loop: OriginLoop, fillerBytes: number, answerBytes: number): Promise<HopReply>
+  ping(loop: Loop, fillerBytes: number, answerBytes: number): Promise<HopReply>
   close(): Promise<void>
 }
 
@@ -34,8 +50,8 @@ export async function startFakeMesh(
   const rng = seededRng(seed)
   const taps = new MeshTaps()
   const mesh = await clock.runFor(startMesh({ count: 6, clock, rng, wrap: taps.wrap, ...options }))
-  const ended = new Map<OriginLoop, string>()
-  const ask = (loop: OriginLoop, request: Uint8Array, withinMs?: number) => clock.runFor(loop.ask(request, never), withinMs)
+  const ended = new Map<Loop, string>()
+  const ask = (loop: Loop, request: Uint8Array, withinMs?: number) => clock.runFor(loop.ask(request, never), withinMs)
   return {
     mesh,
     clock,
@@ -47,6 +63,17 @@ export async function startFakeMesh(
       const apexIndex = Math.floor((hops?.length ?? 0) / 2)
       if (hops !== undefined) node.path = { hops: hops.map((hop) => mesh.nodes[hop]!.id), apexIndex }
       return clock.runFor(node.builder.build(undefined, (loop, reason) => ended.set(loop, reason), never))
+    },
+    buildPaced(index = 0, { hops, rate = 2, leadEpochs = 1, lifeEpochs = 12, holdMs } = {}) {
+      const node = mesh.nodes[index]!
+      const apexIndex = Math.floor((hops?.length ?? 0) / 2)
+      if (hops !== undefined) node.path = { hops: hops.map((hop) => mesh.nodes[hop]!.id), apexIndex }
+      const now = clock.unixMs()
+      const liveEpoch = epochAfter(now, 2_500) + leadEpochs - 1
+      const wish = { clock: 'steady', rate, liveEpoch, closeEpoch: liveEpoch + lifeEpochs } as const
+      const plan = pacedPlan(now, holdMs === undefined ? wish : { ...wish, holdMs })
+      const onEnd = (loop: PacedLoop, reason: string) => void ended.set(loop, reason)
+      return clock.runFor(node.builder.buildPaced(undefined, onEnd, { signal: never.signal, plan }))
     },
     async buildRaw(index = 0) {
       const launched = launchRaw(mesh, index, clock, rng)
