@@ -18,7 +18,7 @@ import type { ServiceLoops, ServiceView } from './loops.ts'
 import type { MeetingDeps } from './meeting.ts'
 import { lastingPreference, PREFERENCE_SECRET_BYTES } from './preference.ts'
 import type { BlindedKeys } from './record-keys.ts'
-import type { MakeSession, SessionRoom } from './sessions.ts'
+import { type MakeSession, SessionRoom } from './sessions.ts'
 import { encodeServiceState, parseServiceState, type ServiceState, targetOf, withPort } from './state.ts'
 
 // Implementation constant.
@@ -60,7 +60,7 @@ interface Running {
 export class LiveServices implements Services {
   readonly #deps: ServicesDeps
   readonly #forwarder: Forwarder
-  readonly #room: SessionRoom = { taken: 0 }
+  readonly #room = new SessionRoom()
   readonly #running = new Map<string, Running>()
   readonly #stop = new AbortController()
   /** Changes are made one after the other. */

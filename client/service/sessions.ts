@@ -20,6 +20,10 @@ import { approach, type MeetingDeps } from './meeting.ts'
 // Implementation constants.
 /** Sessions of all services of a node. */
 export const SESSIONS_MAX = 256
+/** Memory for what their clients do not take and what targets do not read, over all of them. */
+export const KEPT_BYTES_MAX = 256 * 1024 * 1024
+/** How often that is looked at. */
+const LOOK_MS = 1_000
 /** A session without streams is kept this long: longer than clients keep it, so that it is they who end it. */
 export const SESSION_IDLE_MS = 90_000
 /** The loop to the rendezvous point is there and joined by then, or the client tries another. */
@@ -28,9 +32,41 @@ const JOIN_MS = 10_000
 /** Makes the state machine of a session. */
 export type MakeSession = (ticket: SessionTicket, events: SessionEvents) => ServiceSession
 
-/** How many sessions there are on this node, over all services. */
-export interface SessionRoom {
-  taken: number
+/** The sessions of all services of a node. */
+export class SessionRoom {
+  readonly #sessions = new Set<ServiceSession>()
+  #lookedMs = Number.NEGATIVE_INFINITY
+
+  get taken(): number {
+    return this.#sessions.size
+  }
+
+  all(): readonly ServiceSession[] {
+    return [...this.#sessions]
+  }
+
+  add(session: ServiceSession): void {
+    this.#sessions.add(session)
+  }
+
+  remove(session: ServiceSession): void {
+    this.#sessions.delete(session)
+  }
+
+  /** Ends those that hold most as long as all hold too much. */
+  relieve(now: MonotonicMs): void {
+    if (now - this.#lookedMs < LOOK_MS) return
+    this.#lookedMs = now
+    const held = this.all().map((session) => ({ session, bytes: session.figures.heldBytes + session.figures.keptBytes }))
+    let total = held.reduce((sum, { bytes }) => sum + bytes, 0)
+    if (total <= KEPT_BYTES_MAX) return
+    held.sort((a, b) => b.bytes - a.bytes)
+    for (const { session, bytes } of held) {
+      if (total <= KEPT_BYTES_MAX) return
+      session.close()
+      total -= bytes
+    }
+  }
 }
 
 export interface HostSessionsDeps extends MeetingDeps {
@@ -99,12 +135,13 @@ export class HostSessions {
       onOpen,
       onDetached: () => {},
       onEnd: () => {
-        if (this.#sessions.delete(name)) room.taken--
+        this.#sessions.delete(name)
+        room.remove(session)
       },
     })
     const hosted = { session, idleSince: clock.monotonicMs() }
     this.#sessions.set(name, hosted)
-    room.taken++
+    room.add(session)
     return hosted
   }
 
@@ -117,9 +154,10 @@ export class HostSessions {
     return longest
   }
 
-  /** Call it every few seconds: ends what is idle. */
+  /** Call it every second or so: ends what is idle, or holds too much. */
   tick(): void {
     const now = this.#deps.clock.monotonicMs()
+    this.#deps.room.relieve(now)
     for (const hosted of [...this.#sessions.values()]) {
       if (hosted.session.openStreams > 0) hosted.idleSince = now
       else if (now - hosted.idleSince >= SESSION_IDLE_MS) hosted.session.close()

@@ -6,7 +6,8 @@
 import { Ranges } from './ranges.ts'
 
 // Implementation constants.
-export const BLOCK_BYTES = 16 * 1024
+/** About a payload: a peer that sends single bytes far apart makes this end hold a block for each stream, and has 65,536 streams. */
+export const BLOCK_BYTES = 2 * 1024
 /** Pieces with gaps between them. An honest sender leaves one gap for each lost payload at most, and has no more than 192 in flight. */
 export const PIECES_MAX = 1024
 
@@ -17,6 +18,11 @@ export class ReceiveBuffer {
   /** Bytes held. */
   get held(): number {
     return this.#pieces.size
+  }
+
+  /** Bytes of memory for them. */
+  get memoryBytes(): number {
+    return this.#blocks.size * BLOCK_BYTES
   }
 
   get empty(): boolean {

@@ -129,16 +129,17 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
   }
 
   get figures(): SessionFigures {
-    let [heldBytes, aheadBytes] = [0, 0]
+    let [heldBytes, aheadBytes, keptBytes] = [0, 0, 0]
     for (const stream of this.#streams.values()) {
       heldBytes += stream.heldBytes
       aheadBytes += stream.aheadBytes
+      keptBytes += stream.keptBytes
     }
     const { sent, sentContent, received, lost } = this.#counts
     const exchange = this.#exchange
     const { payloads: windowPayloads, roundTripMs } = exchange?.window ?? { payloads: 0, roundTripMs: 0 }
     const [inFlight, streams] = [exchange?.inFlight ?? 0, this.#streams.size]
-    return { inFlight, windowPayloads, roundTripMs, sent, sentContent, received, lost, heldBytes, aheadBytes, streams }
+    return { inFlight, windowPayloads, roundTripMs, sent, sentContent, received, lost, heldBytes, aheadBytes, keptBytes, streams }
   }
 
   // The owner's side ----------------------------------------------------------------------------------------------------------------

@@ -101,6 +101,11 @@ export class Stream implements SessionStream {
     return this.#ahead.held
   }
 
+  /** Memory for what came and was not consumed yet. */
+  get keptBytes(): number {
+    return this.#ahead.memoryBytes + (this.#deaf ? 0 : this.#delivered - this.#consumed)
+  }
+
   /** Whether the OPEN came, or the stream is beyond caring. */
   get known(): boolean {
     return this.port !== 0 || this.#deaf

@@ -170,6 +170,8 @@ export interface SessionFigures {
   /** Bytes of streams held at this end: written and not acknowledged; received ahead of a gap. */
   readonly heldBytes: number
   readonly aheadBytes: number
+  /** Memory for what came and was not consumed yet: delivered or ahead of a gap. */
+  readonly keptBytes: number
   readonly streams: number
 }
 

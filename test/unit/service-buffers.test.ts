@@ -151,6 +151,15 @@ describe('what came ahead of a gap', () => {
     while (buffer.put(2 * put + 1, Uint8Array.of(1), 0, 1)) put++
     assert.equal(put, PIECES_MAX)
   })
+
+  test('a byte ahead of a gap costs no more memory than a payload, and none once it was taken', () => {
+    const buffer = new ReceiveBuffer()
+    buffer.put(5, Uint8Array.of(1), 0, 1)
+    assert.ok(buffer.memoryBytes <= 2048)
+    buffer.put(0, new Uint8Array(5), 0, 5)
+    buffer.take(0, () => {})
+    assert.equal(buffer.memoryBytes, 0)
+  })
 })
 
 describe('the window', () => {
