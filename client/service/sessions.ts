@@ -5,14 +5,14 @@
  */
 import { type MonotonicMs, nodeIdOf, toHex } from '../../src/bytes/index.ts'
 import { wipe } from '../../src/crypto/index.ts'
-import type { Clock } from '../../src/runtime/index.ts'
-import type {
-  Met,
-  ServiceSession,
-  SessionEvents,
-  SessionStream,
-  SessionStreamEvents,
-  SessionTicket,
+import { type Clock, TokenBucket } from '../../src/runtime/index.ts'
+import {
+  type Met,
+  type ServiceSession,
+  type SessionEvents,
+  type SessionStream,
+  type SessionStreamEvents,
+  type SessionTicket,
   StreamReset,
 } from '../../src/service/index.ts'
 import { approach, type MeetingDeps } from './meeting.ts'
@@ -24,6 +24,9 @@ export const SESSIONS_MAX = 256
 export const KEPT_BYTES_MAX = 256 * 1024 * 1024
 /** How often that is looked at. */
 const LOOK_MS = 1_000
+/** Streams that one client may open: opening and resetting costs it a few bytes, and the target a connection. At the limit: busy. */
+export const OPENED_PER_SEC = 100
+export const OPENED_AT_ONCE = 512
 /** A session without streams is kept this long: longer than clients keep it, so that it is they who end it. */
 export const SESSION_IDLE_MS = 90_000
 /** The loop to the rendezvous point is there and joined by then, or the client tries another. */
@@ -131,8 +134,9 @@ export class HostSessions {
     if (room.taken >= SESSIONS_MAX) this.#longestIdle()?.session.close()
     if (room.taken >= SESSIONS_MAX || this.#stop.signal.aborted) return null
     const name = toHex(ticket.id)
+    const rate = new TokenBucket(OPENED_PER_SEC, OPENED_AT_ONCE, clock.monotonicMs())
     const session = makeSession(ticket, {
-      onOpen,
+      onOpen: (stream) => (rate.take(clock.monotonicMs()) ? onOpen(stream) : StreamReset.BUSY),
       onDetached: () => {},
       onEnd: () => {
         this.#sessions.delete(name)
