@@ -454,7 +454,9 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
 
   onReset(id: number, code: number, finalOffset: number): void {
     if (this.#over) return
-    if (this.#peerStream(id)?.onReset(code, finalOffset) === false) this.onFault()
+    // A code of this end's own must not come from the other: it would be taken for the session's end, and tried again and again.
+    const known = code <= StreamReset.TARGET_GONE ? code : StreamReset.CANCELLED
+    if (this.#peerStream(id)?.onReset(known, finalOffset) === false) this.onFault()
   }
 
   onClose(): void {

@@ -554,6 +554,17 @@ describe('liars', () => {
     assert.ok(peer.log.includes('ended protocol'))
   })
 
+  test('a reset with a code that is none, or one of this end alone, is no more than a reset', () => {
+    for (const code of [StreamReset.SESSION_ENDED, 5, 255]) {
+      const peer = facing('client')
+      const closed: (number | null)[] = []
+      const nothing = () => {}
+      peer.session.open(80, { onData: nothing, onFin: nothing, onDrain: nothing, onClose: (why) => closed.push(why) })
+      peer.say((into) => writeReset(into, 0, 1, code, 0))
+      assert.deepEqual(closed, [StreamReset.CANCELLED])
+    }
+  })
+
   test('streams whose OPEN never comes are held within the same bounds', () => {
     const peer = facing('service')
     for (let offset = 0; offset + 1900 < STREAM_CREDIT_BYTES; offset += 1900) peer.bytes(3, offset, 1900)
