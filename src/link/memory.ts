@@ -25,6 +25,8 @@ export interface MemoryNetworkOptions {
   readonly clock: Clock
   /** Delay and rate of each direction, asked once per link. Absent: delivered in the next turn. */
   readonly shape?: (from: NodeId, to: NodeId) => WireShape
+  /** Sees every write on every wire, as who taps the cables does. */
+  readonly onWrite?: (from: NodeId, to: NodeId, bytes: number) => void
   /** Cells per block and delivery; a simulation of hundreds of nodes passes 8 or so, to be small. */
   readonly blockCells?: number
 }
@@ -60,11 +62,13 @@ class Network implements MemoryNetwork {
   readonly shape: ((from: NodeId, to: NodeId) => WireShape) | undefined
   readonly listening = new Map<string, MemoryHost>()
   readonly stalled = new Set<NodeId>()
+  readonly onWrite: MemoryNetworkOptions['onWrite']
   readonly #hosts: MemoryHost[] = []
   mayDial: (from: NodeId, to: NodeId) => boolean = () => true
 
-  constructor({ clock, shape, blockCells }: MemoryNetworkOptions) {
+  constructor({ clock, shape, blockCells, onWrite }: MemoryNetworkOptions) {
     this.clock = clock
+    this.onWrite = onWrite
     this.shape = shape
     this.pools = cellPools(blockCells === undefined ? {} : { blockCells })
   }
@@ -237,6 +241,7 @@ class MemoryWire implements CellWire {
 
   write(bytes: Uint8Array): void {
     if (this.#ended !== null) return
+    this.#network.onWrite?.(this.#from.id, this.#to.id, bytes.length)
     const now = this.#network.clock.monotonicMs()
     const { delayMs = 0, bytesPerSec } = this.#shape ?? {}
     this.#busyUntil = Math.max(this.#busyUntil, now) + (bytesPerSec === undefined ? 0 : (bytes.length * 1000) / bytesPerSec)

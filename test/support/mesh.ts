@@ -55,6 +55,8 @@ export interface MeshOptions {
   readonly rngOf?: (index: number) => Rng
   /** Delay and rate of each direction of each link. */
   readonly shape?: (from: NodeId, to: NodeId) => WireShape
+  /** Sees every write on every wire. */
+  readonly onWrite?: (from: NodeId, to: NodeId, bytes: number) => void
   /** Tells the nodes' ids before any link is made. */
   readonly onIds?: (ids: readonly NodeId[]) => void
   /** Puts hands on a node's end of a link before the node sees it (`tap-link.ts`). `self` and `peer` are indexes. */
@@ -69,7 +71,11 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const { count, store = echoStore, shape, onIds, wrap } = options
   const cipher = await openCellCipher()
   const network = sha256(new Uint8Array([1]))
-  const wires = memoryNetwork(shape === undefined ? { clock: options.clock } : { clock: options.clock, shape })
+  const wires = memoryNetwork({
+    clock: options.clock,
+    ...(shape === undefined ? {} : { shape }),
+    ...(options.onWrite === undefined ? {} : { onWrite: options.onWrite }),
+  })
   const ids = Array.from({ length: count }, () => nodeIdOf(options.rng.bytes(32)))
   onIds?.(ids)
   const descriptors = new Map<NodeId, Descriptor>()
