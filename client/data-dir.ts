@@ -6,8 +6,9 @@
  * pid nor a restart of the machine passes for the holder. A lock whose holder is gone (`kill -9`) is taken over. Taking over is a race
  * between starters, so whoever has put its file in place looks once more, a moment later, whether it is still there.
  */
-import { link, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { link, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { diskFailure } from '../src/errors/disk.ts'
 import { OverlayError } from '../src/errors/index.ts'
 import type { Clock, Rng } from '../src/runtime/index.ts'
 
@@ -16,6 +17,9 @@ const LOCK_FILE = 'lock'
 const ATTEMPTS_MAX = 5
 /** How long a rival needs to notice that it moved a lock that was alive, and to put it back. */
 const SECOND_LOOK_MS = 20
+const LEFTOVER = /^lock\.[0-9a-f]{16}(?:\.old)?$/
+const LEFTOVER_MS = 60_000
+const UNWRITABLE: ReadonlySet<unknown> = new Set(['EROFS', 'EACCES', 'EPERM'])
 
 interface Holder {
   readonly pid: number
@@ -26,6 +30,8 @@ interface Holder {
 
 export interface HeldDataDir {
   readonly path: string
+  /** `false`: on a read-only disk, held for reading only. */
+  readonly writable: boolean
   /** Gives the folder free. Idempotent. */
   release(): Promise<void>
 }
@@ -34,10 +40,12 @@ export interface DataDirTools {
   readonly clock: Pick<Clock, 'sleep'>
   readonly rng: Rng
   readonly signal: AbortSignal
+  /** To `read` a folder that cannot be written is no error, if nobody holds it: a backup of a failing disk is made from one. */
+  readonly purpose?: 'read' | 'write'
 }
 
 /** Makes `path` if need be and holds it for this process. Errors: `DATA_DIR_LOCKED`, `DATA_DIR_UNUSABLE`. */
-export async function holdDataDir(path: string, { clock, rng, signal }: DataDirTools): Promise<HeldDataDir> {
+export async function holdDataDir(path: string, { clock, rng, signal, purpose = 'write' }: DataDirTools): Promise<HeldDataDir> {
   const lock = join(path, LOCK_FILE)
   const nonce = Buffer.from(rng.bytes(8)).toString('hex')
   const mine = `${JSON.stringify({ ...(await holderOf(process.pid)), nonce })}\n`
@@ -49,14 +57,39 @@ export async function holdDataDir(path: string, { clock, rng, signal }: DataDirT
         continue
       }
       await clock.sleep(SECOND_LOOK_MS, { signal })
-      if ((await read(lock)) === mine) return { path, release: () => release(lock, mine) }
+      if ((await read(lock)) !== mine) continue
+      await sweep(path, lock)
+      return { path, writable: true, release: () => release(lock, mine) }
     }
   } catch (error) {
     await release(lock, mine).catch(() => {}) // when stopped during the second look
-    if (error instanceof OverlayError || signal.aborted) throw error
-    throw new OverlayError('config', 'DATA_DIR_UNUSABLE', `The data folder ${path} cannot be used.`, error)
+    if (purpose === 'read' && UNWRITABLE.has((error as NodeJS.ErrnoException).code)) return heldForReading(path, lock)
+    throw signal.aborted ? error : diskFailure(`The data folder ${path}`, error)
   }
   throw locked(path)
+}
+
+/** Where nobody can write, no lock can be put, and no node can start. One that ran before may still run. */
+async function heldForReading(path: string, lock: string): Promise<HeldDataDir> {
+  const text = await read(lock)
+  if (text !== null && (await isAlive(text))) throw locked(path)
+  return { path, writable: false, release: async () => {} }
+}
+
+/** Removes what starters that were killed in the middle of their start left: a loop of crashes must not fill the folder. */
+async function sweep(path: string, lock: string): Promise<void> {
+  const leftovers = (await readdir(path)).filter((name) => LEFTOVER.test(name))
+  if (leftovers.length === 0) return
+  // By the disk's own clock. A younger one may be of a starter that is about to find the folder taken.
+  const { mtimeMs: now } = await stat(lock)
+  for (const name of leftovers) {
+    const file = join(path, name)
+    const age = await stat(file).then(
+      ({ mtimeMs }) => now - mtimeMs,
+      () => 0, // gone
+    )
+    if (age > LEFTOVER_MS) await rm(file, { force: true })
+  }
 }
 
 function locked(path: string): OverlayError {

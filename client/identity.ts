@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { fromHex, type NodeId, nodeIdOf, toHex } from '../src/bytes/index.ts'
 import { equalSecret, SIGN_SEED_BYTES, type SigningKey, signingKey, taggedHash, wipe } from '../src/crypto/index.ts'
 import { writeAtomically } from '../src/directory/index.ts'
+import { diskFailure } from '../src/errors/disk.ts'
 import { OverlayError } from '../src/errors/index.ts'
 import type { Rng } from '../src/runtime/index.ts'
 import { isExposed } from './data-dir.ts'
@@ -53,6 +54,13 @@ export function identityOf(seed: Uint8Array): Identity {
   return { id: nodeIdOf(key.publicKey), key, seed }
 }
 
+/** Whether `bytes` are a whole identity file. */
+export function isIdentityFile(bytes: Uint8Array): boolean {
+  const seed = seedOf(Buffer.from(bytes).toString('latin1'))
+  if (seed !== null) wipe(seed)
+  return seed !== null
+}
+
 function seedOf(text: string): Uint8Array | null {
   const [first, seedHex = '', checkHex = '', end, ...more] = text.split('\n')
   const seed = fromHex(seedHex)
@@ -92,6 +100,6 @@ async function readIfThere(path: string): Promise<string | null> {
     return await readFile(path, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw new OverlayError('config', 'DATA_DIR_UNUSABLE', `${path} cannot be read.`, error)
+    throw diskFailure(path, error)
   }
 }

@@ -52,10 +52,13 @@ const STATUS_OF_KIND: Readonly<Record<ErrorKind, number>> = {
   bug: 500,
 }
 
+/** Where the kind does not say it: the request is right, the machine has no room for it. */
+const STATUS_OF_CODE: Partial<Readonly<Record<ErrorCode, number>>> = { DATA_DIR_UNUSABLE: 507 }
+
 /** How `error` is told to the client; with `report`, also at which stage of the work it happened. */
 export function failureOf(error: unknown, report?: TraceReport): Failure {
   const cause = error instanceof HttpFailure ? error.error : isOverlayError(error) ? error : fault(error)
-  const status = error instanceof HttpFailure ? error.status : STATUS_OF_KIND[cause.kind]
+  const status = error instanceof HttpFailure ? error.status : (STATUS_OF_CODE[cause.code] ?? STATUS_OF_KIND[cause.kind])
   const retry: Record<string, string> = status === 503 ? { 'Retry-After': '5' } : {}
   return {
     status,

@@ -8,7 +8,7 @@
  *
  * The name stands in a part's checksum, so that a part copied from another key is noticed: a sequence or a token used for two keys links them.
  */
-import { chmod, mkdir, readdir, readFile, rm } from 'node:fs/promises'
+import { chmod, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { concat, equalPublic, fromHex, toHex, utf8 } from '../../src/bytes/index.ts'
 import { formatKeyAddress } from '../../src/content/address.ts'
@@ -22,7 +22,8 @@ import {
   taggedHash,
   wipe,
 } from '../../src/crypto/index.ts'
-import { writeAtomically } from '../../src/directory/index.ts'
+import { makeFolder, syncFolder, writeAtomically } from '../../src/directory/index.ts'
+import { diskFailure } from '../../src/errors/disk.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import type { Rng } from '../../src/runtime/index.ts'
 import { isExposed } from '../data-dir.ts'
@@ -45,7 +46,7 @@ export async function openKeyBook(dataDir: string, rng: Rng): Promise<KeyBook> {
   const dir = join(dataDir, FOLDER)
   const keys = new Map<string, HeldKey | null>()
   const names = await unusable(dir, async () => {
-    await mkdir(dir, { recursive: true, mode: 0o700 })
+    await makeFolder(dir)
     return readdir(dir)
   })
   for (const name of names.filter(isKeyName).sort()) keys.set(name, await readKey(join(dir, name), name))
@@ -102,12 +103,8 @@ class KeyFolder implements KeyBook {
     const path = this.#pathOf(name, part)
     const bytes = await unusable(path, () => readIfThere(path))
     if (bytes === null) return null
-    const content = bytes.subarray(PART_HEAD.length + PART_CHECK_BYTES)
-    const right = concat(PART_HEAD, partCheck(name, part, content))
-    if (content.length > KEY_PART_BYTES_MAX || !equalPublic(bytes.subarray(0, right.length), right)) {
-      throw bad(`The file ${path} is damaged. Restore it from a backup.`)
-    }
-    return content.slice()
+    if (!isKeyPartFile(name, part, bytes)) throw bad(`The file ${path} is damaged. Restore it from a backup.`)
+    return bytes.slice(PART_HEAD.length + PART_CHECK_BYTES)
   }
 
   writePart(name: string, part: KeyPart, bytes: Uint8Array): Promise<void> {
@@ -124,7 +121,10 @@ class KeyFolder implements KeyBook {
     return this.#inOrder(async () => {
       this.#require(name)
       const path = this.#pathOf(name, part)
-      await unusable(path, () => rm(path, { force: true }))
+      await unusable(path, async () => {
+        await rm(path, { force: true })
+        await syncFolder(this.#dir)
+      })
     })
   }
 
@@ -161,6 +161,20 @@ async function readKey(path: string, name: string): Promise<HeldKey | null> {
     if (await isExposed(path)) await chmod(path, 0o600) // a copy or a restore may have widened it
     return keyOf(name, seed)
   })
+}
+
+/** Whether `bytes` are a whole key file. */
+export function isKeyFile(bytes: Uint8Array): boolean {
+  const seed = seedOf(Buffer.from(bytes).toString('latin1'))
+  if (seed !== null) wipe(seed)
+  return seed !== null
+}
+
+/** Whether `bytes` are the whole file of that key's part. */
+export function isKeyPartFile(name: string, part: KeyPart, bytes: Uint8Array): boolean {
+  const content = bytes.subarray(PART_HEAD.length + PART_CHECK_BYTES)
+  const right = concat(PART_HEAD, partCheck(name, part, content))
+  return content.length <= KEY_PART_BYTES_MAX && equalPublic(bytes.subarray(0, right.length), right)
 }
 
 function keyOf(name: string, seed: Uint8Array): HeldKey {
@@ -201,12 +215,11 @@ async function readIfThere(path: string): Promise<Uint8Array | null> {
   }
 }
 
-/** Runs what touches the disk; its failure as `DATA_DIR_UNUSABLE`. */
+/** Runs what touches the disk; what the system refuses as `DATA_DIR_UNUSABLE`. */
 async function unusable<T>(path: string, run: () => Promise<T>): Promise<T> {
   try {
     return await run()
   } catch (error) {
-    if (error instanceof OverlayError) throw error
-    throw new OverlayError('config', 'DATA_DIR_UNUSABLE', `${path} cannot be read or written.`, error)
+    throw diskFailure(path, error)
   }
 }

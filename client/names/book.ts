@@ -10,6 +10,7 @@ import { readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ADDRESS_CHARS, canonicalAddress, parseAddress, requireAddress } from '../../src/content/address.ts'
 import { writeAtomically } from '../../src/directory/index.ts'
+import { diskFailure } from '../../src/errors/disk.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import type { Clock } from '../../src/runtime/index.ts'
@@ -38,7 +39,7 @@ export async function openNameBook(parts: NameBookParts): Promise<NameBook> {
   if (entries !== null) return new NameBook(parts, entries)
   const aside = `${path}.damaged`
   await rename(path, aside).catch((error) => {
-    throw unusable(path, error)
+    throw diskFailure(path, error)
   })
   parts.log.warn('the book of names is damaged; it was set aside as names.json.damaged, and an empty one begins')
   return new NameBook(parts, [])
@@ -49,12 +50,13 @@ async function readIfThere(path: string): Promise<string | null> {
     return await readFile(path, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw unusable(path, error)
+    throw diskFailure(path, error)
   }
 }
 
-function unusable(path: string, error: unknown): OverlayError {
-  return new OverlayError('config', 'DATA_DIR_UNUSABLE', `${path} cannot be read or moved.`, error)
+/** A book's text. */
+export function bookText(names: readonly NameEntry[]): string {
+  return `${JSON.stringify({ version: VERSION, names })}\n`
 }
 
 /** The entries of a book's text, or `null` if anything in it is not right. */
@@ -141,7 +143,7 @@ export class NameBook implements Names {
     const done = this.#writing.then(async () => {
       const entries = new Map(this.#entries)
       if (!change(entries)) return false
-      await writeAtomically(this.#path, [`${JSON.stringify({ version: VERSION, names: [...entries.values()] })}\n`])
+      await writeAtomically(this.#path, [bookText([...entries.values()])])
       this.#entries = entries
       return true
     })

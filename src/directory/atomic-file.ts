@@ -1,37 +1,60 @@
 /**
  * Files that are either whole in their old form or whole in their new one, whatever is killed when: temporary file, fsync, rename,
- * fsync of the folder. For small state (identity, neighbours) and the saved directory.
+ * fsync of the folder. For small state (identity, neighbours) and the saved directory. A disk that refuses is told as what a person can mend.
  */
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { diskFailure } from '../errors/disk.ts'
 
-/** Replaces `path` with `parts` in order. `mode` holds for a new file from the first byte on. One writer per path at a time. */
+/** What systems say that cannot flush a folder. */
+const NOT_FOR_FOLDERS: ReadonlySet<unknown> = new Set(['EINVAL', 'ENOTSUP', 'EISDIR', 'EPERM', 'EACCES', 'EBADF'])
+
+/**
+ * Replaces `path` with `parts` in order. `mode` holds for a new file from the first byte on. One writer per path at a time.
+ * Errors: `DATA_DIR_UNUSABLE`; then the old file is there, or (if the disk failed at the very end) the new one.
+ */
 export async function writeAtomically(path: string, parts: Iterable<Uint8Array | string>, mode: number = 0o600): Promise<void> {
   const temporary = `${path}.new`
-  await rm(temporary, { force: true })
-  const file = await open(temporary, 'wx', mode)
+  try {
+    await rm(temporary, { force: true })
+    await writeWhole(temporary, parts, mode)
+    await rename(temporary, path)
+    await syncFolder(dirname(path))
+  } catch (error) {
+    // On a full disk each byte counts. What went wrong first says more than why this fails.
+    await rm(temporary, { force: true }).catch(() => {})
+    throw diskFailure(path, error)
+  }
+}
+
+async function writeWhole(path: string, parts: Iterable<Uint8Array | string>, mode: number): Promise<void> {
+  const file = await open(path, 'wx', mode)
   try {
     for (const part of parts) await file.appendFile(part)
     await file.sync()
   } finally {
     await file.close()
   }
-  await rename(temporary, path)
-  await syncFolder(dirname(path))
 }
 
-/** So that the rename itself outlives a power cut. */
-async function syncFolder(path: string): Promise<void> {
+/** Makes a folder of mode 0700 that outlives a power cut, unless it is there. Errors: the system's. */
+export async function makeFolder(path: string): Promise<void> {
+  if ((await mkdir(path, { recursive: true, mode: 0o700 })) !== undefined) await syncFolder(dirname(path))
+}
+
+/** So that what was made, renamed or removed in a folder outlives a power cut. Errors: the system's, where it can flush folders at all. */
+export async function syncFolder(path: string): Promise<void> {
   let folder: FileHandle
   try {
     folder = await open(path, 'r')
-  } catch {
-    return // some systems do not open folders; the file is whole all the same
+  } catch (error) {
+    if (NOT_FOR_FOLDERS.has((error as NodeJS.ErrnoException).code)) return
+    throw error
   }
   try {
     await folder.sync()
-  } catch {
-    // as above
+  } catch (error) {
+    if (!NOT_FOR_FOLDERS.has((error as NodeJS.ErrnoException).code)) throw error
   } finally {
     await folder.close()
   }

@@ -1,5 +1,5 @@
 /** Public face of the directory: who is in the network and which links join them, and how nodes keep it the same. Spec: SPEC.md §6. */
-export { writeAtomically } from './atomic-file.ts'
+export { makeFolder, syncFolder, writeAtomically } from './atomic-file.ts'
 export { ControlReassembler, FRAGMENT_BYTES, toControlBodies } from './control.ts'
 export {
   DESCRIPTOR_LIFE_MS,
