@@ -123,9 +123,34 @@ nodeCommand('peers', "show the node's neighbours").action(async (options: object
 nodeCommand('loops', "show the node's own loops").action(async (options: object) =>
   (await import('./inspect.ts')).loops(options, interruption()),
 )
-nodeCommand('keys', "show the node's public id and where its keys are").action(async (options: object) =>
-  (await import('./inspect.ts')).keys(options, interruption()),
+const keys = nodeCommand('keys', "show the node's public id and where its keys are; with a sub-command: backups").helpCommand(
+  false,
 )
+keys.action(async (options: object) => (await import('./inspect.ts')).keys(options, interruption()))
+
+/** A sub-command of `keys` that works on the folder of a node that does not run. */
+function backupCommand(name: string, description: string): Command {
+  return keys
+    .command(name)
+    .description(description)
+    .argument('<FILE>')
+    .option('--passphrase-file <FILE>', 'its first line is the passphrase (default: asked for on the terminal)')
+    .option('--data-dir <DIR>', "the node's data folder (default: GYRE_DATA_DIR or ~/.gyre)")
+    .option('--config <FILE>', "the node's configuration file")
+    .option('--json', 'answer with JSON')
+}
+
+backupCommand('export', 'write identity, keys, sites, services and names of a stopped node to one encrypted FILE')
+  .option('--leave-out-damaged', 'go on if something in the folder is damaged, without it')
+  // With its parent's: a flag that both know goes to the parent.
+  .action(async (file: string, _: object, command: Command) =>
+    (await import('./backup.ts')).exportKeys(file, command.optsWithGlobals(), interruption()),
+  )
+backupCommand('import', 'put what FILE holds into the data folder of a stopped node, whole or not at all')
+  .option('--replace', 'also in the place of another identity, or of other keys and names, that are there')
+  .action(async (file: string, _: object, command: Command) =>
+    (await import('./backup.ts')).importKeys(file, command.optsWithGlobals(), interruption()),
+  )
 
 const tokens = program.command('tokens').description("tokens of the node's API for single programs").helpCommand(false)
 nodeCommand('add', 'make a token and print it, this once', tokens)

@@ -13,6 +13,7 @@ import { writeAtomically } from '../../src/directory/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import { systemClock, systemRng } from '../../src/runtime/index.ts'
 import { startApi } from '../api/index.ts'
+import { finishRestore } from '../backup/staged.ts'
 import { holdDataDir, openApiToken } from '../identity.ts'
 import type { NodeFace } from '../library.ts'
 import { startProxy, startSocks } from '../proxy/index.ts'
@@ -66,6 +67,7 @@ async function live(config: Config, log: Logger, startNode: StartNode, supervise
   try {
     const held = await holdDataDir(config.dataDir, { clock: systemClock, rng: systemRng, signal: stop })
     closers.push(() => held.release())
+    await finishRestore(config.dataDir)
     const token = await openApiToken(config.dataDir, systemRng)
     const resolved = await resolveBootstrap(config, { clock: systemClock, signal: stop })
     const node = await startNode(resolved, log)
