@@ -1,0 +1,261 @@
+/**
+ * All questions that the lab asks of the digests of its runs: the six pairs and the four-way task, what is behind them, linking, the insider's view,
+ * and the negative control. Deterministic by seed.
+ */
+import type { SeededRng } from '../support/seeded-rng.ts'
+import { forest } from './classify/forest.ts'
+import { logistic } from './classify/logistic.ts'
+import type { Digest, RoleSample } from './digest.ts'
+import { evaluate, type Sample, type TaskResult } from './evaluate.ts'
+import type { Role } from './labels.ts'
+import type { Pairs } from './linking.ts'
+import { LIKENESS_NAMES } from './series.ts'
+import { areaUnder, lowerBound, truePositivesAt, upperBound } from './statistics.ts'
+
+/** Classes of the main tasks. */
+const CLASSES: Readonly<Record<string, readonly Role[]>> = {
+  serve: ['serve-live', 'serve-store'],
+  receive: ['receive'],
+  relay: ['relay'],
+  idle: ['idle'],
+}
+
+/** Pairs behind the six: what a worst pair is made of. */
+const FURTHER: readonly (readonly [Role, Role])[] = [
+  ['serve-live', 'receive'],
+  ['serve-store', 'receive'],
+  ['publish', 'receive'],
+  ['relay', 'serve-live'],
+  ['relay', 'serve-store'],
+  ['relay', 'publish'],
+  ['relay', 'hold'],
+  ['relay', 'meet'],
+]
+
+const ONE_WAY = [
+  ['serve', 'receive'],
+  ['relay', 'receive'],
+  ['relay', 'serve'],
+] as const
+
+export interface Linking {
+  readonly what: string
+  readonly pairs: number
+  /** By likeness alone. */
+  readonly auc: number
+  /** True positives at one false positive in a thousand; with fewer than 1,000 negatives: at none. */
+  readonly truePositives: number
+  /** Of a classifier on all features of a pair. */
+  readonly task: TaskResult | null
+}
+
+export interface Posterior {
+  /** Circuits in windows, and how many of them come from the origin. */
+  readonly circuits: number
+  readonly base: number
+  /** The tenth that looks most like it: how many of them do. */
+  readonly top: number
+  readonly topTrue: number
+  readonly value: number
+  readonly lower: number
+  readonly upper: number
+  readonly loopLength: number
+  readonly task: TaskResult | null
+}
+
+export interface Verdicts {
+  readonly pairs: readonly TaskResult[]
+  readonly fourWay: TaskResult | null
+  readonly further: readonly TaskResult[]
+  readonly sizes: readonly TaskResult[]
+  readonly hosting: TaskResult | null
+  readonly shuffled: readonly TaskResult[]
+  /** Pairs of windows from which cells without content were taken out. */
+  readonly oneWay: readonly TaskResult[]
+  /** The worst pair by each group of features alone. */
+  readonly groups: readonly { readonly task: string; readonly group: string; readonly result: TaskResult }[]
+  readonly outside: Linking
+  readonly colluding: Linking
+  readonly posterior: Posterior
+  readonly direction: TaskResult | null
+}
+
+/** Circuits of the highest scores for which the posterior is told. */
+const TOP_SHARE = 0.1
+const TOP_MIN = 10
+/** Quick learners, where a question is asked many times over. */
+const QUICK = [forest({ trees: 40 })]
+const PAIR_LEARNERS = [logistic({ decay: 0.1 }), forest({ trees: 60 })]
+
+export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: string) => void): Verdicts {
+  const samples = digests.flatMap(({ roles }) => roles)
+  const names = digests[0]?.names ?? []
+  const of = (roles: readonly Role[], size?: string) =>
+    samples.filter((sample) => roles.includes(sample.role) && (size === undefined || sample.size === size))
+  const ask = (task: string, classes: readonly string[], lists: readonly (readonly RoleSample[])[], shuffled = false) => {
+    const result = evaluate({ task, classes, samples: lists, names, rng: rng.fork(task), shuffled })
+    if (result !== null) say(`${task}: ${result.advantage.value.toFixed(3)} on ${result.windows} windows`)
+    return result
+  }
+  const known = Object.keys(CLASSES)
+  const couples = known.flatMap((first, at) => known.slice(at + 1).map((second) => [first, second] as const))
+  const pairs = couples.flatMap(([a, b]) => ask(`${a} / ${b}`, [a, b], [of(CLASSES[a]!), of(CLASSES[b]!)]) ?? [])
+  const fourWay = ask(
+    'four-way',
+    known,
+    known.map((each) => of(CLASSES[each]!)),
+  )
+  const further = FURTHER.flatMap(([a, b]) => ask(`${a} / ${b}`, [a, b], [of([a]), of([b])]) ?? [])
+  const sizes = ['message', 'page', 'bulk'].flatMap(
+    (size) =>
+      ask(`serve-live / receive, ${size}`, ['serve-live', 'receive'], [of(['serve-live'], size), of(['receive'], size)]) ?? [],
+  )
+  const idle = of(['idle']).map((sample) => ({ ...sample, stratum: '' }))
+  const hosts = new Set(of(['idle']).flatMap(({ stratum, run, node }) => (stratum === 'host' ? [`${run}/${node}`] : [])))
+  const isHost = ({ run, node }: Sample) => hosts.has(`${run}/${node}`)
+  const hosting = ask(
+    'hosts a service / does not, both idle',
+    ['hosts', 'does not'],
+    [idle.filter(isHost), idle.filter((sample) => !isHost(sample))],
+  )
+  const worst = [...pairs].sort((a, b) => b.advantage.value - a.advantage.value)[0]
+  const told = pairs.find(({ task }) => task === 'serve / receive')
+  const controls = [...new Set([told, worst])].flatMap((pair) => pair ?? [])
+  const shuffled = controls.flatMap(
+    ({ classes: [a, b] }) => ask(`shuffled: ${a} / ${b}`, [a!, b!], [of(CLASSES[a!]!), of(CLASSES[b!]!)], true) ?? [],
+  )
+  const halved = digests.flatMap(({ oneWayRoles }) => oneWayRoles)
+  const halvedOf = (role: string) => halved.filter((sample) => CLASSES[role]!.includes(sample.role))
+  const oneWay = ONE_WAY.flatMap(([a, b]) => ask(`one way: ${a} / ${b}`, [a, b], [halvedOf(a), halvedOf(b)]) ?? [])
+  const groups = controls.flatMap(({ task, classes: [a, b] }) =>
+    byGroup(task, [a!, b!], [of(CLASSES[a!]!), of(CLASSES[b!]!)], names, rng),
+  )
+  return {
+    pairs,
+    fourWay,
+    further,
+    sizes,
+    hosting,
+    shuffled,
+    oneWay,
+    groups,
+    outside: link(
+      'first and last link of a loop, outside',
+      digests.map((each) => each.outsidePairs),
+      rng,
+    ),
+    colluding: link(
+      'two members that collude',
+      digests.map((each) => each.colludingPairs),
+      rng,
+    ),
+    posterior: posteriorOf(digests, rng.fork('posterior')),
+    direction: directionOf(digests, rng.fork('direction')),
+  }
+}
+
+function byGroup(
+  task: string,
+  classes: readonly string[],
+  lists: readonly (readonly RoleSample[])[],
+  names: readonly string[],
+  rng: SeededRng,
+): Verdicts['groups'] {
+  const groupOf = (name: string) => name.split(/[ :]/)[0]!
+  return [...new Set(names.map(groupOf))].flatMap((group) => {
+    const places = names.flatMap((name, at) => (groupOf(name) === group ? [at] : []))
+    const cut = lists.map((list) =>
+      list.map((sample) => ({ ...sample, values: Float64Array.from(places, (at) => sample.values[at]!) })),
+    )
+    const groupNames = places.map((at) => names[at]!)
+    const result = evaluate({
+      task: `${task}, ${group}`,
+      classes,
+      samples: cut,
+      names: groupNames,
+      rng: rng.fork(group),
+      learners: QUICK,
+    })
+    return result === null ? [] : [{ task, group, result }]
+  })
+}
+
+function link(what: string, all: readonly Pairs[], rng: SeededRng): Linking {
+  const same = all.flatMap((pairs) => pairs.same)
+  const other = all.flatMap((pairs) => pairs.other)
+  const scores = [...same, ...other].map(({ values }) => values[0]!)
+  const positive = [...same.map(() => true), ...other.map(() => false)]
+  const task = evaluate({
+    task: what,
+    classes: ['other', 'same'],
+    samples: [other, same],
+    names: LIKENESS_NAMES,
+    rng: rng.fork(what),
+    learners: PAIR_LEARNERS,
+  })
+  return {
+    what,
+    pairs: same.length,
+    auc: areaUnder(scores, positive),
+    truePositives: truePositivesAt(1e-3, scores, positive),
+    task,
+  }
+}
+
+function posteriorOf(digests: readonly Digest[], rng: SeededRng): Posterior {
+  const positive = digests.flatMap(({ insider }) => insider.afterOrigin)
+  const negative = digests.flatMap(({ insider }) => insider.elsewhere)
+  const names = digests[0]?.insider.names ?? []
+  const circuits = positive.length + negative.length
+  const task = evaluate({
+    task: 'insider: the predecessor is the origin',
+    classes: ['elsewhere', 'after the origin'],
+    samples: [thin(negative, 4000, rng), thin(positive, 1000, rng)],
+    names,
+    rng,
+    unbalanced: true,
+    learners: [forest({ trees: 60 })],
+  })
+  const ranked = [...(task?.scores ?? [])].sort((a, b) => b.score - a.score)
+  const top = Math.min(ranked.length, Math.max(TOP_MIN, Math.round(TOP_SHARE * ranked.length)))
+  const topTrue = ranked.slice(0, top).filter((each) => each.positive).length
+  const lengths = digests.map(({ insider }) => insider.loopLength)
+  return {
+    circuits,
+    base: circuits === 0 ? 0 : positive.length / circuits,
+    top,
+    topTrue,
+    value: top === 0 ? 0 : topTrue / top,
+    lower: lowerBound(topTrue, top),
+    upper: upperBound(topTrue, top),
+    loopLength: lengths.length === 0 ? 0 : lengths.reduce((sum, each) => sum + each, 0) / lengths.length,
+    task,
+  }
+}
+
+function directionOf(digests: readonly Digest[], rng: SeededRng): TaskResult | null {
+  return evaluate({
+    task: 'insider: which way content moves',
+    classes: ['to the origin', 'from the origin'],
+    samples: [
+      thin(
+        digests.flatMap(({ insider }) => insider.toOrigin),
+        3000,
+        rng,
+      ),
+      thin(
+        digests.flatMap(({ insider }) => insider.fromOrigin),
+        3000,
+        rng,
+      ),
+    ],
+    names: digests[0]?.insider.names ?? [],
+    rng,
+    learners: [logistic({ decay: 0.1 }), forest({ trees: 60 })],
+  })
+}
+
+/** The same share of each run's samples, at most `most` in all. */
+function thin(samples: readonly Sample[], most: number, rng: SeededRng): Sample[] {
+  return samples.length <= most ? [...samples] : samples.filter(() => rng.unit() < most / samples.length)
+}

@@ -1,0 +1,168 @@
+/**
+ * `npm run adversary -- --runs N`: the adversary lab. Plays workloads on fresh networks of real processes, watches them from outside and inside, and
+ * tries to tell who serves, who receives and who only relays. Prints what was to be reached and what was found, with bounds; exits with 1 if the lab
+ * itself does not work (a control failed) or, with `--gate`, if a claim does not hold. What it measures and how: README.md here.
+ *
+ *   --runs 4           fresh networks; two at least           --clock swift     or steady, fixed, once there are such
+ *   --nodes 16         processes in each                      --short           four windows a run: what CI affords
+ *   --seed 1           decides workloads, folds and learners  --report FILE     one self-contained page
+ *   --json FILE        everything that was found, seeds too   --gate            claims that do not hold end with 1
+ *   --keep DIR         what was observed is kept there        --again DIR       judges what was kept, without playing
+ */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { deserialize, serialize } from 'node:v8'
+import { CLOCKS } from '../../src/config/index.ts'
+import { SeededRng } from '../support/seeded-rng.ts'
+import { type Digest, digest } from './digest.ts'
+import { judge } from './judge.ts'
+import { type Observation, observe } from './observe.ts'
+import { reportPage } from './page.ts'
+import { checks, tableRows } from './rows.ts'
+import { FULL_RUN, SHORT_RUN } from './scenes.ts'
+import { table } from './text.ts'
+
+const { values } = parseArgs({
+  options: {
+    runs: { type: 'string' },
+    nodes: { type: 'string', default: '16' },
+    clock: { type: 'string', default: 'swift' },
+    seed: { type: 'string', default: '1' },
+    short: { type: 'boolean', default: false },
+    report: { type: 'string' },
+    json: { type: 'string' },
+    keep: { type: 'string' },
+    again: { type: 'string' },
+    gate: { type: 'boolean', default: false },
+  },
+})
+
+/** Windows from which on the bound of the long run is asked for. */
+const LONG_RUN_WINDOWS = 6_400
+const LONG_RUN_LIMIT = 0.06
+const SHORT_RUN_LIMIT = 0.15
+
+function whole(text: string, name: string, least: number, most: number): number {
+  const value = Number(text)
+  if (Number.isInteger(value) && value >= least && value <= most) return value
+  console.error(`--${name} takes a whole number from ${least} to ${most}.`)
+  return process.exit(2)
+}
+
+const runs = whole(values.runs ?? (values.short ? '2' : '4'), 'runs', 2, 1000)
+const nodes = whole(values.nodes, 'nodes', 8, 64)
+const { clock, seed } = values
+if (!CLOCKS.some((known) => known === clock)) {
+  console.error(`There is no clock ${clock} yet. Clocks: ${CLOCKS.join(', ')}.`)
+  process.exit(2)
+}
+const stop = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)))
+
+const rng = new SeededRng(`adversary ${seed}`)
+const say = (text: string) => console.error(text)
+const began = performance.now()
+const digests: Digest[] = []
+const loads: number[] = []
+if (values.again === undefined) {
+  for (let run = 0; run < runs; run++) {
+    const scenes = values.short ? SHORT_RUN : FULL_RUN
+    const observation = await observe({ run, nodes, clock, scenes, rng: rng.fork(`run ${run}`), signal: stop.signal, say })
+    if (values.keep !== undefined) {
+      mkdirSync(values.keep, { recursive: true })
+      writeFileSync(join(values.keep, `run-${String(run).padStart(3, '0')}.v8`), serialize(observation))
+    }
+    take(observation)
+  }
+} else {
+  const files = readdirSync(values.again).filter((name) => name.endsWith('.v8'))
+  for (const name of files.sort()) take(deserialize(readFileSync(join(values.again, name))) as Observation)
+}
+
+function take(observation: Observation): void {
+  loads.push(observation.load)
+  digests.push(digest(observation, rng.fork(`digest ${observation.run}`)))
+}
+
+const observedMs = performance.now() - began
+const verdicts = judge(digests, rng.fork('judge'), say)
+const windows = digests.reduce((sum, { roles }) => sum + roles.length, 0)
+const limit = windows >= LONG_RUN_WINDOWS ? LONG_RUN_LIMIT : SHORT_RUN_LIMIT
+const rows = tableRows(digests, verdicts, clock, limit)
+const checked = checks(digests, verdicts, clock)
+const facts = {
+  clock,
+  runs: digests.length,
+  nodes,
+  seed,
+  windows,
+  windowsWithoutRole: digests.reduce((sum, { unlabelled }) => sum + unlabelled, 0),
+  loops: digests.reduce((sum, { loops }) => sum + loops, 0),
+  minutes: Number(((performance.now() - began) / 60_000).toFixed(1)),
+  minutesObserving: Number((observedMs / 60_000).toFixed(1)),
+  load: loads.map((load) => Number(load.toFixed(1))),
+  node: process.version,
+}
+
+console.log(
+  `\n## Adversary lab: clock ${clock}, ${digests.length} runs of ${nodes} nodes, ${windows} windows of 20 s, ${facts.loops} loops, seed ${seed}, ${facts.minutes} min (load ${facts.load.join(', ')})\n`,
+)
+console.log(
+  table(
+    ['what', 'found', 'upper 95 % bound', 'windows', 'to reach', ''],
+    rows.map((row) => [
+      row.what,
+      row.found,
+      row.bound,
+      String(row.windows),
+      row.goal,
+      row.reached === null ? '–' : row.reached ? 'reached' : 'NOT REACHED',
+    ]),
+  ),
+)
+const tasks = [
+  ...verdicts.pairs,
+  ...(verdicts.fourWay === null ? [] : [verdicts.fourWay]),
+  ...verdicts.further,
+  ...verdicts.sizes,
+  ...(verdicts.hosting === null ? [] : [verdicts.hosting]),
+]
+console.log('\nEach task, on unseen runs and nodes:\n')
+console.log(
+  table(
+    ['task', 'advantage', '95 % bounds', 'windows', 'area', 'learner', 'what tells most by itself'],
+    tasks.map((task) => [
+      task.task,
+      task.advantage.value.toFixed(3),
+      `${task.advantage.lower.toFixed(3)} to ${task.advantage.upper.toFixed(3)}`,
+      String(task.windows),
+      task.auc === null ? '–' : task.auc.toFixed(3),
+      Object.entries(task.chosen).sort((a, b) => b[1] - a[1])[0]?.[0] ?? '–',
+      task.features
+        .slice(0, 2)
+        .map(({ name, auc }) => `${name} (${auc.toFixed(2)})`)
+        .join(', '),
+    ]),
+  ),
+)
+console.log('\nThe lab itself:\n')
+console.log(
+  table(
+    ['check', 'found', ''],
+    checked.map(({ what, found, passed }) => [what, found, passed ? 'passed' : 'FAILED']),
+  ),
+)
+if (values.report !== undefined) writeFileSync(values.report, reportPage({ facts, rows, checked, verdicts, digests }))
+if (values.json !== undefined) {
+  const bare = (key: string, value: unknown) =>
+    key === 'scores' || key === 'roc' ? undefined : value instanceof Map ? Object.fromEntries(value) : value
+  writeFileSync(
+    values.json,
+    `${JSON.stringify({ facts, rows, checks: checked, verdicts, costs: digests.map(({ costs }) => costs) }, bare, 1)}\n`,
+  )
+}
+const broken = checked.some(({ passed }) => !passed)
+const unmet = rows.some(({ reached }) => reached === false)
+process.exit(broken || (values.gate && unmet) ? 1 : 0)

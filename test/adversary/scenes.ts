@@ -1,0 +1,122 @@
+/**
+ * What the nodes of a run do, window by window: scenes of 20 s in which some nodes have work of their own and all others have none. Pure: drawn
+ * from the run's generator. In each scene other nodes play each part, so that no classifier can learn a node instead of a role.
+ *
+ * Six in ten nodes host a live service all the time, used or not, and some of them download from others' services: else "hosts a service" and
+ * "serves now" would be one thing, and the lab would measure the first. Tasks compare windows of hosts with hosts (`evaluate.ts`). What nodes do in a scene without being told to (answer from their store, relay, be a rendezvous point) is not planned here
+ * but read from the insider's records afterwards (`labels.ts`).
+ */
+import type { SeededRng } from '../support/seeded-rng.ts'
+
+export const WINDOW_MS = 20_000
+
+export const SIZES = ['message', 'page', 'bulk'] as const
+export type Size = (typeof SIZES)[number]
+
+/** Who does what in one scene. `live`: `client` downloads from the target behind `server`'s service. */
+export type Actor =
+  | { readonly kind: 'live'; readonly server: number; readonly client: number; readonly size: Size }
+  | { readonly kind: 'fetch'; readonly node: number; readonly size: Size }
+  | { readonly kind: 'publish'; readonly node: number; readonly size: Size }
+
+export interface Scene {
+  readonly kind: 'idle' | 'live' | 'store' | 'publish'
+  readonly actors: readonly Actor[]
+}
+
+/** How large things are, and how long an actor rests between two of them (mean of an exponential draw). */
+export interface Workload {
+  readonly bytes: Readonly<Record<Size, number>>
+  readonly restMs: Readonly<Record<Size, number>>
+  /** Pause after services are up and content is published, before the first scene; and after each scene. */
+  readonly settleMs: number
+  readonly pauseMs: number
+}
+
+const KiB = 1024
+
+/** Sizes are the same for all clocks where the clock can carry them within a window. */
+export const WORKLOADS: Readonly<Record<string, Workload>> = {
+  swift: {
+    bytes: { message: 2 * KiB, page: 300 * KiB, bulk: 2048 * KiB },
+    restMs: { message: 900, page: 2_500, bulk: 4_000 },
+    settleMs: 3_000,
+    pauseMs: 1_500,
+  },
+  steady: {
+    bytes: { message: 2 * KiB, page: 300 * KiB, bulk: 1024 * KiB },
+    restMs: { message: 900, page: 2_500, bulk: 4_000 },
+    settleMs: 30_000,
+    pauseMs: 1_500,
+  },
+  fixed: {
+    bytes: { message: 2 * KiB, page: 32 * KiB, bulk: 64 * KiB },
+    restMs: { message: 900, page: 2_500, bulk: 4_000 },
+    settleMs: 30_000,
+    pauseMs: 1_500,
+  },
+}
+
+export type SceneKind = Scene['kind']
+
+/** Order of the scenes of a run. Quiet ones come first: with a paced clock, loops stay for minutes after work. */
+export const FULL_RUN: readonly SceneKind[] = [
+  ...['idle', 'idle', 'idle', 'live', 'store', 'live', 'publish', 'live', 'store', 'live', 'publish', 'live', 'store'],
+] as SceneKind[]
+export const SHORT_RUN: readonly SceneKind[] = ['idle', 'live', 'store', 'live']
+
+/** Of 16 nodes; fewer for fewer nodes. */
+const LIVE_PAIRS = 5
+const FETCHERS = 5
+const PUBLISHERS = 4
+/** Of the nodes: five serve at a time, others must be there that host and do not. */
+const HOSTS_SHARE = 0.6
+
+/** The scenes of one run. Roles move through a random order of the nodes from scene to scene. */
+export function planScenes(kinds: readonly SceneKind[], hosts: ReadonlySet<number>, nodes: number, rng: SeededRng): Scene[] {
+  const order = shuffledIndexes(nodes, rng)
+  const hosting = order.filter((node) => hosts.has(node))
+  let at = 0
+  const next = () => order[at++ % nodes]!
+  let served = 0
+  const scaled = (count: number) => Math.max(1, Math.floor((count * nodes) / 16))
+  const size = () => SIZES[rng.below(SIZES.length)]!
+  /** Servers in turn among the hosts; clients in turn, every other one a host, so that hosts that serve and hosts that receive are about as many. */
+  const livePairs = () => {
+    const count = Math.min(scaled(LIVE_PAIRS), hosting.length)
+    const servers = Array.from({ length: count }, () => hosting[served++ % hosting.length]!)
+    const busy = new Set(servers)
+    return servers.map((server, at) => {
+      const hostsLeft = hosting.some((host) => !busy.has(host))
+      let client = next()
+      while (busy.has(client) || (at % 2 === 0 && hostsLeft && !hosts.has(client))) client = next()
+      busy.add(client)
+      return { kind: 'live' as const, server, client, size: size() }
+    })
+  }
+  const alone = <K extends 'fetch' | 'publish'>(kind: K, count: number) =>
+    Array.from({ length: scaled(count) }, () => ({ kind, node: next(), size: size() }))
+  const actors: Readonly<Record<SceneKind, () => Actor[]>> = {
+    idle: () => [],
+    live: livePairs,
+    store: () => alone('fetch', FETCHERS),
+    publish: () => alone('publish', PUBLISHERS),
+  }
+  return kinds.map((kind) => ({ kind, actors: actors[kind]() }))
+}
+
+/** The nodes of a run that host services, others in each run. */
+export function planHosts(nodes: number, rng: SeededRng): ReadonlySet<number> {
+  return new Set(shuffledIndexes(nodes, rng).slice(0, Math.ceil(nodes * HOSTS_SHARE)))
+}
+
+function shuffledIndexes(count: number, rng: SeededRng): number[] {
+  const order = Array.from({ length: count }, (_, at) => at)
+  for (let at = count - 1; at > 0; at--) {
+    const other = rng.below(at + 1)
+    const held = order[at]!
+    order[at] = order[other]!
+    order[other] = held
+  }
+  return order
+}

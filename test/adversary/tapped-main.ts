@@ -1,0 +1,21 @@
+/**
+ * A node with the lab's taps in it: stands for `client/cli/main.ts` in the lab's networks. The taps are in place before any module of the node
+ * that opens a socket or makes a circuit is loaded. `ADVERSARY_TAPS` names the folder that the records go to, one pair of files per process.
+ */
+import { join } from 'node:path'
+import { tapCircuits } from './tap-circuits.ts'
+import { monotonicClock, TapWriter } from './tap-file.ts'
+import { tapSockets } from './tap-sockets.ts'
+
+const FLUSH_MS = 1_000
+
+const folder = process.env.ADVERSARY_TAPS
+if (folder === undefined) throw new Error('ADVERSARY_TAPS is not set')
+const writer = new TapWriter(join(folder, String(process.pid)))
+const now = monotonicClock()
+tapSockets(writer, now)
+tapCircuits(writer, now)
+setInterval(() => writer.flush(), FLUSH_MS).unref()
+process.on('exit', () => writer.close())
+
+await import('../../client/cli/main.ts')
