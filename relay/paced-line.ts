@@ -223,7 +223,7 @@ export class PacedLine implements Lane, Paced, PacedSupply {
   /** Something of this circuit came home (own lines): it lives. */
   heard(): void {
     if (this.#over || this.#firstSlot === Number.POSITIVE_INFINITY) return
-    this.#lastArrivalAt = Math.max(this.#lastArrivalAt, this.#now()) as MonotonicMs
+    this.#lastArrivalAt = this.#now()
   }
 
   /** Sends what is due at `now`. The number of cells is decided before anything that is kept is looked at. */

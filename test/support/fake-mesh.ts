@@ -44,9 +44,13 @@ const never = new AbortController()
 
 export async function startFakeMesh(
   seed: number | string,
-  options: Partial<Omit<MeshOptions, 'clock' | 'rng' | 'wrap'>> = {},
+  {
+    onClock,
+    ...options
+  }: Partial<Omit<MeshOptions, 'clock' | 'rng' | 'wrap'>> & { readonly onClock?: (clock: FakeClock) => void } = {},
 ): Promise<FakeMesh> {
   const clock = new FakeClock()
+  onClock?.(clock)
   const rng = seededRng(seed)
   const taps = new MeshTaps()
   const mesh = await clock.runFor(startMesh({ count: 6, clock, rng, wrap: taps.wrap, ...options }))
