@@ -8,6 +8,8 @@ import { encodeKeyRecord, KEY_SEQUENCE_MAX, type KeyRecord, parseKeyRecord } fro
 import type { RecordParts } from './records.ts'
 
 // Specification constants.
+/** A key's sequence is at least the time in these. */
+const SEQUENCE_STEP_MS = 64_000
 /** Periods that a record is published for besides the current one: a site's content lives longer than a week, and nobody else can sign. */
 const AHEAD_SITE = 4
 const AHEAD_SERVICE = 1
@@ -33,14 +35,16 @@ export function parseSavedRecord(bytes: Uint8Array): SavedRecord | null {
 }
 
 /**
- * `before` with `parts` in place of its own. The sequence grows if anything changed, and then at least to the time in seconds: also a key whose
- * state was lost or restored from an old backup goes on above all that it ever said.
+ * `before` with `parts` in place of its own. The sequence grows if anything changed, and then at least to the time in steps of 64 s: also a key
+ * whose state was lost or restored from an old backup goes on above all that it ever said, if it did not change more often than that. Finer
+ * steps would tell holders, who see the distance between two changes, more than the times of publications do.
  */
 export function changed(before: KeyRecord | null, parts: RecordParts, nowMs: number): KeyRecord {
   const { site = before?.site ?? null, service = before?.service ?? null } = parts
   const sequence = before?.sequence ?? 0
   if (before !== null && sameBytes({ sequence, site, service }, before)) return before
-  return { sequence: Math.min(KEY_SEQUENCE_MAX, Math.max(sequence + 1, Math.floor(nowMs / 1000))), site, service }
+  const least = Math.floor(nowMs / SEQUENCE_STEP_MS)
+  return { sequence: Math.min(KEY_SEQUENCE_MAX, Math.max(sequence + 1, least)), site, service }
 }
 
 function sameBytes(a: KeyRecord, b: KeyRecord): boolean {

@@ -17,7 +17,7 @@ import {
   RECORD_VALUE_BYTES,
   type SignedRecord,
 } from '../wire/index.ts'
-import { recordExpiryMs, sequenceOffset, signRecord, verifyRecord } from './record.ts'
+import { outerSequence, recordExpiryMs, signRecord, verifyRecord } from './record.ts'
 
 // Specification constants.
 const SALT_BYTES = 16
@@ -36,7 +36,7 @@ export interface RecordPeriod {
 /** The record that says `record` in a period. `blinded` is that period's key. */
 export function sealKeyRecord(where: RecordPeriod, blinded: BlindedKey, record: KeyRecord): SignedRecord {
   const { key, network, period } = where
-  const sequence = record.sequence + sequenceOffset(key, network, period)
+  const sequence = outerSequence(key, network, period, record.sequence)
   const encoded = encodeKeyRecord(record)
   if (parseKeyRecord(encoded) === null || encoded.length > RECORD_PLAIN_BYTES - LENGTH_BYTES)
     throw new RangeError('no record within the limits')
@@ -65,7 +65,7 @@ export function openKeyRecord(where: RecordPeriod, publicKey: Uint8Array, record
   const end = LENGTH_BYTES + readU16(plain, 0)
   if (end > plain.length || plain.subarray(end).some((byte) => byte !== 0)) return null
   const opened = parseKeyRecord(plain.subarray(LENGTH_BYTES, end))
-  return opened !== null && opened.sequence + sequenceOffset(key, network, period) === record.sequence ? opened : null
+  return opened !== null && outerSequence(key, network, period, opened.sequence) === record.sequence ? opened : null
 }
 
 function sealingKey({ key, network }: RecordPeriod, publicKey: Uint8Array, sequence: number, salt: Uint8Array): Uint8Array {

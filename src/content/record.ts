@@ -3,8 +3,9 @@
  * record holds, and where its copies lie. What is inside of one is `key-record.ts`'s. Spec: SPEC.md §10.
  *
  * Threat: holders that forge (signature), and holders that put together what one address published in several periods: nothing that they
- * see of one period may repeat in another. So keys are blinded, sequences are moved by a secret of the period, and times of expiry lie on
- * weeks that all addresses share: an expiry at the end of the address's own period would name the address's offset in each of them.
+ * see of one period may repeat in another. So keys are blinded, sequences are moved by a secret of the period and blurred by another of each
+ * change (two changes would be equally far apart in all periods), and times of expiry lie on weeks that all addresses share: an expiry at the
+ * end of the address's own period would name the address's offset in each of them.
  */
 import { le32, le64, readU32, readU48, type UnixMs } from '../bytes/index.ts'
 import {
@@ -58,10 +59,18 @@ export function blindAddress(key: Uint8Array, network: Uint8Array, period: numbe
   return blindPublicKey(key, blindFactor(key, network, period))
 }
 
-/** What a period adds to the key's own sequence, below 2^52: holders cannot tell how often a key was changed before. */
-export function sequenceOffset(key: Uint8Array, network: Uint8Array, period: number): number {
+/** How far apart two sequences of a key that follow each other are outside, on average. */
+const SEQUENCE_STEP = 64
+
+/**
+ * What holders see in place of the key's own `sequence` (below 2^46): below 2^53, greater for a greater one of the same period, and neither it
+ * nor the distance between two of them is the same in another period.
+ */
+export function outerSequence(key: Uint8Array, network: Uint8Array, period: number, sequence: number): number {
   const digest = taggedHash('gyre/1 record sequence', key, network, le64(period))
-  return readU48(digest, 0) + (digest[6]! & 0x0f) * 2 ** 48
+  const offset = readU48(digest, 0) + (digest[6]! & 0x0f) * 2 ** 48
+  const blur = taggedHash('gyre/1 record blur', key, network, le64(period), le64(sequence))[0]! % SEQUENCE_STEP
+  return offset + SEQUENCE_STEP * sequence + blur
 }
 
 /** The 32 bytes that a record's signature covers. */

@@ -79,15 +79,15 @@ export interface ServicePart {
 }
 /** What a key's owner says, for who knows the address. */
 export interface KeyRecord {
-  /** The key's own counter over all periods: from 1, below 2^52. */
+  /** The key's own counter over all periods: from 1, below 2^46. */
   readonly sequence: number
   readonly site: SitePart | null
   readonly service: ServicePart | null
 }
 
 const { RecordRequest: RequestCodec, RecordReply: ReplyCodec, Record: RecordCodec, KeyRecord: KeyCodec } = gyre.record
-/** A record's own counter leaves room for the period's offset below 2^53. */
-export const KEY_SEQUENCE_MAX = 2 ** 52 - 1
+/** A record's own counter, 64 times, leaves room for the period's offset below 2^53. */
+export const KEY_SEQUENCE_MAX = 2 ** 46 - 1
 const PORT_MAX = 65_535
 const FILES_MAX = 0xffff_ffff
 

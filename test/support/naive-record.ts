@@ -4,7 +4,7 @@
  */
 import { concat, le64, lengthPrefixed, utf8, writeU16 } from '../../src/bytes/index.ts'
 import type { RecordPeriod } from '../../src/content/key-record.ts'
-import { blindFactor, recordExpiryMs, sequenceOffset } from '../../src/content/record.ts'
+import { blindFactor, outerSequence, recordExpiryMs } from '../../src/content/record.ts'
 import { blindSigningKey, hkdfExpand, hkdfExtract, sealOnce, signingKey, taggedHash } from '../../src/crypto/index.ts'
 import { encodeKeyRecord, type KeyRecord, type SignedRecord } from '../../src/wire/index.ts'
 
@@ -34,7 +34,7 @@ export interface Slips {
 export async function naiveRecord(seed: Uint8Array, where: RecordPeriod, record: KeyRecord, slips: Slips = {}) {
   const signer = slips.signer ?? seed
   const blinded = await blindSigningKey(signer, blindFactor(where.key, where.network, where.period))
-  const sequence = slips.sequence ?? record.sequence + sequenceOffset(where.key, where.network, where.period)
+  const sequence = slips.sequence ?? outerSequence(where.key, where.network, where.period, record.sequence)
   const encoded = slips.encoded ?? encodeKeyRecord(record)
   let plain = new Uint8Array(NAIVE_PLAIN_BYTES)
   writeU16(plain, 0, slips.length ?? encoded.length)

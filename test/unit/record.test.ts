@@ -10,6 +10,7 @@ import { openKeyRecord, type RecordPeriod, sealKeyRecord } from '../../src/conte
 import {
   blindAddress,
   blindFactor,
+  outerSequence,
   periodAt,
   periodStartMs,
   RECORD_GRACE_MS,
@@ -18,7 +19,6 @@ import {
   recordCopies,
   recordExpiryMs,
   recordPlace,
-  sequenceOffset,
   verifyRecord,
 } from '../../src/content/record.ts'
 import { blindSigningKey, verifySignature } from '../../src/crypto/index.ts'
@@ -28,6 +28,7 @@ import {
   encodeRecordReply,
   encodeRecordRequest,
   encodeSignedRecord,
+  KEY_SEQUENCE_MAX,
   type KeyRecord,
   parseKeyRecord,
   parseRecordReply,
@@ -139,6 +140,24 @@ test('unlinkable: two periods of one address show a holder nothing in common', a
   }
 })
 
+test('unlinkable: what is between two changes is not the same in two periods, and still grows', async () => {
+  const changes = [27_500_000, 27_500_001, 27_500_003, 27_501_400, 27_530_000]
+  const gaps = new Map<string, number>()
+  for (let at = period; at < period + 20; at++) {
+    const signing = await blindSigningKey(seed, blindFactor(key, network, at))
+    const seen = changes.map(
+      (sequence) => sealKeyRecord({ key, network, period: at }, signing, { ...statement, sequence }).sequence,
+    )
+    for (let one = 1; one < seen.length; one++) {
+      assert.ok(seen[one]! > seen[one - 1]!)
+      const name = `${one} ${seen[one]! - seen[one - 1]!}`
+      gaps.set(name, (gaps.get(name) ?? 0) + 1)
+    }
+  }
+  // 20 periods, some hundred possible gaps: a few meet by chance, never most.
+  assert.ok(Math.max(...gaps.values()) <= 5, `${[...gaps.values()].sort((a, b) => b - a).slice(0, 4)}`)
+})
+
 test('periods: a week each, boundaries of their own for each address, expiry within what holders take', () => {
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), fc.integer({ min: 0, max: 4e12 }), (address, at) => {
@@ -148,8 +167,11 @@ test('periods: a week each, boundaries of their own for each address, expiry wit
       const over = recordExpiryMs(address, number) - periodStartMs(address, number + 1)
       assert.ok(over >= RECORD_GRACE_MS && over < RECORD_GRACE_MS + RECORD_PERIOD_SECONDS * 1000)
       assert.ok(recordExpiryMs(address, number + 4) + RECORD_GRACE_MS <= at + RECORD_KEEP_MS_MAX)
-      const offset = sequenceOffset(address, network, number)
-      assert.ok(Number.isSafeInteger(offset + 2 ** 52 - 1) && offset >= 0 && offset < 2 ** 52)
+      const [least, most] = [
+        outerSequence(address, network, number, 1),
+        outerSequence(address, network, number, KEY_SEQUENCE_MAX),
+      ]
+      assert.ok(Number.isSafeInteger(most) && least > 0 && least < 2 ** 52 + 128 && most > least)
     }),
   )
   const offsets = new Set(Array.from({ length: 20 }, (_, byte) => periodStartMs(keyOfByte(byte).key, 2900) % 604_800_000))
@@ -196,7 +218,7 @@ test('messages are read back as they were written, and refused when anything abo
 const bytesOf = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
 const plain = <T>(model: { [K in keyof T]: fc.Arbitrary<T[K]> }) => fc.record<T>(model, { noNullPrototype: true })
 const keyRecords: fc.Arbitrary<KeyRecord> = plain({
-  sequence: fc.integer({ min: 1, max: 2 ** 52 - 1 }),
+  sequence: fc.integer({ min: 1, max: KEY_SEQUENCE_MAX }),
   site: fc.option(
     plain({
       snapshot: bytesOf(32),

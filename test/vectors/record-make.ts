@@ -10,11 +10,11 @@ import { type RecordPeriod, sealKeyRecord } from '../../src/content/key-record.t
 import {
   blindAddress,
   blindFactor,
+  outerSequence,
   periodAt,
   periodStartMs,
   recordExpiryMs,
   recordPlace,
-  sequenceOffset,
 } from '../../src/content/record.ts'
 import { blindSigningKey } from '../../src/crypto/index.ts'
 import { networkIdOf } from '../../src/directory/index.ts'
@@ -36,7 +36,7 @@ for (const at of [0, NOW, periodStartMs(key, period) - 1, periodStartMs(key, per
     ...{ unixMs: at, period: number, startMs: periodStartMs(key, number), expiresMs: recordExpiryMs(key, number) },
     factor: toHex(blindFactor(key, network, number)),
     blinded: toHex((await blindAddress(key, network, number))!),
-    sequenceOffset: sequenceOffset(key, network, number),
+    sequences: [1, 27_612_900, 2 ** 46 - 1].map((own) => [own, outerSequence(key, network, number, own)]),
   })
 }
 
@@ -51,8 +51,8 @@ const service = {
 }
 const statements: KeyRecord[] = [
   { sequence: 1, site: null, service: null },
-  { sequence: 1_767_225_600, site, service: null },
-  { sequence: 2 ** 52 - 1, site, service },
+  { sequence: 27_612_900, site, service: null },
+  { sequence: 2 ** 46 - 1, site, service },
 ]
 const records = []
 for (const statement of statements) {
@@ -81,8 +81,9 @@ const wrong: Record<string, Slips> = {
     value: (right) => new Uint8Array([...new Uint8Array(16), ...right.subarray(16)]),
   },
   'the sequence outside is not the one inside': {
-    sequence: plainRecord.sequence + 1 + sequenceOffset(key, network, period),
+    sequence: outerSequence(key, network, period, plainRecord.sequence + 1),
   },
+  'a sequence outside that is off by one': { sequence: outerSequence(key, network, period, plainRecord.sequence) + 1 },
   'sequence 0 inside': { encoded: encodeKeyRecord({ ...plainRecord, sequence: 0 }) },
   'a byte after the padding': { lastByte: 1 },
   'a length over the plaintext': { length: 3071 },

@@ -9,12 +9,12 @@ import { openKeyRecord, sealKeyRecord } from '../../src/content/key-record.ts'
 import {
   blindAddress,
   blindFactor,
+  outerSequence,
   periodAt,
   periodStartMs,
   recordExpiryMs,
   recordPlace,
   recordSignedBytes,
-  sequenceOffset,
   verifyRecord,
 } from '../../src/content/record.ts'
 import { blindPublicKey, blindSigningKey, isBlindable, signingKey, verifySignature } from '../../src/crypto/index.ts'
@@ -72,7 +72,7 @@ test('periods, factors, blinded keys, offsets and places', async () => {
     assert.equal(recordExpiryMs(key, each.period), each.expiresMs)
     assert.equal(toHex(blindFactor(key, network, each.period)), each.factor)
     assert.equal(toHex((await blindAddress(key, network, each.period))!), each.blinded)
-    assert.equal(sequenceOffset(key, network, each.period), each.sequenceOffset)
+    for (const [own, outside] of each.sequences) assert.equal(outerSequence(key, network, each.period, own), outside)
   }
   const now = await blindAddress(key, network, periodAt(key, vectors.nowMs))
   for (const { copy, place } of vectors.places) assert.equal(toHex(recordPlace(now!, copy)), place)
