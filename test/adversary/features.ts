@@ -134,7 +134,7 @@ function totals(add: Add, incoming: EventColumns, outgoing: EventColumns): void 
 function linkFeatures(add: Add, links: readonly LinkWindow[], windowMs: number): void {
   const volumes = links
     .map((link) => ({ link, inward: sum(link.in.bytes), outward: sum(link.out.bytes) }))
-    .sort((a, b) => b.inward + b.outward - a.inward - a.outward)
+    .sort((a, b) => b.inward + b.outward - a.inward - a.outward || b.inward - a.inward)
   const all = volumes.reduce((total, { inward, outward }) => total + inward + outward, 0)
   add('links: number', links.length)
   for (let at = 0; at < LINKS_SHOWN; at++) {
@@ -328,7 +328,8 @@ function onsets(add: Add, incoming: EventColumns, outgoing: EventColumns, window
     if (quiet >= QUIET_BINS) {
       let lead = 0
       let volume = 0
-      for (let next = bin; next < Math.min(bins, bin + ONSET_BINS); next++) {
+      // The bin before it too: a burst may begin at the end of one.
+      for (let next = bin - 1; next < Math.min(bins, bin + ONSET_BINS); next++) {
         lead += outward[next]! - inward[next]!
         volume += outward[next]! + inward[next]!
       }
