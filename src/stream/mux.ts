@@ -35,6 +35,8 @@ import { type MuxStream, STREAM_CREDIT_BYTES, type StreamEvents, type StreamHost
 export const HOP_CREDIT_BYTES = 1024 * 1024
 /** Credit for all streams together that an origin gives a hop. */
 export const ORIGIN_CREDIT_BYTES = 4 * 1024 * 1024
+/** On paced circuits both are at least so much for each cell a second: the way round takes a good part of a second. */
+export const PACED_CREDIT_PER_CELL_BYTES = 2048
 /** Streams open at once between an origin and one hop. */
 export const STREAMS_MAX = 128
 
@@ -104,9 +106,12 @@ export class StreamMux implements FrameSink, StreamHost {
     const cells = Math.ceil((options.lossy?.rate ?? 0) * RIDDEN_SECONDS)
     this.#ridden =
       options.lossy === undefined ? null : new RiddenLog(Math.min(RIDDEN_CELLS_MAX, Math.max(RIDDEN_CELLS_MIN, cells)))
-    this.#window = options.role === 'origin' ? ORIGIN_CREDIT_BYTES : HOP_CREDIT_BYTES
+    const paced = (options.lossy?.rate ?? 0) * PACED_CREDIT_PER_CELL_BYTES
+    const fromOrigin = Math.max(HOP_CREDIT_BYTES, paced)
+    const fromHop = Math.max(ORIGIN_CREDIT_BYTES, paced)
+    this.#window = options.role === 'origin' ? fromHop : fromOrigin
     this.#advertised = this.#window
-    this.#sendLimit = options.role === 'origin' ? HOP_CREDIT_BYTES : ORIGIN_CREDIT_BYTES
+    this.#sendLimit = options.role === 'origin' ? fromOrigin : fromHop
   }
 
   /** Streams open now. */
