@@ -129,8 +129,12 @@ export class Resolver {
   async #look(key: Uint8Array, asking: Asking, pinned: boolean, pin: Pin | undefined): Promise<FoundRecord> {
     const sinceMs = this.#parts.clock.monotonicMs() - (this.#changed.get(toHex(key)) ?? Number.NEGATIVE_INFINITY)
     const maxAgeMs = pinned ? RECORD_CACHE_MS : Math.min(asking.fresh === true ? FRESH_AGE_MS : RECORD_AGE_MS, sinceMs)
+    const look = (maxAgeMs: number) => this.#parts.finder.find(key, { ...asking, maxAgeMs })
     try {
-      return await this.#parts.finder.find(key, { ...asking, maxAgeMs })
+      const found = await look(maxAgeMs)
+      // A service that was away a moment ago may be up again: "nothing here" is never said on the word of an old look.
+      const isEmpty = found.record.site === null && found.record.service === null
+      return isEmpty && maxAgeMs > FRESH_AGE_MS ? await look(FRESH_AGE_MS) : found
     } catch (error) {
       asking.signal.throwIfAborted()
       if (pin === undefined || pin.opened === null || !isOverlayError(error) || error.kind === 'bug') throw error

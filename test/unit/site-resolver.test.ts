@@ -60,6 +60,23 @@ test('a record up to 15 s old will do for a page, unless this very node has publ
   world.close()
 })
 
+test('a record that names nothing is no last word: what came up since is found at once', async () => {
+  const world = new SiteWorld()
+  const { address } = await world.publish({ 'index.html': 'one' })
+  const key = toHex(world.keys.get('home')!.publicKey)
+  const withSite = world.records.records.get(key)!
+  world.records.records.set(key, { ...withSite, site: null })
+  const { finds } = world.records
+  const nothing = await world.resolver.resolve(address, { signal: never })
+  assert.ok(nothing.kind === 'key' && nothing.site === null)
+  assert.equal(world.records.finds, finds + 2, 'looked up again, once')
+  assert.equal(world.records.lastMaxAgeMs, 1_000)
+  world.records.records.set(key, withSite)
+  assert.equal(await pageOf(world, address), 'one')
+  assert.equal(world.records.finds, finds + 3, 'one look when there is something')
+  world.close()
+})
+
 test('what is pinned is not looked up again', async () => {
   const world = new SiteWorld()
   const { address } = await world.publish({ 'index.html': 'one' })
