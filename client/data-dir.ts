@@ -6,8 +6,9 @@
  * pid nor a restart of the machine passes for the holder. A lock whose holder is gone (`kill -9`) is taken over. Taking over is a race
  * between starters, so whoever has put its file in place looks once more, a moment later, whether it is still there.
  */
-import { link, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { link, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { makeFolder } from '../src/directory/index.ts'
 import { diskFailure } from '../src/errors/disk.ts'
 import { OverlayError } from '../src/errors/index.ts'
 import type { Clock, Rng } from '../src/runtime/index.ts'
@@ -50,7 +51,7 @@ export async function holdDataDir(path: string, { clock, rng, signal, purpose = 
   const nonce = Buffer.from(rng.bytes(8)).toString('hex')
   const mine = `${JSON.stringify({ ...(await holderOf(process.pid)), nonce })}\n`
   try {
-    await mkdir(path, { recursive: true, mode: 0o700 })
+    await makeFolder(path)
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       if (!(await putInPlace(lock, mine, nonce))) {
         await clearIfDead(lock, path, nonce)
@@ -62,7 +63,7 @@ export async function holdDataDir(path: string, { clock, rng, signal, purpose = 
       return { path, writable: true, release: () => release(lock, mine) }
     }
   } catch (error) {
-    await release(lock, mine).catch(() => {}) // when stopped during the second look
+    await release(lock, mine) // when stopped during the second look
     if (purpose === 'read' && UNWRITABLE.has((error as NodeJS.ErrnoException).code)) return heldForReading(path, lock)
     throw signal.aborted ? error : diskFailure(`The data folder ${path}`, error)
   }
@@ -131,8 +132,13 @@ async function clearIfDead(lock: string, path: string, nonce: string): Promise<v
   }
 }
 
+/** Never fails: a lock that stays is taken over, for its holder is gone. */
 async function release(lock: string, mine: string): Promise<void> {
-  if ((await read(lock)) === mine) await rm(lock, { force: true })
+  try {
+    if ((await read(lock)) === mine) await rm(lock, { force: true })
+  } catch {
+    // as said
+  }
 }
 
 async function read(path: string): Promise<string | null> {

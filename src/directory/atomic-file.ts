@@ -2,7 +2,7 @@
  * Files that are either whole in their old form or whole in their new one, whatever is killed when: temporary file, fsync, rename,
  * fsync of the folder. For small state (identity, neighbours) and the saved directory. A disk that refuses is told as what a person can mend.
  */
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { diskFailure } from '../errors/disk.ts'
 
@@ -39,7 +39,31 @@ async function writeWhole(path: string, parts: Iterable<Uint8Array | string>, mo
 
 /** Makes a folder of mode 0700 that outlives a power cut, unless it is there. Errors: the system's. */
 export async function makeFolder(path: string): Promise<void> {
-  if ((await mkdir(path, { recursive: true, mode: 0o700 })) !== undefined) await syncFolder(dirname(path))
+  if (await makeMissing(path)) await syncFolder(dirname(path))
+}
+
+/**
+ * Whether anything had to be made. Not by `recursive`: that never ends, on all of a core, where the system says that a folder's parent is
+ * missing although it is there (Node 24 in /proc).
+ */
+async function makeMissing(path: string): Promise<boolean> {
+  try {
+    return await makeOne(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+  await makeMissing(dirname(path))
+  return makeOne(path)
+}
+
+async function makeOne(path: string): Promise<boolean> {
+  try {
+    await mkdir(path, { mode: 0o700 })
+    return true
+  } catch (error) {
+    if ((await stat(path).catch(() => null))?.isDirectory() === true) return false
+    throw error
+  }
 }
 
 /** So that what was made, renamed or removed in a folder outlives a power cut. Errors: the system's, where it can flush folders at all. */

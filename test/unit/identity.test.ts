@@ -114,6 +114,16 @@ test('locks of the dead are taken over: killed, pid reused, machine restarted, t
   }
 })
 
+test('a folder is made with all above it that is missing; where that never works it is an error and no endless wait', async (t) => {
+  const dir = await folder(t)
+  const held = await Promise.allSettled([1, 2].map(() => holdDataDir(join(dir, 'a', 'b', 'data'), tools)))
+  assert.deepEqual(held.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+  assert.equal((await stat(join(dir, 'a'))).mode & 0o777, 0o700)
+  for (const one of held) if (one.status === 'fulfilled') await one.value.release()
+  if (process.platform !== 'linux') return
+  await assert.rejects(holdDataDir('/proc/data', tools), (error) => isOverlayError(error, 'DATA_DIR_UNUSABLE'))
+})
+
 test('a folder that cannot be made says so', async (t) => {
   const dir = await folder(t)
   await writeFile(join(dir, 'file'), '')
