@@ -2,11 +2,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { BURST_CELLS, ControlLine, QUEUE_CELLS_MAX } from '../../relay/control-line.ts'
+import { BURST_CELLS, ControlLine, PACKETS_MAX, QUEUE_CELLS_MAX } from '../../relay/control-line.ts'
 import { type LinePlan, lineBytes, PacedLine, STALL_MS, UNFED_MS } from '../../relay/paced-line.ts'
 import { Pacer, TICK_MS } from '../../relay/pacer.ts'
-import type { MonotonicMs, NodeId } from '../../src/bytes/index.ts'
+import { LINES_BYTES_MAX, LINK_LINES_BYTES_MAX, Pacing } from '../../relay/pacing.ts'
+import type { MonotonicMs, NodeId, UnixMs } from '../../src/bytes/index.ts'
 import { BODY_BYTES, type CircuitId, Command } from '../../src/cell/index.ts'
+import { pacedPlan } from '../../src/circuit/setup/index.ts'
 import type { Lane, Link } from '../../src/link/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { SeededRng } from '../support/seeded-rng.ts'
@@ -302,4 +304,88 @@ test('a ring is as large as twice the hold, and some: admission counts the same'
   assert.ok(lineBytes(8, 40) <= 6 * BODY_BYTES)
   assert.ok(lineBytes(8192, 40) <= 720 * BODY_BYTES)
   assert.ok(lineBytes(8192, 1000) <= 16_448 * BODY_BYTES)
+})
+
+test('a set-up packet goes whole in one burst, in turn with all else; so many wait, and one DESTROY for each circuit', () => {
+  const clock = new FakeClock()
+  const { sent, link } = recorder(clock)
+  const control = new ControlLine({ link, everyMs: 1_000, firstAt: 500 as MonotonicMs })
+  const pacer = new Pacer({ clock })
+  pacer.add(link, control)
+  const gossip = control.lane(0 as CircuitId)
+  for (let at = 0; at < 20; at++) assert.ok(gossip.push(Command.CONTROL, cell(200)))
+  const lanes = Array.from({ length: PACKETS_MAX + 1 }, (_, at) => control.lane((2 + 2 * at) as CircuitId))
+  const taken = lanes.map((lane, at) => Array.from({ length: 8 }, (_, part) => lane.push(Command.SETUP, cell(10 * at + part))))
+  assert.deepEqual(
+    taken.map((parts) => parts.every(Boolean)),
+    [...new Array(PACKETS_MAX).fill(true), false],
+  )
+  for (let at = 0; at < 5; at++) control.destroy(77 as CircuitId)
+  assert.equal(control.waitingCells, 21)
+  lanes[1]!.close() // its circuit is over: its packet does not go
+  assert.equal(control.waitingPackets, PACKETS_MAX - 1)
+  clock.advanceNow(12_000)
+  const bursts = Map.groupBy(sent, ({ at }) => at)
+  assert.ok([...bursts.values()].every((burst) => burst.length === BURST_CELLS))
+  const kinds = [...bursts.values()].map((burst) => new Set(burst.map(({ command }) => command)))
+  for (const [at, kind] of kinds.entries()) assert.equal(kind.has(Command.SETUP) && kind.size > 1, false, `burst ${at} is mixed`)
+  // Packet, gossip, packet, gossip, packet, the rest of gossip and one DESTROY; then packets alone, then PAD.
+  assert.deepEqual(
+    kinds.map((kind) => [...kind].sort().join(' ')),
+    ['2', '3', '2', '3', '2', '0 3 4', '2', '2', '2', '2', '0', '0'].map((text) =>
+      text.split(' ').map(commandOf).sort().join(' '),
+    ),
+  )
+  const packets = sent.filter(({ command }) => command === Command.SETUP).map(({ tag }) => tag)
+  assert.deepEqual(
+    packets,
+    [0, 2, 3, 4, 5, 6, 7].flatMap((at) => Array.from({ length: 8 }, (_, part) => 10 * at + part)),
+  )
+})
+
+/** Short names of commands in the test above. */
+function commandOf(text: string): number {
+  return [Command.PAD, Command.CIRCUIT, Command.SETUP, Command.CONTROL, Command.DESTROY][Number(text)]!
+}
+
+/** A link that is nothing but itself. */
+const bareLink = (clock: FakeClock) => recorder(clock).link
+const planOf = (rate: number, holdMs = 40) =>
+  pacedPlan(FakeClock.START_UNIX_MS as UnixMs, { clock: 'steady', rate, liveEpoch: 1, closeEpoch: 2, holdMs })
+
+test('room: the sum of rates over a link stays under four fifths of what it carries, in each direction by itself', () => {
+  const clock = new FakeClock()
+  const pacing = new Pacing({ clock, rng: new SeededRng(1), linkCellsPerSecond: 10_000, onTick: () => {} })
+  const [a, b, c] = [bareLink(clock), bareLink(clock), bareLink(clock)]
+  const taken = []
+  for (let at = 0; at < 3; at++) taken.push(pacing.reserve(a, b, planOf(4))!)
+  assert.ok(taken.every((one) => one !== null))
+  assert.equal(pacing.reserve(a, c, planOf(4)), null, 'the first link brings 6144 cells a second')
+  assert.equal(pacing.reserve(c, b, planOf(4)), null, 'the second takes as many')
+  assert.ok(pacing.reserve(b, a, planOf(4)), 'the other direction is free')
+  assert.ok(pacing.reserve(a, b, planOf(3)), 'a smaller one fits')
+  pacing.release(taken[0]!)
+  assert.ok(pacing.reserve(c, b, planOf(4)))
+  pacing.close()
+})
+
+test('room: memory of lines is bounded per link and for all, and given back to the last byte', () => {
+  const clock = new FakeClock()
+  const pacing = new Pacing({ clock, rng: new SeededRng(1), linkCellsPerSecond: 1e9, onTick: () => {} })
+  const out = bareLink(clock)
+  const taken: NonNullable<ReturnType<Pacing['reserve']>>[] = []
+  for (let link = 0; link < 8; link++) {
+    const from = bareLink(clock)
+    for (;;) {
+      const one = pacing.reserve(from, out, planOf(4, 1_000))
+      if (one === null) break
+      taken.push(one)
+    }
+    const held = taken.filter((one) => one.from === from).reduce((sum, { bytes }) => sum + bytes, 0)
+    assert.ok(held <= LINK_LINES_BYTES_MAX)
+  }
+  assert.ok(pacing.heldBytes <= LINES_BYTES_MAX && pacing.heldBytes > 0.9 * LINES_BYTES_MAX)
+  for (const one of taken) pacing.release(one)
+  assert.equal(pacing.heldBytes, 0)
+  pacing.close()
 })
