@@ -27,6 +27,8 @@ export interface PublishOptions {
   /** MIME type kept inside the publication; at most 255 bytes. Default `application/octet-stream`. */
   readonly contentType?: string
   readonly signal: AbortSignal
+  /** Whether this node keeps what is published. Default `false`: it expires after 30 days, unless somebody keeps it. */
+  readonly keep?: boolean
   /** Called with plaintext bytes stored so far; at most a few times a second. */
   readonly onProgress?: (bytes: number) => void
 }
@@ -40,7 +42,12 @@ export interface Publication {
   readonly shares: number
   /** Distinct nodes that hold them. */
   readonly holders: number
+  /** Whether this node keeps it. */
+  readonly kept: boolean
 }
+
+/** A publication, without what its node makes of it. */
+export type StoredPublication = Omit<Publication, 'kept'>
 
 /** Bytes `start` to `end` (exclusive). */
 export interface ByteRange {
@@ -228,6 +235,56 @@ export interface Names {
   remove(name: string): Promise<boolean>
 }
 
+/** How well something that is published is stored, as its holders proved it just now. */
+export interface Receipt {
+  /** So many nodes, whichever they are, may vanish at once, and it is still whole. -1: it is not whole. */
+  readonly survives: number
+  /** Nodes that hold something of it. */
+  readonly of: number
+  /** Shares and root slots that were asked for, and those that there should be. Of large content a part is drawn at random. */
+  readonly checked: number
+  readonly parts: number
+  /** Of those asked for, what nobody has. */
+  readonly missing: number
+  /** When, in milliseconds since 1970. */
+  readonly at: number
+}
+
+/** Something that this node keeps: it checks its shares, renews them and puts back what is missing, as long as it runs. */
+export interface KeepStatus {
+  readonly address: string
+  /** A `key` is kept as the site that it has at the time. */
+  readonly kind: 'file' | 'key'
+  /** `user`: asked for; `own`: published here. */
+  readonly source: 'user' | 'own'
+  /**
+   * `waiting` for its first check; `checking`; and as the last check left it: `whole`: any half of the nodes that are there may vanish; `weak`:
+   * it can be read, and less may vanish; `lost`: it cannot be read whole; `empty`: the key has no site; `failed`: see `code`.
+   */
+  readonly state: 'waiting' | 'checking' | 'whole' | 'weak' | 'lost' | 'empty' | 'failed'
+  readonly addedMs: number
+  /** When the last check ended. */
+  readonly checkedMs: number | null
+  /** Of the last check: shares and root slots asked for, those that nobody had, those put back or brought where they belong. */
+  readonly checked: number
+  readonly missing: number
+  readonly mended: number
+  readonly survives: number | null
+  readonly of: number | null
+  /** Why the last check failed. */
+  readonly code: string | null
+}
+
+export interface Keeps {
+  /** By address. */
+  list(): readonly KeepStatus[]
+  get(address: string): KeepStatus | null
+  /** Keeps what is at `address` from now on, and checks it at once, also if it was kept before. Errors: `ADDRESS_BAD`, `KEEP_LIMIT`, `DATA_DIR_UNUSABLE`. */
+  keep(address: string): Promise<KeepStatus>
+  /** `false`: it was not kept. Sites of this node's own keys are kept as long as these keys have them. */
+  unkeep(address: string): Promise<boolean>
+}
+
 export interface PeerStatus {
   readonly id: NodeId
   readonly chosen: boolean
@@ -269,6 +326,9 @@ export interface NodeFace extends Library {
   readonly sites: Sites
   readonly services: Services
   readonly names: Names
+  readonly keeps: Keeps
+  /** Asks the holders of what is at `address` for proofs, and puts nothing back. Errors: as `open`. */
+  receipt(address: string, waiting: { readonly signal: AbortSignal }): Promise<Receipt>
   /** Begins a trace: where the time of a piece of work goes. The last ones are kept, in memory only. */
   trace(): Trace
   /** A kept trace, or `undefined`. */

@@ -13,9 +13,11 @@ import { openStore, storeService } from '../relay/store/index.ts'
 import type { NodeId } from '../src/bytes/index.ts'
 import { OnionKeyRing } from '../src/circuit/onion-keys.ts'
 import type { Config } from '../src/config/index.ts'
+import { canonicalAddress, formatKeyAddress, requireAddress } from '../src/content/address.ts'
 import type { ShareNetwork } from '../src/content/network.ts'
 import { openCellCipher } from '../src/crypto/index.ts'
 import { DESCRIPTOR_WORK_BITS, Directory, networkIdOf } from '../src/directory/index.ts'
+import { OverlayError } from '../src/errors/index.ts'
 import type { Link, LinkCloseReason } from '../src/link/index.ts'
 import { createLibp2pHost } from '../src/link/libp2p/index.ts'
 import type { Logger } from '../src/log/index.ts'
@@ -24,6 +26,7 @@ import { Session } from '../src/service/index.ts'
 import { openFile } from './fetch.ts'
 import { Healer, type Loss } from './heal/index.ts'
 import { openIdentity } from './identity.ts'
+import { type CareParts, careForRecords, Keeper, openKeepBook, receiptOf } from './keeps/index.ts'
 import { openKeyBook } from './keys/index.ts'
 import type { NodeEvent, NodeFace, NodeStatus } from './library.ts'
 import { LoopBuilder } from './loops/builder.ts'
@@ -265,13 +268,48 @@ async function compose(
     clock,
     rng,
     log: log.child('sites'),
-    onVersion: (key) => resolver.changed(key),
+    onVersion: (key) => {
+      resolver.changed(key)
+      void keepOwn(formatKeyAddress(key))
+    },
   })
   await sites.start()
+  const care: CareParts = { fresh: () => sessions.fresh(), clock, rng }
+  const keeper = new Keeper({
+    book: await openKeepBook({ dataDir: config.dataDir, log: log.child('keeps') }),
+    care,
+    finder: keyRecords.finder,
+    ownSites: () =>
+      keyBook.list().flatMap(({ name, address }) => {
+        const { site } = keyRecords.publisher.parts(name)
+        return site === null ? [] : [{ address, snapshot: site.snapshot }]
+      }),
+    careForRecords: (key, how) => careForRecords(key, { ...care, fresh: () => sessions.fresh(), networkId: network }, how),
+    clock,
+    rng,
+    log: log.child('keeps'),
+    emit: (event) => {
+      for (const listener of listeners) listener(event)
+    },
+  })
+  closers.push(() => keeper.close())
+  await keeper.start()
+  /** What was published is there, also if it cannot be noted that it is to be kept. */
+  const keepOwn = (address: string): Promise<boolean> =>
+    keeper.own(address).catch((error: unknown) => {
+      log.warn('what was published cannot be noted as kept: it expires in 30 days', { error })
+      return false
+    })
   const face: NodeFace = {
     sites,
     services: liveServices,
     names,
+    keeps: keeper,
+    async receipt(text, { signal }) {
+      const s = await keeper.fileOf(canonicalAddress(requireAddress(text)), signal)
+      if (s !== null) return receiptOf(s, care, signal)
+      throw new OverlayError('not-found', 'CONTENT_NOT_FOUND', 'This key has no site: there is nothing stored to ask for.')
+    },
     trace: () => traces.begin(),
     traceReport: (id) => traces.report(id),
     onEvent: (listener) => {
@@ -282,7 +320,8 @@ async function compose(
     async publish(body, options) {
       const session = sessions.fresh()
       try {
-        return await publishFile(session, body, options, { rng, clock })
+        const publication = await publishFile(session, body, options, { rng, clock })
+        return { ...publication, kept: options.keep === true && (await keepOwn(publication.address)) }
       } finally {
         session.close()
       }

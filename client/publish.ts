@@ -16,7 +16,7 @@ import { SPREAD_MAX, sharesOf } from '../src/content/spread.ts'
 import { wipe } from '../src/crypto/index.ts'
 import { OverlayError } from '../src/errors/index.ts'
 import type { Clock, Rng } from '../src/runtime/index.ts'
-import type { Publication, PublishOptions } from './library.ts'
+import type { PublishOptions, StoredPublication } from './library.ts'
 import { ShareSender } from './publish/share-sender.ts'
 import { TreeWriter } from './publish/tree-writer.ts'
 
@@ -39,7 +39,7 @@ export async function publishFile(
   body: AsyncIterable<Uint8Array>,
   options: PublishOptions,
   { rng, clock }: PublishParts,
-): Promise<Publication> {
+): Promise<StoredPublication> {
   options.signal.throwIfAborted()
   const name = options.name ?? ''
   const contentType = options.contentType ?? DEFAULT_CONTENT_TYPE
@@ -51,7 +51,7 @@ export async function publishFile(
   const ranking = new Ranking(network.holders())
   const holders = ranking.nodes.length
   if (holders < HOLDERS_MIN) {
-    throw new OverlayError('unreachable', 'NETWORK_TOO_SMALL', `${holders} nodes are known; publishing needs ${HOLDERS_MIN}.`)
+    throw new OverlayError('unreachable', 'NETWORK_TOO_SMALL', `Nodes known: ${holders}; publishing needs ${HOLDERS_MIN}.`)
   }
 
   const sigma = rng.bytes(SIGMA_BYTES)

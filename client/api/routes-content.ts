@@ -38,6 +38,11 @@ const PUBLISH_QUERY: Schema = {
       description: 'A display name kept inside the publication: at most 255 bytes of UTF-8 without control characters.',
       'x-gyre-takes': 'at most 255 bytes of UTF-8 without control characters',
     },
+    keep: {
+      type: 'string',
+      enum: ['true', 'false'],
+      description: 'Whether this node keeps it: checks, renews and mends it as long as it runs. Default true.',
+    },
     confirm: CONFIRM,
   },
   additionalProperties: false,
@@ -62,7 +67,7 @@ const BYTES_OF_CONTENT = {
 } as const
 
 export function addContentRoutes(app: FastifyInstance, parts: RouteParts): void {
-  app.post<{ Querystring: { name?: string; confirm?: string } }>(
+  app.post<{ Querystring: { name?: string; keep?: 'true' | 'false'; confirm?: string } }>(
     '/v1/publish',
     described('publish', {
       operationId: 'publish',
@@ -107,11 +112,11 @@ export function addContentRoutes(app: FastifyInstance, parts: RouteParts): void 
   })
 }
 
-type PublishRequest = FastifyRequest<{ Querystring: { name?: string; confirm?: string } }>
+type PublishRequest = FastifyRequest<{ Querystring: { name?: string; keep?: 'true' | 'false'; confirm?: string } }>
 
 async function publish(request: PublishRequest, reply: FastifyReply, parts: RouteParts): Promise<void> {
   const { face, clock, log, closing, events, confirmations } = parts
-  const { name, confirm } = request.query
+  const { name, keep, confirm } = request.query
   if (name !== undefined && utf8(name).length > NAME_BYTES_MAX)
     throw new BadField('query.name', `"query.name" takes at most ${NAME_BYTES_MAX} bytes of UTF-8.`)
   const contentType = bodyTypeOf(request)
@@ -121,14 +126,15 @@ async function publish(request: PublishRequest, reply: FastifyReply, parts: Rout
   const rules = { purpose: 'publish', confirmed: confirm === undefined ? null : confirmations.find(confirm) }
   try {
     const body = guarded(bodyOf(request.raw, { clock, signal }), name ?? '', rules)
-    const { address, bytes, shares, holders } = await face.publish(body, {
+    const { address, bytes, shares, holders, kept } = await face.publish(body, {
       signal,
+      keep: keep !== 'false',
       ...(name === undefined ? {} : { name }),
       ...(contentType === undefined ? {} : { contentType }),
       onProgress: (done) => events.tell('publish', { id, state: 'running', bytes: done }),
     })
     events.tell('publish', { id, state: 'done', bytes, address })
-    sendJson(reply.raw, 201, { address, bytes, shares, holders }, { Location: `/v1/fetch/${address}` })
+    sendJson(reply.raw, 201, { address, bytes, shares, holders, kept }, { Location: `/v1/fetch/${address}` })
   } catch (error) {
     if (isBug(error)) log.error('a publication failed because of a fault', { error })
     const answer = told(error, undefined, ({ digest }) => confirmations.issue(digest))

@@ -6,6 +6,7 @@ import { badRequest } from './answers.ts'
 import type { Events } from './events.ts'
 import type { Metrics } from './metrics.ts'
 import { addContentRoutes } from './routes-content.ts'
+import { addKeepRoutes } from './routes-keeps.ts'
 import { addNameRoutes } from './routes-names.ts'
 import { addNodeRoutes } from './routes-node.ts'
 import { addServiceRoutes } from './routes-services.ts'
@@ -41,6 +42,7 @@ export function addRoutes(app: FastifyInstance, parts: RouteParts): void {
   addNodeRoutes(app, parts)
   addContentRoutes(app, parts)
   addSiteRoutes(app, parts)
+  addKeepRoutes(app, parts)
   app.register(async (inner) => {
     inner.removeAllContentTypeParsers()
     // These routes take JSON and nothing else, so that is what a body is read as, whatever its type says (`curl -d` calls it a form).

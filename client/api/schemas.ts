@@ -184,7 +184,44 @@ export const LOOPS = object({
   },
 })
 
-export const PUBLICATION = object({ address: ADDRESS, bytes: BYTES, shares: COUNT, holders: COUNT })
+export const PUBLICATION = object({
+  address: ADDRESS,
+  bytes: BYTES,
+  shares: COUNT,
+  holders: COUNT,
+  kept: { type: 'boolean', description: 'Whether this node keeps it; what nobody keeps expires after 30 days.' },
+})
+
+const SURVIVES: Schema = {
+  type: 'integer',
+  minimum: -1,
+  description: 'So many nodes, whichever they are, may vanish at once, and it is still whole; -1: it is not whole.',
+}
+
+export const RECEIPT = object({
+  survives: SURVIVES,
+  of: { ...COUNT, description: 'Nodes that hold something of it.' },
+  checked: { ...COUNT, description: 'Shares and root slots that were asked for: of large content a sample.' },
+  parts: { ...COUNT, description: 'Shares and root slots that there should be.' },
+  missing: { ...COUNT, description: 'Of those asked for, what nobody has.' },
+  at: UNIX_MS,
+})
+
+export const KEEP = object({
+  address: ADDRESS,
+  kind: { type: 'string', enum: ['file', 'key'] },
+  source: { type: 'string', enum: ['user', 'own'], description: 'Asked for, or published here.' },
+  state: { type: 'string', enum: ['waiting', 'checking', 'whole', 'weak', 'lost', 'empty', 'failed'] },
+  addedMs: UNIX_MS,
+  checkedMs: { type: ['integer', 'null'], description: 'When the last check ended, in milliseconds since 1970.' },
+  checked: { ...COUNT, description: 'Of the last check: shares and root slots asked for.' },
+  missing: { ...COUNT, description: 'Of these, what nobody had.' },
+  mended: { ...COUNT, description: 'Of these, what was put back or brought where it belongs.' },
+  survives: { ...SURVIVES, type: ['integer', 'null'] },
+  of: { type: ['integer', 'null'], description: 'Nodes that hold something of it.' },
+  code: { type: ['string', 'null'], description: 'Why the last check failed: a code of this API.' },
+})
+export const KEEPS = object({ keeps: { type: 'array', items: KEEP } })
 
 const VERSION: Schema = { type: 'integer', minimum: 1 }
 

@@ -60,6 +60,7 @@ nodeCommand('publish', 'publish a file, standard input (-) or a folder as a site
   .option('--max-file <SIZE>', 'the longest file of a folder that the guard lets pass (default: 512MiB)')
   .option('--name <NAME>', 'the name kept inside a single file (default: the file name)')
   .option('--type <TYPE>', 'the media type of a single file (default: by extension)')
+  .option('--no-keep', 'do not keep the file: it expires after 30 days, and this node does not note its address')
   .action(async (path: string, options: object) => (await import('./publish.ts')).publish(path, options, interruption()))
 
 nodeCommand('fetch', 'fetch ADDRESS, NAME, or a path of a site there, to standard output or a file')
@@ -67,6 +68,20 @@ nodeCommand('fetch', 'fetch ADDRESS, NAME, or a path of a site there, to standar
   .option('-o, --output <FILE>', 'the file to write; it appears whole or not at all')
   .option('--trace', 'show where the time went, stage by stage, on standard error')
   .action(async (address: string, options: object) => (await import('./fetch.ts')).fetchTo(address, options, interruption()))
+
+nodeCommand('keep', 'keep what is at ADDRESS alive: check its shares now and daily, renew them, put back what is missing')
+  .argument('<ADDRESS>')
+  .option('--no-wait', 'do not wait for the first check')
+  .action(async (address: string, options: object) => (await import('./keeps.ts')).keep(address, options, interruption()))
+nodeCommand('unkeep', 'keep what is at ADDRESS no longer; it stays until it expires')
+  .argument('<ADDRESS>')
+  .action(async (address: string, options: object) => (await import('./keeps.ts')).unkeep(address, options, interruption()))
+nodeCommand('kept', 'list what this node keeps, and how it is').action(async (options: object) =>
+  (await import('./keeps.ts')).kept(options, interruption()),
+)
+nodeCommand('receipt', 'ask the holders of ADDRESS how many nodes may vanish before it is lost')
+  .argument('<ADDRESS>')
+  .action(async (address: string, options: object) => (await import('./keeps.ts')).receipt(address, options, interruption()))
 
 nodeCommand('sites', 'list the sites that this node publishes').action(async (options: object) =>
   (await import('./inspect.ts')).sites(options, interruption()),

@@ -36,6 +36,8 @@ export interface PublishFlags extends NodeChoice {
   readonly strip?: boolean | undefined
   readonly dryRun?: boolean | undefined
   readonly maxFile?: string | undefined
+  /** `false`: the node does not keep a single file. Sites are always kept. */
+  readonly keep?: boolean | undefined
   readonly json?: boolean | undefined
 }
 
@@ -109,7 +111,7 @@ async function publishFile(node: NodeAt, looked: Survey, flags: PublishFlags, si
   show(looked.listing)
   const name = flags.name ?? file.path
   const sent = {
-    path: `/v1/publish?name=${encodeURIComponent(name)}`,
+    path: `/v1/publish?name=${encodeURIComponent(name)}${flags.keep === false ? '&keep=false' : ''}`,
     headers: { 'Content-Type': typeOf(flags, name), 'Content-Length': file.bytes },
     bytes: file.bytes,
     body: file.bytes === 0 ? null : () => Readable.from(contentOf(file, flags.strip === true, signal), { objectMode: false }),
@@ -125,7 +127,7 @@ async function publishInput(flags: PublishFlags, signal: AbortSignal): Promise<v
     throw new UsageError('Standard input passes once: --key, --allow, --strip and --dry-run need a file or folder.')
   const { name } = flags
   const sent = {
-    path: `/v1/publish${name === undefined ? '' : `?name=${encodeURIComponent(name)}`}`,
+    path: `/v1/publish?keep=${flags.keep !== false}${name === undefined ? '' : `&name=${encodeURIComponent(name)}`}`,
     headers: { 'Content-Type': typeOf(flags, name), 'Transfer-Encoding': 'chunked' },
     bytes: null,
     body: () => process.stdin,

@@ -5,6 +5,6 @@
 export { type FolderFile, type FolderItem, folderSite, listFolder, type RefusedItem } from './folder.ts'
 export { mediaTypeOf } from './media-types.ts'
 export { SitePublisher, type SitePublisherParts } from './publisher.ts'
-export { openSite, type SiteParts } from './reader.ts'
+export { openSite, readSiteIndex, type SiteParts } from './reader.ts'
 export { type FoundKey, Resolver, type ResolverParts } from './resolver.ts'
 export { tarFiles } from './tar.ts'

@@ -12,7 +12,7 @@ import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
 import type { KeyBook, KeyEntry } from '../keys/index.ts'
-import type { Library, SiteFile, SiteOptions, SitePublication, SiteStatus, Sites } from '../library.ts'
+import type { PublishOptions, SiteFile, SiteOptions, SitePublication, SiteStatus, Sites, StoredPublication } from '../library.ts'
 import type { RecordFinder, RecordPublisher, SitePart } from '../records/index.ts'
 import { BlockTable } from './block-table.ts'
 import { SitePacker, startingWith } from './packer.ts'
@@ -24,8 +24,10 @@ const PROGRESS_MS = 300
 /** Sites being published at once; each holds at most 40 MiB of table, and what `publishFile` holds. */
 export const SITE_PUBLICATIONS_MAX = 4
 
+type PublishFile = (body: AsyncIterable<Uint8Array>, options: PublishOptions) => Promise<StoredPublication>
+
 export interface SitePublisherParts {
-  readonly publish: Library['publish']
+  readonly publish: PublishFile
   readonly keys: KeyBook
   readonly records: RecordPublisher
   readonly finder: RecordFinder
@@ -160,7 +162,7 @@ export class SitePublisher implements Sites {
 async function publishPack(
   packer: SitePacker,
   files: AsyncIterable<SiteFile>,
-  publish: Library['publish'],
+  publish: PublishFile,
   signal: AbortSignal,
 ): Promise<Uint8Array | null> {
   const blocks = packer.pack(files)

@@ -60,25 +60,28 @@ export function isSiteIndex(file: OpenedFile): boolean {
  * for its bytes are right.
  */
 export async function openSite(file: OpenedFile, parts: SiteParts, { signal, trace }: Asking): Promise<ReadableSite> {
-  if (!isSiteIndex(file) || file.bytes > SITE_INDEX_BYTES_MAX) throw noIndex()
   const end = trace?.stage('index')
   try {
-    const bytes = new Uint8Array(file.bytes)
-    let at = 0
-    for await (const chunk of file.read({ start: 0, end: file.bytes }, { signal })) {
-      bytes.set(chunk, at)
-      at += chunk.length
-    }
-    const index = await parseInTurns(bytes, parts.clock, signal)
-    if (index === null) throw noIndex()
-    return new SiteVersion(file.address, index, parts)
+    return new SiteVersion(file.address, await readSiteIndex(file, parts.clock, signal), parts)
   } finally {
     end?.()
   }
 }
 
-function noIndex(): OverlayError {
-  return new OverlayError('integrity', 'CONTENT_DAMAGED', 'What the address names as a site is none.')
+/** The index that `file` is. Errors: as `openSite`. */
+export async function readSiteIndex(file: OpenedFile, clock: Clock, signal: AbortSignal): Promise<ParsedSiteIndex> {
+  if (!isSiteIndex(file) || file.bytes > SITE_INDEX_BYTES_MAX) throw noIndex()
+  const bytes = new Uint8Array(file.bytes)
+  let at = 0
+  for await (const chunk of file.read({ start: 0, end: file.bytes }, { signal })) {
+    bytes.set(chunk, at)
+    at += chunk.length
+  }
+  return (await parseInTurns(bytes, clock, signal)) ?? noIndex()
+}
+
+function noIndex(): never {
+  throw new OverlayError('integrity', 'CONTENT_DAMAGED', 'What the address names as a site is none.')
 }
 
 async function parseInTurns(bytes: Uint8Array, clock: Clock, signal: AbortSignal): Promise<ParsedSiteIndex | null> {

@@ -50,6 +50,8 @@ export const ERROR_CODES = {
   API_RATE: 'Too many requests in a short time. Wait as long as Retry-After says.',
   GUARD_REFUSED:
     'Remove them, name each one with --allow PATH to publish it all the same, or give --strip for metadata of JPEG and PNG.',
+  KEEP_LIMIT: 'This node keeps as many publications as it may. `gyre kept` lists them, `gyre unkeep ADDRESS` lets one go.',
+  KEEP_UNKNOWN: 'This node does not keep that. `gyre kept` lists what it keeps; sites of its own keys are always kept.',
   KEY_BAD: 'The key of that name is damaged, missing, or its name is not one. Names are lower case letters, digits and hyphens.',
   NAME_LIMIT: 'The book of names is full. Remove names that you do not use.',
   NAME_UNKNOWN: 'There is no such name in the book. `gyre names list` shows those that there are; an address always works.',

@@ -8,6 +8,8 @@ import type {
   Asking,
   ByteRange,
   Destination,
+  KeepStatus,
+  Keeps,
   NameEntry,
   Names,
   NodeEvent,
@@ -16,6 +18,7 @@ import type {
   OpenedFile,
   Publication,
   PublishOptions,
+  Receipt,
   ServiceStatus,
   Services,
   SiteStatus,
@@ -23,7 +26,7 @@ import type {
 } from '../../client/library.ts'
 import { Traces } from '../../client/trace/index.ts'
 import { concat, type NodeId, toHex } from '../../src/bytes/index.ts'
-import { formatFileAddress, formatKeyAddress, requireAddress } from '../../src/content/address.ts'
+import { AddressType, formatFileAddress, formatKeyAddress, requireAddress } from '../../src/content/address.ts'
 import { sha256 } from '../../src/crypto/hash.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { systemClock, systemRng } from '../../src/runtime/index.ts'
@@ -113,7 +116,8 @@ export class FakeFace implements NodeFace {
     const bytes = concat(...chunks)
     const address = formatFileAddress(sha256(bytes))
     this.#shelf.put(address, { bytes, contentType: options.contentType ?? 'application/octet-stream', name: options.name ?? '' })
-    return { address, bytes: bytes.length, shares: Math.ceil(bytes.length / SHARE_BYTES) * 3 + 4, holders: 8 }
+    const shares = Math.ceil(bytes.length / SHARE_BYTES) * 3 + 4
+    return { address, bytes: bytes.length, shares, holders: 8, kept: options.keep === true }
   }
 
   async open(address: string, asking?: Asking): Promise<OpenedFile> {
@@ -211,6 +215,26 @@ export class FakeFace implements NodeFace {
 
   emit(event: NodeEvent): void {
     for (const listener of this.#listeners) listener(event)
+  }
+
+  readonly #keeps = new Map<string, KeepStatus>()
+  readonly keeps: Keeps = {
+    list: () => [...this.#keeps.values()],
+    get: (address) => this.#keeps.get(address) ?? null,
+    keep: async (address) => {
+      const { type } = requireAddress(address)
+      const counts = { checked: 8, missing: 0, mended: 0, survives: 4, of: 8 }
+      const kind = type === AddressType.key ? 'key' : 'file'
+      const status = { address, kind, source: 'user', state: 'whole', addedMs: 1, checkedMs: 2, ...counts, code: null } as const
+      this.#keeps.set(address, status)
+      return status
+    },
+    unkeep: async (address) => this.#keeps.delete(address),
+  }
+
+  async receipt(address: string): Promise<Receipt> {
+    await this.open(address)
+    return { survives: 4, of: 8, checked: 8, parts: 8, missing: 0, at: 1_767_225_600_000 }
   }
 
   readonly #names = new Map<string, NameEntry>()

@@ -1,7 +1,7 @@
 /** Sites without loops: publications over a `FakeShareNetwork`, keys and records in memory, and helpers to make and read sites. */
 
 import { openFile } from '../../client/fetch.ts'
-import type { Library, OpenedSite, SiteFile } from '../../client/library.ts'
+import type { Library, OpenedSite, PublishOptions, SiteFile } from '../../client/library.ts'
 import { OpenFiles } from '../../client/open-files.ts'
 import { publishFile } from '../../client/publish.ts'
 import { Resolver, SitePublisher } from '../../client/sites/index.ts'
@@ -39,7 +39,7 @@ export class SiteWorld {
     this.network = new FakeShareNetwork(6, seed)
     this.openFiles = new OpenFiles(clock)
     const parts = { rng, clock }
-    const publish: Library['publish'] = async (body, options) => {
+    const publish = async (body: AsyncIterable<Uint8Array>, options: PublishOptions) => {
       const published = await publishFile(this.network, this.#failing(body), options, parts)
       this.uploads.push(published.bytes)
       return published

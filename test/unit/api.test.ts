@@ -48,7 +48,7 @@ function pattern(length: number): Buffer {
   return Buffer.from(Uint8Array.from({ length }, (_, at) => (at * 31 + (at >> 8)) & 255))
 }
 
-test('publish: 201 with address, bytes, shares, holders; type and name are kept', async () => {
+test('publish: 201 with address, bytes, shares, holders, and whether it is kept; type and name are kept', async () => {
   const type = 'text/plain; charset=utf-8'
   const answer = await call({
     method: 'POST',
@@ -58,10 +58,11 @@ test('publish: 201 with address, bytes, shares, holders; type and name are kept'
   })
   assert.equal(answer.status, 201)
   const publication = JSON.parse(answer.body.toString()) as Record<string, unknown>
-  assert.deepEqual(Object.keys(publication), ['address', 'bytes', 'shares', 'holders'])
+  assert.deepEqual(Object.keys(publication), ['address', 'bytes', 'shares', 'holders', 'kept'])
+  assert.equal(publication.kept, true)
   assert.equal(publication.bytes, 5)
   assert.equal(answer.headers.location, `/v1/fetch/${String(publication.address)}`)
-  assert.deepEqual(face.lastPublish, { name: 'héllo.txt', contentType: type })
+  assert.deepEqual(face.lastPublish, { name: 'héllo.txt', contentType: type, keep: true })
   const fetched = await call({ path: `/v1/fetch/${String(publication.address)}` })
   assert.equal(fetched.headers['content-type'], type)
   assert.equal(fetched.body.toString(), 'hello')
