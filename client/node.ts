@@ -30,6 +30,7 @@ import { type CareParts, careForRecords, Keeper, openKeepBook, receiptOf } from 
 import { openKeyBook } from './keys/index.ts'
 import type { NodeEvent, NodeFace, NodeStatus } from './library.ts'
 import { LoopBuilder } from './loops/builder.ts'
+import type { OwnApex } from './loops/own-hop.ts'
 import { LoopPool } from './loops/pool.ts'
 import { openNameBook } from './names/index.ts'
 import { Neighbours } from './neighbours/index.ts'
@@ -158,7 +159,8 @@ async function compose(
   }
   const builder = new LoopBuilder({ network, self, onionKeys, view: directory, draw, port: relay, cipher, clock, rng })
   const members = () => loopPlan(directory.size)?.members ?? 0
-  const pool = new LoopPool({ builder, view: directory, self, members, clock, rng })
+  const ownApex: OwnApex = (stream, port) => apex.accept(stream, port)
+  const pool = new LoopPool({ builder, view: directory, self, ownApex, members, clock, rng })
   /** Besides `pool`: one for each service that is hosted. */
   const servicePools = new Set<LoopPool>()
   const openFiles = new OpenFiles(clock)
@@ -203,7 +205,7 @@ async function compose(
       const preferring: Pick<LoopBuilder, 'build'> = {
         build: (apex, onEnd, building) => builder.build(apex, onEnd, { ...building, preference }),
       }
-      const own = new LoopPool({ builder: preferring, view: directory, self, members, clock, rng })
+      const own = new LoopPool({ builder: preferring, view: directory, self, ownApex, members, clock, rng })
       servicePools.add(own)
       own.start()
       const close = () => {
@@ -385,7 +387,7 @@ function tickKeys(onionKeys: OnionKeyRing, onChange: () => void): Timer {
 function warningsOf(nodes: number, neighbours: number, addresses: number): string[] {
   const warnings: string[] = []
   const plan = loopPlan(nodes)
-  if (plan === null) warnings.push(`Only ${nodes} nodes are known: no loop can be built with fewer than 4.`)
+  if (plan === null) warnings.push(`Nodes known: ${nodes}. No loop can be built with fewer than 4.`)
   else if (plan.short) warnings.push(`Only ${nodes} nodes are known: loops are shorter than they should be, and hide less.`)
   else if (nodes < 20) warnings.push('Under 20 nodes nothing is claimed against members of the network.')
   if (neighbours === 0) warnings.push('This node has no neighbours. Check the bootstrap addresses and the network name.')

@@ -18,14 +18,14 @@ export interface HopAsksParts {
 
 export class HopAsks {
   readonly #parts: HopAsksParts
-  /** Streams by hop, 1 … hops; index 0 is never used. */
+  /** Streams by hop, 1 … hops, then those with this node itself; index 0 is never used. */
   readonly #muxes: (StreamMux | undefined)[]
   #impatient = 0
   #over = false
 
   constructor(parts: HopAsksParts) {
     this.#parts = parts
-    this.#muxes = new Array(parts.hops + 1)
+    this.#muxes = new Array(parts.hops + 2)
   }
 
   /** Requests without a complete answer yet. */
@@ -55,7 +55,7 @@ export class HopAsks {
     return mux
   }
 
-  /** See `Loop.ask`. `hop`: 1 … hops. */
+  /** See `Loop.ask`. `hop`: 1 … hops, or one more for this node itself. */
   async ask(hop: number, request: Pieces, { signal, patient = false }: AskOptions): Promise<Uint8Array> {
     signal.throwIfAborted()
     if (this.#over) throw ended()

@@ -5,6 +5,7 @@
 import type { NodeId, Pieces } from '../../src/bytes/index.ts'
 import type { CircuitEnd } from '../../src/circuit/index.ts'
 import type { ExchangeEnd, ExchangePort } from '../../src/stream/index.ts'
+import type { OwnApex } from './own-hop.ts'
 
 export interface AskOptions {
   readonly signal: AbortSignal
@@ -43,6 +44,11 @@ export interface Loop {
    * `end` is called from the first turn after the promise resolved. Once per loop. Errors: `RENDEZVOUS_REFUSED`, those of `ask`.
    */
   join(cookie: Uint8Array, end: ExchangeEnd, waiting: { signal: AbortSignal }): Promise<ExchangePort>
+  /**
+   * From now on `ask` and `join` are for this node itself, in cells that look and take as long as all others: for who must not show that it is
+   * the node that it asks. Once, before anything is asked. Loops that do not have it cannot be used so.
+   */
+  turnHome?(accept: OwnApex): void
   /** No more work for it; requests under way fail with `CIRCUIT_ENDED`. Idempotent. */
   close(): void
 }

@@ -5,7 +5,7 @@
  *
  * When a hop has answers to give, the origin must send it cells for them to ride in. The hop says how many are waiting (BACKLOG); as long
  * as an answer is awaited and none waits, a few cells are kept going round, slower the longer nothing comes. Joined with another loop at its
- * apex, it carries payloads of an exchange in the same cells (`join`).
+ * apex, it carries payloads of an exchange in the same cells (`join`). Requests can also be for this node itself (`turnHome`).
  * A noise cell, or cells that stop coming home, end the loop (P7). Spec: SPEC.md §4.2, §4.4, §5.
  */
 import type { MonotonicMs, NodeId, Pieces } from '../../src/bytes/index.ts'
@@ -20,12 +20,14 @@ import {
   type OriginLayers,
   WINDOW_CELLS_MAX,
 } from '../../src/circuit/index.ts'
+import { OverlayError } from '../../src/errors/index.ts'
 import { TURN_CELLS } from '../../src/link/index.ts'
 import type { Clock, Timer } from '../../src/runtime/index.ts'
 import { BACKLOG_BYTES, type ExchangeEnd, type ExchangePort, FrameType, Pairing, type StreamMux } from '../../src/stream/index.ts'
 import { Arrivals } from './arrivals.ts'
 import { ended, HopAsks } from './asking.ts'
 import type { AskOptions, Loop, LoopEndReason, LoopFigures } from './loop.ts'
+import { type OwnApex, OwnHop } from './own-hop.ts'
 
 // Implementation constants.
 /** Cells kept going round while an answer is awaited and the hop has none waiting. */
@@ -76,7 +78,9 @@ export class OriginLoop implements LoopEnd, Loop {
   readonly #onEnd: OriginLoopParts['onEnd']
   readonly #window = new DelayWindow()
   readonly #asks: HopAsks
-  readonly #apexHop: number
+  /** Whom requests are for: the apex, or this node itself, which is `hops + 1`. */
+  #apexHop: number
+  #own: OwnHop | null = null
   #launched: LaunchedLoop | null = null
   /** Counter of the next cell out, and of the next cell home. */
   #sent = 0
@@ -147,6 +151,12 @@ export class OriginLoop implements LoopEnd, Loop {
     return this.#port(mux, pairing)
   }
 
+  turnHome(accept: OwnApex): void {
+    if (this.#asks.open > 0 || this.#pairing !== null) throw new OverlayError('bug', 'INTERNAL', 'The loop is in use.')
+    this.#own = new OwnHop(accept)
+    this.#apexHop = this.hops.length + 1
+  }
+
   #port(mux: StreamMux, pairing: Pairing): ExchangePort {
     return {
       loop: this.number,
@@ -194,11 +204,12 @@ export class OriginLoop implements LoopEnd, Loop {
   #openGroup(addressee: number, cells: Uint8Array, count: number, now: MonotonicMs): void {
     this.#layers.open(addressee, cells, groupOffsets, groupCounters, count)
     const mux = this.#asks.at(addressee)
-    if (mux === undefined) this.#probing = false
+    if (addressee > this.hops.length) this.#probing = false
     for (let cell = 0; cell < count && !this.#over; cell++) {
       const at = groupOffsets[cell]!
       if (!isRecognised(cells, at + CELL_HEADER_BYTES)) return this.#fail('noise')
       if (mux === undefined) continue
+      if (addressee > this.hops.length) this.#own?.answer(cells, at + FRAMES_AT, at + CELL_BYTES)
       const pairing = addressee === this.#apexHop ? this.#pairing : null
       const payloads = pairing?.received ?? 0
       if (!mux.receive(cells, at + FRAMES_AT, at + CELL_BYTES)) return this.#fail('protocol')
@@ -221,12 +232,17 @@ export class OriginLoop implements LoopEnd, Loop {
 
   /** Whether some hop would take more cells if the window let it. */
   #wants(): boolean {
-    for (let hop = 1; hop <= this.hops.length; hop++) {
+    for (let hop = 1; hop <= this.#asked; hop++) {
       const mux = this.#asks.at(hop)
       if (mux === undefined) continue
       if (this.#urgent(hop, mux) || this.#expected(hop, mux) > this.#inFlight[hop]!) return true
     }
     return false
+  }
+
+  /** Up to which addressee there may be streams. */
+  get #asked(): number {
+    return this.hops.length + (this.#own === null ? 0 : 1)
   }
 
   /** How many cells that hop could fill with answers before the next of them is home. */
@@ -304,15 +320,15 @@ export class OriginLoop implements LoopEnd, Loop {
 
   /** The hop whose turn it is and that has or wants something; `hops + 1` for a filler that is due; 0 for none. */
   #nextAddressee(): number {
-    const hops = this.hops.length
-    for (let step = 1; step <= hops; step++) {
-      const hop = ((this.#turnAddressee + step - 1) % hops) + 1
+    const asked = this.#asked
+    for (let step = 1; step <= asked; step++) {
+      const hop = ((this.#turnAddressee + step - 1) % asked) + 1
       const mux = this.#asks.at(hop)
       if (mux === undefined || !(this.#urgent(hop, mux) || this.#pull(hop, mux) > 0)) continue
       this.#turnAddressee = hop
       return hop
     }
-    return this.#probing && this.#window.inFlight === 0 ? hops + 1 : 0
+    return this.#probing && this.#window.inFlight === 0 ? this.hops.length + 1 : 0
   }
 
   #plain(addressee: number, mux: StreamMux | undefined, cell: number): void {
@@ -378,5 +394,6 @@ export class OriginLoop implements LoopEnd, Loop {
     this.#launched?.close()
     this.#layers.wipe()
     this.#asks.close()
+    this.#own?.close()
   }
 }

@@ -9,6 +9,7 @@ import { OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
 import type { LoopBuilder } from './builder.ts'
 import type { OriginLoop } from './origin-loop.ts'
+import type { OwnApex } from './own-hop.ts'
 
 // Implementation constants.
 /** Ready loops kept. */
@@ -26,6 +27,8 @@ export interface LoopPoolDeps {
   readonly builder: Pick<LoopBuilder, 'build'>
   readonly view: DirectoryView
   readonly self: NodeId
+  /** Takes what this node asks of itself through a loop (`takeHome`). */
+  readonly ownApex: OwnApex
   /** How many other members loops should have now. Ready loops that were built for fewer, in a younger network, are replaced. */
   members(): number
   readonly clock: Clock
@@ -86,6 +89,19 @@ export class LoopPool {
     const both = AbortSignal.any([signal, this.#stop.signal])
     const loop = await this.#deps.builder.build(apex, (ended) => this.#onEnd(ended), { signal: both })
     this.#taken.add(loop)
+    return loop
+  }
+
+  /**
+   * As `take`, for this node itself in the place of the apex: a loop with another node drawn at random in its middle, which is asked nothing, so
+   * that what this node does with itself takes as long, and looks, as with others. Errors: as `take`, `LOOP_NO_PATH` (there is no other node).
+   */
+  async takeHome({ signal }: { signal: AbortSignal }): Promise<OriginLoop> {
+    const { view, self, rng, ownApex } = this.#deps
+    const others = view.all().filter(({ id }) => id !== self && view.linked(id).length >= 2)
+    if (others.length === 0) throw new OverlayError('unreachable', 'LOOP_NO_PATH', 'There is no other node to draw a loop with.')
+    const loop = await this.take(others[rng.below(others.length)]!.id, { signal })
+    loop.turnHome(ownApex)
     return loop
   }
 

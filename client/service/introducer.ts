@@ -54,7 +54,7 @@ export const STAGE = {
 
 export type Stage = (typeof STAGE)[keyof typeof STAGE]
 
-/** Asks this node's own introduction point, as a hop would be. */
+/** Asks this node's own introduction point, as a hop would be, where there are no loops for that. */
 export type AskLocally = (
   request: Uint8Array,
   waiting: { readonly signal: AbortSignal },
@@ -201,10 +201,10 @@ export class Introducer {
     }
   }
 
-  /** A loop to the introduction point's node, or this node itself. */
+  /** A loop to the introduction point's node. If that is this node, a loop as well: a service chooses its points, and sees how soon clients go on. */
   async #lineTo(node: NodeId, signal: AbortSignal): Promise<Line> {
     const { self, loops, introduceLocally } = this.#deps
-    if (node === self) {
+    if (node === self && loops.takeHome === undefined) {
       const introduce: Line['introduce'] = async (point, message, work, until) => {
         const request = encodeIntroductionRequest({ kind: 'introduce', point, message, work })
         const { status, body } = await introduceLocally(request, { signal: until })
@@ -213,7 +213,7 @@ export class Introducer {
       }
       return { loop: 0, introduce, release: () => {} }
     }
-    const loop = await loops.take(node, { signal })
+    const loop = node === self ? await loops.takeHome!({ signal }) : await loops.take(node, { signal })
     return {
       loop: loop.number,
       introduce: async (point, message, work, until) =>

@@ -1,6 +1,7 @@
 /**
- * How one end of a session gets to the rendezvous point: which nodes may be it, and joining there, through a loop of its own or, if this node
- * was drawn, locally. A node that is drawn for its own session does not refuse: that would tell who it is. Spec: SPEC.md §11.3, §11.4.
+ * How one end of a session gets to the rendezvous point: which nodes may be it, and joining there, through a loop of its own. A node that is
+ * drawn for its own session does not refuse, and takes a loop as well, whose cells are for itself: a refusal, or answers that come sooner than
+ * through a loop, would tell who it is. Spec: SPEC.md §11.3, §11.4.
  *
  * Candidates are the nodes that a loop can have in its middle now, so that those that died are not drawn. Two nodes' directories differ a
  * little; so the client names the first of its ranking that it reaches, and the service takes any of its own first three.
@@ -17,7 +18,7 @@ export const DRAWN_NODES = 3
 export interface MeetingDeps {
   readonly self: NodeId
   readonly loops: ServiceLoops
-  /** This node's own end where it is the rendezvous point itself. Errors: `RENDEZVOUS_REFUSED`. */
+  /** This node's own end where it is the rendezvous point itself and has no loops for that. Errors: `RENDEZVOUS_REFUSED`. */
   readonly joinLocally: (cookie: Uint8Array, end: ExchangeEnd) => ExchangePort
 }
 
@@ -65,9 +66,9 @@ export async function approach(
   { self, loops, joinLocally }: MeetingDeps,
   { signal }: { readonly signal: AbortSignal },
 ): Promise<Approach> {
-  if (node === self) return localApproach(node, joinLocally)
-  const loop = await loops.take(node, { signal })
-  return loopApproach(node, loop, loops)
+  if (node !== self) return loopApproach(node, await loops.take(node, { signal }), loops)
+  if (loops.takeHome === undefined) return localApproach(node, joinLocally)
+  return loopApproach(node, await loops.takeHome({ signal }), loops)
 }
 
 function localApproach(node: NodeId, joinLocally: MeetingDeps['joinLocally']): Approach {

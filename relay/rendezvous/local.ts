@@ -1,7 +1,8 @@
 /**
- * This node's own end of a meeting at itself: a node that was drawn as the rendezvous point does not refuse it, which would tell who it is.
- * There are no cells to pace it, so payloads move in later turns, a bounded number in each, and content goes only as far ahead of the other
- * side as a loop's window would let it. Spec: SPEC.md §11.3.
+ * This node's own end of a meeting at itself, without a loop: for loops that cannot carry cells to their own node, and for tests. Whoever is
+ * at the other end can tell by how soon it answers that it is here; `client/loops/own-hop.ts` is what does not show. There are no cells to
+ * pace it, so payloads move in later turns, a bounded number in each, and content goes only as far ahead of the other side as a loop's
+ * window would let it. Spec: SPEC.md §11.3.
  */
 import type { Clock, Timer } from '../../src/runtime/index.ts'
 import { type ExchangeEnd, type ExchangePort, PAYLOAD_BEAT_MS, PAYLOAD_BYTES, Pairing } from '../../src/stream/index.ts'

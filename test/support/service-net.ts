@@ -138,20 +138,22 @@ export class ServiceNet {
 
   loops(by: NodeId): ServiceLoops & { closeAll(): void } {
     const mine = new Set<NetLoop>()
+    const take: ServiceLoops<NetLoop>['take'] = async (apex, { signal }) => {
+      signal.throwIfAborted()
+      await this.clock.sleep(DELAY_MS, { signal })
+      if (this.nodeOf(apex).dead) {
+        if (this.#gone.has(apex)) throw new OverlayError('unreachable', 'LOOP_NO_PATH', 'No loop can be drawn.')
+        await this.clock.sleep(3_000, { signal })
+        throw new OverlayError('unreachable', 'LOOP_FAILED', 'No loop came home.')
+      }
+      const loop = new NetLoop(this, ++this.#loops, by, apex, () => this.#open.delete(loop))
+      this.#open.add(loop)
+      mine.add(loop)
+      return loop
+    }
     return {
-      take: async (apex, { signal }) => {
-        signal.throwIfAborted()
-        await this.clock.sleep(DELAY_MS, { signal })
-        if (this.nodeOf(apex).dead) {
-          if (this.#gone.has(apex)) throw new OverlayError('unreachable', 'LOOP_NO_PATH', 'No loop can be drawn.')
-          await this.clock.sleep(3_000, { signal })
-          throw new OverlayError('unreachable', 'LOOP_FAILED', 'No loop came home.')
-        }
-        const loop = new NetLoop(this, ++this.#loops, by, apex, () => this.#open.delete(loop))
-        this.#open.add(loop)
-        mine.add(loop)
-        return loop
-      },
+      take,
+      takeHome: (waiting) => take(by, waiting),
       release: (loop) => (loop as NetLoop).end(),
       closeAll: () => {
         for (const loop of mine) loop.end()
@@ -173,7 +175,7 @@ export class ServiceNet {
         return { loops, close: () => loops.closeAll() }
       },
       healthy: () => true,
-      joinLocally: (cookie, end) => this.nodes[index]!.rendezvous.joinLocally(cookie, end),
+      joinLocally: notThroughALoop,
       makeSession: this.#makeSession('service', this.clock),
       emit: (event) => this.events.push(event),
       clock: this.clock,
@@ -191,8 +193,8 @@ export class ServiceNet {
       self: node.id,
       view: this.view,
       loops: this.loops(node.id),
-      joinLocally: (cookie, end) => node.rendezvous.joinLocally(cookie, end),
-      introduceLocally: (request, waiting) => node.introductions.askLocally(request, waiting),
+      joinLocally: notThroughALoop,
+      introduceLocally: notThroughALoop,
       records: this.#finder(),
       makeSession: this.#makeSession('client', this.clock),
       clock: this.clock,
@@ -233,6 +235,11 @@ export class ServiceNet {
       },
     }
   }
+}
+
+/** What a node asks of itself goes through loops as well: how soon it is answered would show who it is. */
+function notThroughALoop(): never {
+  throw new Error('a node asked itself without a loop')
 }
 
 /** Makes sessions of one role. */
