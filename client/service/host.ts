@@ -77,6 +77,8 @@ export class HostedService {
   #state: ServiceState
   #tickTimer: Timer | null = null
   #pumpTimer: Timer | null = null
+  /** One was answered in this turn; the next turn goes on. */
+  #pumpDue = false
   #publishTimer: Timer | null = null
   /** What the record says, as text to compare with; '': nothing was published in this run. */
   #published = ''
@@ -183,17 +185,27 @@ export class HostedService {
     this.#pump()
   }
 
+  /**
+   * One in each turn: each costs a key exchange, and many at once would hold up the cells of all circuits for as long. Who sends them could look
+   * for the node at which that shows.
+   */
   #pump(): void {
-    if (this.#pumpTimer !== null || this.#stop.signal.aborted) return
+    if (this.#pumpDue || this.#pumpTimer !== null || this.#stop.signal.aborted) return
     const { clock } = this.#deps
-    for (let knock = this.#queue.take(clock.monotonicMs()); knock !== null; knock = this.#queue.take(clock.monotonicMs())) {
+    const knock = this.#queue.take(clock.monotonicMs())
+    if (knock !== null) {
+      this.#pumpDue = true
       this.#answer(knock)
+      clock.nextTurn(() => {
+        this.#pumpDue = false
+        this.#pump()
+      })
+    } else if (this.#queue.length > 0) {
+      this.#pumpTimer = clock.setTimer(PUMP_MS, () => {
+        this.#pumpTimer = null
+        this.#pump()
+      })
     }
-    if (this.#queue.length === 0) return
-    this.#pumpTimer = clock.setTimer(PUMP_MS, () => {
-      this.#pumpTimer = null
-      this.#pump()
-    })
   }
 
   #answer({ message, answer }: Knock): void {

@@ -19,7 +19,7 @@ import { Traces } from '../../client/trace/index.ts'
 import { nodeIdOf } from '../../src/bytes/index.ts'
 import { requireAddress } from '../../src/content/address.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
-import { HELLO_BYTES, Session } from '../../src/service/index.ts'
+import { HELLO_BYTES, ServiceHandshakes, Session } from '../../src/service/index.ts'
 import { encodeKeyRecord } from '../../src/wire/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { seededRng } from '../support/seeded-rng.ts'
@@ -396,6 +396,42 @@ test('a flood of introductions: the record asks for work, who brings it is serve
   assert.ok(answered < 12 * ANSWERED_PER_SEC + ANSWERED_AT_ONCE, `${answered} were answered`)
   await w.pass(200_000)
   assert.equal(record().effort, 0)
+  attacker.closeAll()
+  await w.close()
+})
+
+test('many introductions at once do not make the node stand still: a turn answers one, and cells go between', async (t) => {
+  const w = await world('turns')
+  const { hello } = ServiceHandshakes.prototype
+  let inTurn = 0
+  let most = 0
+  let count = 0
+  ServiceHandshakes.prototype.hello = function (...args) {
+    count++
+    most = Math.max(most, ++inTurn)
+    if (inTurn === 1) {
+      w.clock.nextTurn(() => {
+        inTurn = 0
+      })
+    }
+    return hello.apply(this, args)
+  }
+  t.after(() => {
+    ServiceHandshakes.prototype.hello = hello
+  })
+  const { points } = w.net.records.values().next().value!.service!
+  const attacker = w.net.loops(w.net.nodes[5]!.id)
+  const loops = await w.run(Promise.all(points.map(({ node }) => attacker.take(node, never))))
+  for (let one = 0; one < 48; one++) {
+    const at = one % points.length
+    const message = w.net.rng.bytes(HELLO_BYTES)
+    message[0] = 1
+    const call = introductionCall({ kind: 'introduce', point: points[at]!.point, message, work: new Uint8Array(0) })
+    loops[at]!.ask(call, never).catch(() => {})
+  }
+  await w.pass(1_000)
+  assert.equal(count, 48)
+  assert.equal(most, 1)
   attacker.closeAll()
   await w.close()
 })
