@@ -101,5 +101,5 @@ export function badRequest(message: string): OverlayError {
 
 /** 404: `what` is not there. */
 export function noSuch(what: string): HttpFailure {
-  return new HttpFailure(404, new OverlayError('not-found', 'API_NO_ROUTE', what))
+  return new HttpFailure(404, new OverlayError('not-found', 'API_NOT_FOUND', what))
 }

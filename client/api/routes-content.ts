@@ -203,7 +203,7 @@ async function serve(
   const found = await face.resolve(address, trace === undefined ? { signal } : { signal, trace })
   if (found.kind === 'file') {
     if (path === '') return serveFile(found.file, request.raw, reply.raw, options)
-    const error = new OverlayError('not-found', 'CONTENT_NOT_FOUND', 'The address is one file, which has no paths.')
+    const error = new OverlayError('not-found', 'PATH_NOT_FOUND', 'The address is one file, which has no paths.')
     throw new HttpFailure(404, error)
   }
   if (found.site === null) throw noSuch('This key has no site: its live service is reached through the proxy.')

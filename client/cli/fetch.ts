@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto'
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { ADDRESS_CHARS } from '../../src/content/address.ts'
+import { whyDisk } from '../../src/errors/disk.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import type { TransferReport } from '../api/transfers.ts'
@@ -70,7 +71,11 @@ function parseWanted(text: string): Wanted {
   const parts = /^(?:http:\/\/)?([a-z0-9-]{1,56})(?:\.gyre)?(\/[^?#]*)?$/i.exec(text)
   const host = parts?.[1]?.toLowerCase() ?? ''
   if (!/^[a-z2-7]{56}$/.test(host) && !isPetname(host))
-    throw new OverlayError('protocol', 'ADDRESS_BAD', 'This is not a Gyre address.')
+    throw new OverlayError(
+      'protocol',
+      'ADDRESS_BAD',
+      `This is not a Gyre address${/[?#]/.test(text) ? ': a path has ? as %3F and # as %23' : ''}.`,
+    )
   const path = parts?.[2] ?? ''
   // As it is sent: parts that are encoded stay so, the rest is.
   return { host, path: path === '/' ? '' : encodeURI(path).replaceAll(/%25([0-9a-f]{2})/gi, '%$1') }
@@ -147,7 +152,7 @@ async function toFile(target: string, node: NodeAt, response: IncomingMessage, s
 }
 
 function fileFailed(path: string, error: NodeJS.ErrnoException): never {
-  throw new OverlayError('bug', 'FILE_FAILED', `The file ${path} cannot be written (${error.code ?? 'unknown cause'}).`, error)
+  throw new OverlayError('bug', 'FILE_FAILED', `The file ${path} cannot be written: ${whyDisk(error)}.`, error)
 }
 
 /** Hands every chunk to `write` and returns their length, which is the announced one. */

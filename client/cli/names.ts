@@ -1,6 +1,7 @@
 /** `gyre names`: the book of names of a node. Nothing is overwritten without --replace, and what looks like another name is said. */
 import { open } from 'node:fs/promises'
 import { basename } from 'node:path'
+import { whyDisk } from '../../src/errors/disk.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { shown } from '../guard/listing.ts'
 import type { NameEntry } from '../library.ts'
@@ -126,7 +127,6 @@ async function readText(path: string): Promise<string> {
     }
   } catch (error) {
     if (error instanceof OverlayError) throw error
-    const why = (error as NodeJS.ErrnoException).code ?? 'unknown cause'
-    throw new OverlayError('config', 'FILE_FAILED', `The file ${path} cannot be read (${why}).`, error)
+    throw new OverlayError('config', 'FILE_FAILED', `The file ${path} cannot be read: ${whyDisk(error)}.`, error)
   }
 }

@@ -89,7 +89,7 @@ export function listingTable(files: readonly ListedFile[], { total }: Listing): 
       file.findings.map(({ reason }) => reason).join('; '),
     ])
   const more = files.length > LISTED_MAX ? `… and ${files.length - LISTED_MAX} more\n` : ''
-  return `${table(lines)}${more}total: ${total.files} files, ${formatBytes(total.bytes)}\n`
+  return `${table(lines)}${more}total: ${countOf(total.files, 'file')}, ${formatBytes(total.bytes)}\n`
 }
 
 function described(error: unknown): { readonly message: string; readonly code: string; readonly remedy: string } {
@@ -105,6 +105,11 @@ export async function print(text: string): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
   process.stdout.write(text, () => resolve())
   await promise
+}
+
+/** `1 file`, `2 files`. */
+export function countOf(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`
 }
 
 /** `1.5 MiB`. */

@@ -25,7 +25,8 @@ import { isKeyName } from '../keys/book.ts'
 import type { Publication, SitePublication } from '../library.ts'
 import { mediaTypeOf } from '../sites/media-types.ts'
 import { findNode, type NodeAt, type NodeChoice, present } from './api-client.ts'
-import { EXIT, formatBytes, listingTable, Progress, print, UsageError } from './output.ts'
+import { receiptText } from './keeps.ts'
+import { countOf, EXIT, formatBytes, listingTable, Progress, print, UsageError } from './output.ts'
 import { upload } from './upload.ts'
 
 export interface PublishFlags extends NodeChoice {
@@ -54,6 +55,8 @@ export async function publish(path: string, flags: PublishFlags, signal: AbortSi
   const node = flags.dryRun === true ? null : findNode(flags, process.env)
   const looked = await look(path, node?.dataDir ?? dataDirOf(flags), flags, signal)
   const isFolder = (await stat(path).catch(() => null))?.isDirectory() === true
+  if (isFolder && looked.files.length === 0 && looked.listing.objections === 0)
+    throw new UsageError('There is no file in the folder.', 'Put into it what is to be published.')
   if (node === null) return tell(looked.listing, flags)
   if (looked.listing.objections > 0) throw new GuardObjection(looked.listing, '')
   if (!isFolder && key === undefined) return publishFile(node, looked, flags, signal)
@@ -74,7 +77,7 @@ async function look(path: string, dataDir: string, flags: PublishFlags, signal: 
     const now = systemClock.monotonicMs()
     if (now - shownAt < PROGRESS_MS) return
     shownAt = now
-    progress.show(`looking through: ${files} files, ${formatBytes(bytes)}`)
+    progress.show(`looking through: ${countOf(files, 'file')}, ${formatBytes(bytes)}`)
   }
   const fileBytesMax = flags.maxFile === undefined ? undefined : sizeOf(flags.maxFile)
   const { allow = [], strip = false } = flags
@@ -146,7 +149,10 @@ function typeOf({ type }: PublishFlags, name: string | undefined): string {
 async function tellPublication(publication: Publication, { json }: PublishFlags): Promise<void> {
   await print(json === true ? `${JSON.stringify(publication)}\n` : `${publication.address}\n`)
   if (!process.stderr.isTTY || json === true) return
-  process.stderr.write(`${formatBytes(publication.bytes)} in ${publication.shares} shares on ${publication.holders} nodes\n`)
+  process.stderr.write(
+    `${formatBytes(publication.bytes)} in ${countOf(publication.shares, 'share')} on ${countOf(publication.holders, 'node')}\n`,
+  )
+  process.stderr.write(`${receiptText(publication.receipt)}\n`)
 }
 
 async function publishSite(
@@ -157,7 +163,6 @@ async function publishSite(
   flags: PublishFlags,
   signal: AbortSignal,
 ): Promise<void> {
-  if (looked.files.length === 0) throw new UsageError('There is no file in the folder.')
   show(looked.listing)
   // What the node will ask about goes first: then it asks before anything has left.
   const files = looked.files.map((file) => (isFolder ? file : { ...file, path: pageOf(file.path) })).sort(allowedFirst)
@@ -175,9 +180,16 @@ async function publishSite(
   const site = await upload<SitePublication>(node, sent, signal)
   await print(flags.json === true ? `${JSON.stringify({ ...site, key })}\n` : `${site.address}\n`)
   if (flags.json === true) return
+  if (!files.some(({ path }) => path === 'index.html'))
+    process.stderr.write(
+      `gyre: there is no index.html, so http://${site.address}.gyre/ shows "Not Found"; the paths below it work.\n`,
+    )
   const added = site.uploaded === undefined ? '' : `, ${formatBytes(site.uploaded)} of it new`
   if (process.stderr.isTTY) {
-    process.stderr.write(`version ${site.version} of key "${key}": ${files.length} files, ${formatBytes(site.bytes)}${added}\n`)
+    process.stderr.write(
+      `version ${site.version} of key "${key}": ${countOf(files.length, 'file')}, ${formatBytes(site.bytes)}${added}\n`,
+    )
+    process.stderr.write(`${receiptText(site.receipt)}\n`)
   }
 }
 

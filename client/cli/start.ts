@@ -47,6 +47,9 @@ export interface Listening {
 // Implementation constants.
 /** A stop may take so long; then the process ends as it is. */
 export const STOP_MS = 5_000
+/** How often a node that has just started is asked whether it has joined, and after how long without it its user is told. */
+const READY_POLL_MS = 250
+const NOT_READY_MS = 20_000
 /** Signals this close together are one wish: a terminal and a parent process both send them. */
 const SAME_SIGNAL_MS = 1_000
 
@@ -104,6 +107,8 @@ async function live(config: Config, log: Logger, startNode: StartNode, supervise
     closers.push(() => rmSync(join(config.dataDir, RUN_FILE), { force: true }))
     warnOfOthers(config, log)
     announce(listening, log, supervised)
+    const watch = tellReady(node.face, log, stop)
+    closers.push(() => watch.cancel())
     await aborted(stop)
   } catch (error) {
     await closeAll(closers)
@@ -137,6 +142,30 @@ function announce(listening: Listening, log: Logger, supervised: boolean): void 
   if (!process.stderr.isTTY) return
   const where = `API ${listening.api}, HTTP proxy ${listening.proxy}, SOCKS5 ${listening.socks}, data in ${listening.dataDir}`
   process.stderr.write(`Gyre runs: ${where}.\nCtrl-C stops it.\n`)
+}
+
+/** Says when the node has joined its network, and once, after a while, that it has not and why: a wrong bootstrap address looks like nothing else. */
+function tellReady(face: NodeFace, log: Logger, stop: AbortSignal): { cancel(): void } {
+  const terminal = process.stderr.isTTY === true
+  const began = systemClock.monotonicMs()
+  let told = false
+  let timer = systemClock.setTimer(READY_POLL_MS, look)
+  function look(): void {
+    const ms = Math.round(systemClock.monotonicMs() - began)
+    const { nodesKnown, neighbours, warnings } = face.status()
+    if (face.ready()) {
+      log.info('ready', { ms, count: nodesKnown })
+      if (terminal) process.stderr.write(`Ready: ${nodesKnown} nodes known, ${neighbours} neighbours.\n`)
+      return
+    }
+    if (!told && ms >= NOT_READY_MS) {
+      told = true
+      log.warn('not ready: no neighbours or no loop yet; `gyre status` says why', { ms, count: nodesKnown })
+      if (terminal) process.stderr.write(`Not ready yet. ${warnings.join(' ')}\n`)
+    }
+    if (!stop.aborted) timer = systemClock.setTimer(READY_POLL_MS, look)
+  }
+  return { cancel: () => timer.cancel() }
 }
 
 /** Closes in reverse order; `false` when `STOP_MS` were not enough or something failed to close. */

@@ -35,7 +35,7 @@ export async function listTokens(flags: TokenFlags, signal: AbortSignal): Promis
   await print(table([['name', 'scope', 'since'], ...rows]))
 }
 
-/** Takes a token back, at once. Errors: `API_NO_ROUTE` if there is none. */
+/** Takes a token back, at once. Errors: `API_NOT_FOUND` if there is none. */
 export async function removeToken(name: string, flags: TokenFlags, signal: AbortSignal): Promise<void> {
   if (!/^[a-z0-9-]{1,32}$/.test(name))
     throw new UsageError('A token has a name of 1 to 32 lower case letters, digits and hyphens.')

@@ -81,7 +81,8 @@ function meter(size: number | null, progress: Progress): Transform {
         shownAt = now
         const share =
           size === null || size === 0 ? '' : ` of ${formatBytes(size)} (${Math.min(100, Math.floor((100 * sent) / size))} %)`
-        progress.show(`publishing: ${formatBytes(sent)}${share}`)
+        // What is sent may have a frame that is longer than what it holds.
+        progress.show(`publishing: ${formatBytes(Math.min(sent, size ?? sent))}${share}`)
       }
       done(null, chunk)
     },

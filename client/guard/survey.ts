@@ -10,6 +10,7 @@
 import { constants, type Dirent, type Stats } from 'node:fs'
 import { open, readdir, realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
+import { whyDisk } from '../../src/errors/disk.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { FILE_BYTES_MAX, judgeOdd, judgeSize, type OddEntry, placedAt } from './guarded.ts'
 import { type Listing, ListingBook, type Placed } from './listing.ts'
@@ -118,7 +119,7 @@ async function* chunksOf(
 }
 
 function unreadable(path: string, error: NodeJS.ErrnoException): never {
-  throw new OverlayError('config', 'FILE_FAILED', `The file ${path} cannot be read (${error.code ?? 'unknown cause'}).`, error)
+  throw new OverlayError('config', 'FILE_FAILED', `The file ${path} cannot be read: ${whyDisk(error)}.`, error)
 }
 
 /** `path` without links, if it is there. */

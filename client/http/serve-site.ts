@@ -56,7 +56,7 @@ export async function serveSite(
   }
   if (found.kind === 'entry') return serveEntry(found.entry, request, response, options)
   if (found.page !== null) return serveEntry(found.page, request, response, { ...options, status: 404 })
-  throw new HttpFailure(404, new OverlayError('not-found', 'CONTENT_NOT_FOUND', 'The site has nothing at this path.'))
+  throw new HttpFailure(404, new OverlayError('not-found', 'PATH_NOT_FOUND', 'The site has nothing at this path.'))
 }
 
 async function serveEntry(

@@ -92,7 +92,7 @@ export async function serveContent(
     return
   }
   if (path !== '/') {
-    const error = new OverlayError('not-found', 'CONTENT_NOT_FOUND', 'The address is one file: it is at the path / alone.')
+    const error = new OverlayError('not-found', 'PATH_NOT_FOUND', 'The address is one file: it is at the path / alone.')
     throw new HttpFailure(404, error)
   }
   await serveFile(route.file, request, response, { clock, signal: asking.signal, headers: base })

@@ -127,7 +127,7 @@ export class HolderRecordFinder implements RecordFinder {
     const period = periodAt(key, now)
     const ranking = new Ranking(network.holders())
     if (ranking.nodes.length < HOLDERS_MIN) {
-      const text = `${ranking.nodes.length} nodes are known; looking up a record needs ${HOLDERS_MIN}.`
+      const text = `Nodes known: ${ranking.nodes.length}; looking up a record needs ${HOLDERS_MIN}.`
       throw new OverlayError('unreachable', 'NETWORK_TOO_SMALL', text)
     }
     const parts = { network, ranking, health: this.#health, clock, rng, signal, trace }

@@ -306,7 +306,7 @@ function rankingOf(network: RecordNetwork): Ranking {
   const ranking = new Ranking(network.holders())
   const holders = ranking.nodes.length
   if (holders >= HOLDERS_MIN) return ranking
-  throw new OverlayError('unreachable', 'NETWORK_TOO_SMALL', `${holders} nodes are known; publishing needs ${HOLDERS_MIN}.`)
+  throw new OverlayError('unreachable', 'NETWORK_TOO_SMALL', `Nodes known: ${holders}; publishing needs ${HOLDERS_MIN}.`)
 }
 
 /** Brings the copies of a record to their holders. Errors: `PUBLISH_FAILED`, the signal's reason. */

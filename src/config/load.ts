@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { parse as parseToml } from 'smol-toml'
+import { whyDisk } from '../errors/disk.ts'
 import { OverlayError } from '../errors/index.ts'
 import { ADDRESS_FILE, type Config, KEYS, type Key, variableOf } from './schema.ts'
 import { Refused } from './values.ts'
@@ -127,10 +128,7 @@ function readConfigFile(folder: string, { flags, env }: ConfigSources, cwd: stri
     text = readFileSync(path, 'utf8')
   } catch (error) {
     if (named === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return { path, folder: parent, values: {} }
-    throw bad(
-      `The configuration file ${path} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown cause'}).`,
-      error,
-    )
+    throw bad(`The configuration file ${path} cannot be read: ${whyDisk(error)}.`, error)
   }
   if (text.length > FILE_BYTES_MAX) throw bad(`The configuration file ${path} is larger than ${FILE_BYTES_MAX} bytes.`)
   let values: Record<string, unknown>

@@ -7,6 +7,8 @@ export const ERROR_CODES = {
   API_BAD_REQUEST: 'The request is malformed. The message says which part, and what it takes.',
   API_FORBIDDEN:
     'The request came from a foreign web page or under a foreign host name. Use the address that the node was started with.',
+  API_NOT_FOUND:
+    'It was never there, is gone, or is spelled otherwise: the commands and requests with `list` show what there is.',
   API_NO_ROUTE: 'There is nothing at this path of the API. The README lists what there is.',
   API_SCOPE: 'The token may not do this. Use one with the scope that the message names: `gyre tokens add NAME --scope SCOPE`.',
   API_TOKEN_BAD:
@@ -35,6 +37,7 @@ export const ERROR_CODES = {
   TIMEOUT: 'No answer came in time. Try again; `gyre status` shows whether this node has neighbours and loops.',
   CONTENT_DAMAGED: 'Bytes failed verification and no other holder had right ones. Nothing wrong was delivered. Try again later.',
   CONTENT_NOT_FOUND: 'Nobody that should hold it has it: the address is wrong, it expired, or too many holders are away.',
+  PATH_NOT_FOUND: 'The address is right, the path is not: look at how it is spelled, capitals too. The first page is at /.',
   NETWORK_TOO_SMALL: 'Fewer than 4 nodes are known: no loop can be built. Check the bootstrap addresses, or start more nodes.',
   NODE_NOT_READY: 'Wait a little; `gyre status` shows how far it is.',
   NODE_UNREACHABLE: 'Start a node with `gyre start`, or name the right one with --data-dir or --api.',

@@ -3,6 +3,7 @@ import type { ErrorCode } from './codes.ts'
 import { OverlayError } from './index.ts'
 
 const WHY: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file or folder',
   ENOSPC: 'the disk is full',
   EDQUOT: 'the quota of its user is used up',
   EROFS: 'the disk is read-only',

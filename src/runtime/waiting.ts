@@ -11,7 +11,7 @@ export function deadlineOn(clock: Pick<Clock, 'setTimer'>, ms: number, signal: A
   }
   const timer = clock.setTimer(ms, () => {
     clear()
-    controller.abort(new OverlayError('timeout', 'TIMEOUT', `No answer within ${ms} ms.`))
+    controller.abort(new OverlayError('timeout', 'TIMEOUT', `No answer within ${Math.round(ms)} ms.`))
   })
   const clear = () => {
     timer.cancel()

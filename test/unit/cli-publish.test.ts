@@ -156,7 +156,14 @@ test('links, empty folders, and names that make no key', async () => {
   assert.equal(refused.code, 2)
   assert.match(refused.stderr, /out .*a link to something outside/)
   mkdirSync(join(dir, 'empty'))
-  assert.match((await gyre(['publish', join(dir, 'empty'), ...here()])).stderr, /no file in the folder/)
+  for (const flags of [here(), ['--dry-run', ...here()]]) {
+    const nothing = await gyre(['publish', join(dir, 'empty'), ...flags])
+    assert.deepEqual([nothing.code, nothing.stdout.length], [2, 0])
+    assert.match(nothing.stderr, /no file in the folder/)
+  }
+  const bare = await gyre(['publish', folder('bare', { 'a.txt': 'a' }), ...here()])
+  assert.equal(bare.code, 0)
+  assert.match(bare.stderr, /no index\.html/)
   const odd = folder('___', { 'a.txt': 'a' })
   assert.match((await gyre(['publish', odd, ...here()])).stderr, /--key NAME/)
   assert.equal((await gyre(['publish', odd, '--key', 'odd', ...here()])).code, 0)
