@@ -7,9 +7,9 @@
  * At the quota new keys are refused and known ones are still updated; nothing is thrown out for a stranger, or whoever writes most would
  * decide who is forgotten. Nothing is logged or counted per request. Spec: SPEC.md §10.5.
  */
-import { mkdir } from 'node:fs/promises'
 import { compareBytes, equalPublic, type UnixMs } from '../../src/bytes/index.ts'
 import { RECORD_KEEP_MS_MAX, verifyRecord } from '../../src/content/record.ts'
+import { makeFolder } from '../../src/directory/atomic-file.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import type { Clock, Timer } from '../../src/runtime/index.ts'
@@ -67,7 +67,7 @@ export interface RecordHolderOptions {
 /** Opens the records of a folder. Errors: `STORE_UNUSABLE`. */
 export async function openRecordHolder(options: RecordHolderOptions): Promise<RecordHolder> {
   try {
-    await mkdir(options.dir, { recursive: true, mode: 0o700 })
+    await makeFolder(options.dir)
     return new DiskHolder(options, await PlaceFile.open({ dir: options.dir, name: 'records', placeBytes: RECORD_PLACE_BYTES }))
   } catch (error) {
     if (isOverlayError(error)) throw error
@@ -119,7 +119,7 @@ class DiskHolder implements RecordHolder {
 
   async get(publicKey: Uint8Array): Promise<SignedRecord | null> {
     if (publicKey.length !== RECORD_KEY_BYTES || !this.#isKnown(publicKey)) return null
-    return this.#call(null, () => this.#turns.run(publicKey, async () => (await this.#newest(publicKey))?.record ?? null))
+    return this.#call(null, () => this.#turns.run(publicKey, async () => recordOf(await this.#newest(publicKey))))
   }
 
   sweep(): Promise<number> {
@@ -148,6 +148,8 @@ class DiskHolder implements RecordHolder {
 
   async #putInTurn(record: SignedRecord): Promise<RecordVerdict> {
     const held = await this.#newest(record.publicKey)
+    // What cannot be read now may be newer.
+    if (held === 'unreadable') return 'full'
     const bytes = encodeSignedRecord(record)
     if (held !== null) {
       if (held.record.sequence > record.sequence) return 'older'
@@ -170,13 +172,17 @@ class DiskHolder implements RecordHolder {
     return 'stored'
   }
 
-  /** The newest right record of a key; removes what is damaged, expired, or older than that. For the holder of the key's turn. */
-  async #newest(key: Uint8Array): Promise<Held | null> {
+  /**
+   * The newest right record of a key; removes what is damaged, expired, or older than that. `unreadable`: the disk cannot read one that may be the
+   * newest; it is neither served nor given up. For the holder of the key's turn.
+   */
+  async #newest(key: Uint8Array): Promise<Held | null | 'unreadable'> {
     let newest: Held | null = null
     for (const variant of VARIANTS) {
       const place = this.#file.find(key, variant)
       if (place === undefined) continue
       const held = await this.#read(key, variant, place)
+      if (held === 'unreadable') return held
       if (held === null) {
         await this.#file.remove(place)
         continue
@@ -188,9 +194,15 @@ class DiskHolder implements RecordHolder {
     return newest
   }
 
-  async #read(key: Uint8Array, variant: number, place: number): Promise<Held | null> {
+  async #read(key: Uint8Array, variant: number, place: number): Promise<Held | null | 'unreadable'> {
     if (this.#file.keepUntilMs(place) <= this.#clock.unixMs()) return null
-    const bytes = await this.#file.read(place)
+    let bytes: Uint8Array | null
+    try {
+      bytes = await this.#file.read(place)
+    } catch (error) {
+      this.#warn('The disk of the records cannot read one. Check the disk.', error)
+      return 'unreadable'
+    }
     const record = bytes === null ? null : parseSignedRecord(bytes)
     if (bytes !== null && record !== null && equalPublic(record.publicKey, key) && verifyRecord(record)) {
       return record.expiresMs > this.#clock.unixMs() ? { place, variant, bytes, record } : null
@@ -263,4 +275,8 @@ class DiskHolder implements RecordHolder {
       this.#calls.delete(call)
     }
   }
+}
+
+function recordOf(held: Held | null | 'unreadable'): SignedRecord | null {
+  return held === null || held === 'unreadable' ? null : held.record
 }

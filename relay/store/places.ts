@@ -2,7 +2,8 @@
  * A file of equal places and its index: the disk under the store. Place n lies at n × `placeBytes` of NAME.places and is described by
  * entry n of NAME.index; what is in use is also held in memory (about 200 bytes for each place, a third of a percent of a share). Writing goes: bytes into a free place,
  * then its entry, then memory. Removing goes: memory, then the entry, then the place becomes free. So a process killed between any two
- * steps leaves a free place or a whole one, and what memory does not name is never read.
+ * steps leaves a free place or a whole one, and what memory does not name is never read. An entry that the disk did not let go, or took only after
+ * it said no, is cleared before anything else is written: else it could be found, after a restart, in the place of what was written since.
  *
  * Power loss may keep an entry and lose its bytes, or leave a place with older ones: the owner verifies what it reads by hash or
  * signature. Whoever calls takes care that two calls never change the same key at once. Nothing here blocks the event loop: every
@@ -12,6 +13,7 @@ import { constants } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { compareBytes, readU32, type UnixMs, utf8, writeU32 } from '../../src/bytes/index.ts'
+import { syncFolder } from '../../src/directory/atomic-file.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { readAll, writeAll } from './disk.ts'
 import { decodeEntry, ENTRY_BYTES, encodeEntry, KEY_BYTES } from './place-entry.ts'
@@ -44,6 +46,10 @@ export class PlaceFile {
   readonly #held: (Held | undefined)[] = []
   readonly #places = new Map<string, number>()
   readonly #free: number[] = []
+  /** Places that are not in use and whose entries on disk may say that they are. No more than calls at once. */
+  readonly #uncleared = new Set<number>()
+  /** The clearing under way: one at a time, or a place that was cleared and written could be cleared again. */
+  #clearing: Promise<void> | null = null
   #damaged = 0
   #cursor = 0
   #dirty = false
@@ -100,34 +106,39 @@ export class PlaceFile {
 
   /** Stores `bytes` (at most `placeBytes`; borrowed until the promise settles) under a key that is not in use. Throws the system's error. */
   async write(key: Uint8Array, variant: number, bytes: Uint8Array, keepUntilMs: UnixMs): Promise<void> {
+    while (this.#uncleared.size > 0) await this.#clear()
     const place = this.#free.pop() ?? this.#held.push(undefined) - 1
     const held: Held = { name: nameOf(key, variant), length: bytes.length, keepUntilMs }
     this.#dirty = true
     try {
       await writeAll(this.#data, bytes, place * this.#options.placeBytes)
-      await writeAll(this.#index, entryOf(place, held), entryAt(place))
     } catch (error) {
       this.#free.push(place)
+      throw error
+    }
+    try {
+      await writeAll(this.#index, entryOf(place, held), entryAt(place))
+    } catch (error) {
+      this.#uncleared.add(place)
       throw error
     }
     this.#held[place] = held
     this.#places.set(held.name, place)
   }
 
-  /** The bytes of `place`, not verified; `null` if it is not in use (any more) or cannot be read whole. */
+  /**
+   * The bytes of `place`, not verified; `null` if it is not in use (any more) or the file ends before. Throws the system's error: then the place may
+   * be sound all the same, and is no reason to give up what was acknowledged.
+   */
   async read(place: number): Promise<Uint8Array | null> {
     const held = this.#held[place]
     if (held === undefined) return null
     const bytes = new Uint8Array(held.length)
-    try {
-      const length = await readAll(this.#data, bytes, place * this.#options.placeBytes)
-      return length === bytes.length && this.#held[place] === held ? bytes : null
-    } catch {
-      return null // a sector that the disk cannot read any more is a damaged place: the owner drops it
-    }
+    const length = await readAll(this.#data, bytes, place * this.#options.placeBytes)
+    return length === bytes.length && this.#held[place] === held ? bytes : null
   }
 
-  /** Keeps `place` until `keepUntilMs`. Throws the system's error; the old time holds then. */
+  /** Keeps `place` until `keepUntilMs`. Throws the system's error; the old time holds then, or after a restart the new one. */
   async renew(place: number, keepUntilMs: UnixMs): Promise<void> {
     const held = this.#held[place]!
     this.#dirty = true
@@ -135,19 +146,30 @@ export class PlaceFile {
     held.keepUntilMs = keepUntilMs
   }
 
-  /** Gives `place` up. If its entry cannot be cleared on disk the place is not used again before the next opening. */
+  /** Gives `place` up. If its entry cannot be cleared on disk the place is not used again before it is. */
   async remove(place: number): Promise<void> {
     const held = this.#held[place]
     if (held === undefined) return
     this.#held[place] = undefined
     this.#places.delete(held.name)
     this.#dirty = true
-    try {
+    this.#uncleared.add(place)
+    await this.#clear().catch(() => {}) // before the next write
+  }
+
+  #clear(): Promise<void> {
+    this.#clearing ??= this.#clearAll().finally(() => {
+      this.#clearing = null
+    })
+    return this.#clearing
+  }
+
+  async #clearAll(): Promise<void> {
+    for (const place of this.#uncleared) {
       await writeAll(this.#index, new Uint8Array(ENTRY_BYTES), entryAt(place))
-    } catch {
-      return
+      this.#uncleared.delete(place)
+      this.#free.push(place)
     }
-    this.#free.push(place)
   }
 
   /** Looks at the next `scan` places, round and round, and returns at most `limit` that have expired at `now`. */
@@ -178,8 +200,8 @@ export class PlaceFile {
   /** Closes both files, flushed as far as the disk allows. No call may follow. */
   async close(): Promise<void> {
     await this.flush().catch(() => {}) // the same as a power loss now: what is not whole is dropped when read
-    await this.#index.close()
-    await this.#data.close()
+    await this.#index.close().catch(() => {}) // closed all the same: close(2)
+    await this.#data.close().catch(() => {})
   }
 
   async #header(): Promise<void> {
@@ -188,7 +210,14 @@ export class PlaceFile {
     writeU32(header, PLACE_BYTES_AT, this.#options.placeBytes)
     const found = new Uint8Array(ENTRY_BYTES)
     const length = await readAll(this.#index, found, 0)
-    if (length === 0) return writeAll(this.#index, header, 0)
+    // New, or its first start was broken off: nothing was acknowledged before the header was on disk.
+    const { size } = await this.#index.stat()
+    if (size === 0 || (size <= ENTRY_BYTES && found.every((byte) => byte === 0))) {
+      await writeAll(this.#index, header, 0)
+      await this.#index.datasync()
+      await syncFolder(this.#options.dir)
+      return
+    }
     if (length === ENTRY_BYTES && compareBytes(found, header) === 0) return
     const other = length === ENTRY_BYTES && readU32(found, PLACE_BYTES_AT) !== this.#options.placeBytes
     throw new OverlayError(

@@ -8,12 +8,12 @@
  * is not served any more and leaves the disk step by step; expired bytes stay in their place until it is used again. A full, read-only
  * or failing disk gives the verdict `full`. Nothing is logged or counted per request. Spec: SPEC.md §7.1.
  */
-import { mkdir } from 'node:fs/promises'
 import { compareBytes, concat, equalPublic, readU32, type UnixMs, writeU32 } from '../../src/bytes/index.ts'
 import type { SlotValue } from '../../src/content/network.ts'
 import { isShareOf, shareAddress } from '../../src/content/share.ts'
 import { SLOT_BYTES_MAX, slotLocation, verifySlot } from '../../src/content/slot.ts'
 import { SIGN_PUBLIC_BYTES, SIGNATURE_BYTES } from '../../src/crypto/index.ts'
+import { makeFolder } from '../../src/directory/atomic-file.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import type { Clock, Timer } from '../../src/runtime/index.ts'
@@ -84,7 +84,7 @@ export async function openStore(options: StoreOptions): Promise<ShareStore> {
   const { dir } = options
   let shares: PlaceFile | undefined
   try {
-    await mkdir(dir, { recursive: true, mode: 0o700 })
+    await makeFolder(dir)
     shares = await PlaceFile.open({ dir, name: 'shares', placeBytes: SHARE_BYTES })
     const slots = await PlaceFile.open({ dir, name: 'slots', placeBytes: SLOT_PLACE_BYTES })
     return new DiskStore(options, shares, slots)
@@ -202,7 +202,8 @@ class DiskStore implements ShareStore {
     for (let variant = 0; variant < SLOT_VARIANTS_MAX; variant++) {
       const right = (record: Uint8Array) => slotIsRight(record, location)
       const bytes = await this.#readLocked(this.#slots, location, variant, right)
-      if (bytes === null) vacant ??= variant
+      if (bytes === null)
+        vacant ??= this.#slots.find(location, variant) === undefined ? variant : null // else the disk cannot read it now
       // The same value under another signature of the key is the same variant.
       else if (equalPublic(decodeSlot(bytes).value, slot.value)) {
         return (await this.#keepOn(this.#slots, location, variant, bytes, until)) ?? 'full'
@@ -219,8 +220,8 @@ class DiskStore implements ShareStore {
     const place = file.find(key, variant)
     if (place === undefined) return null
     if (file.keepUntilMs(place) > this.#clock.unixMs()) {
-      const copy = await file.read(place)
-      if (copy !== null && compareBytes(copy, bytes) === 0) {
+      const copy = await this.#read(file, place)
+      if (copy instanceof Uint8Array && compareBytes(copy, bytes) === 0) {
         if (until <= file.keepUntilMs(place)) return 'already'
         return this.#written('already', () => file.renew(place, until))
       }
@@ -267,8 +268,8 @@ class DiskStore implements ShareStore {
   ): Promise<Uint8Array | null> {
     const place = file.find(key, variant)
     if (place === undefined || file.keepUntilMs(place) <= this.#clock.unixMs()) return null
-    const bytes = await file.read(place)
-    if (bytes !== null && right(bytes)) return bytes
+    const bytes = await this.#read(file, place)
+    if (bytes instanceof Uint8Array && right(bytes)) return bytes
     // Either damaged, or changed while it was read: only a look that no change can overlap decides.
     return this.#changes.run(key, () => this.#readLocked(file, key, variant, right))
   }
@@ -283,12 +284,23 @@ class DiskStore implements ShareStore {
     const place = file.find(key, variant)
     if (place === undefined) return null
     if (file.keepUntilMs(place) > this.#clock.unixMs()) {
-      const bytes = await file.read(place)
-      if (bytes !== null && right(bytes)) return bytes
+      const bytes = await this.#read(file, place)
+      if (bytes instanceof Uint8Array && right(bytes)) return bytes
+      if (bytes === 'unreadable') return null
       this.#foundDamaged()
     }
     await file.remove(place)
     return null
+  }
+
+  /** What the disk cannot read now is neither served nor given up: it may be read the next time. */
+  async #read(file: PlaceFile, place: number): Promise<Uint8Array | null | 'unreadable'> {
+    try {
+      return await file.read(place)
+    } catch (error) {
+      this.#warn('The disk of the store cannot read an entry. Check the disk.', error)
+      return 'unreadable'
+    }
   }
 
   #foundDamaged(): void {
