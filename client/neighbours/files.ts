@@ -21,6 +21,10 @@ export class NeighbourFiles {
   readonly #deps: FilesDeps
   #savedVersion = -1
   #savedBook = ''
+  /** The book is on disk and could not be read: it is not written over. */
+  #bookUnread = false
+  /** The same of the directory: it is written over by one that knows somebody. */
+  #directoryUnread = false
   /** The write under way. */
   #writing: Promise<void> = Promise.resolve()
 
@@ -31,13 +35,21 @@ export class NeighbourFiles {
   /** Fills directory and book with what is there. What is damaged is left out. */
   async load(): Promise<void> {
     const { dataDir, directory, book, clock, log } = this.#deps
-    const loaded = await loadDirectory(directory, join(dataDir, DIRECTORY_FILE), clock)
-    if (loaded.skipped > 0) log.info('saved descriptors were damaged or too old', { count: loaded.skipped })
+    try {
+      const loaded = await loadDirectory(directory, join(dataDir, DIRECTORY_FILE), clock)
+      if (loaded.skipped > 0) log.info('saved descriptors were damaged or too old', { count: loaded.skipped })
+    } catch (error) {
+      // A node with a bootstrap address needs none of it; without one it says that it has no neighbours.
+      this.#directoryUnread = true
+      log.warn('the saved directory cannot be read; the network is asked for it', { error })
+    }
     try {
       book.load(await readFile(join(dataDir, BOOK_FILE), 'utf8'), clock.unixMs())
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return
-      log.warn('the saved neighbours cannot be read; new ones are chosen', { error })
+      // They are this node's guards: those that are chosen now must not take their place for good.
+      this.#bookUnread = true
+      log.warn('the saved neighbours cannot be read: others serve until the next start. Check the disk.', { error })
     }
   }
 
@@ -51,10 +63,10 @@ export class NeighbourFiles {
   async #write(what: 'all' | 'book'): Promise<void> {
     const { dataDir, directory, book } = this.#deps
     const text = book.toText()
-    if (text !== this.#savedBook) await writeAtomically(join(dataDir, BOOK_FILE), [text])
+    if (text !== this.#savedBook && !this.#bookUnread) await writeAtomically(join(dataDir, BOOK_FILE), [text])
     this.#savedBook = text
     const { version } = directory
-    if (what === 'book' || version === this.#savedVersion) return
+    if (what === 'book' || version === this.#savedVersion || (this.#directoryUnread && directory.size < 2)) return
     await saveDirectory(directory, join(dataDir, DIRECTORY_FILE))
     this.#savedVersion = version
   }

@@ -1,6 +1,7 @@
 /**
  * Publishes this node's descriptor: at start, soon after what it says has changed (neighbours, onion keys, addresses), and every hour. Its
- * time of publication grows strictly, across restarts and clock steps too: a high-water mark on disk is always ahead of what was used.
+ * time of publication grows strictly, across restarts and clock steps too: a high-water mark on disk is ahead of what was used, as long as the disk
+ * takes it.
  * The proof of work is found once and kept. Threat: two descriptors with one time, or an older one after a newer, would leave nodes with
  * different views of this node. Spec: SPEC.md §6.1.
  */
@@ -135,8 +136,9 @@ export class Publisher {
     const now = clock.unixMs()
     const stepped = this.#last - now > STEP_MAX_MS
     const publishedMs = (stepped ? now : Math.max(now, this.#last + 1)) as UnixMs
-    if ((publishedMs > this.#mark || stepped) && !(await this.#save(publishedMs + MARK_AHEAD_MS)))
-      return this.#renewIn(GATHER_MS * 100)
+    // Without the mark a restart could say a time twice, if the clock steps back besides; then others show the later one, and it is corrected.
+    // Not to publish would take the node out of the network as soon as its disk is full.
+    if (publishedMs > this.#mark || stepped) await this.#save(publishedMs + MARK_AHEAD_MS)
     const { onion, capacityClass, storeQuotaBytes, family = [] } = this.#deps.claims
     const claims = {
       onion: onion(),
@@ -177,16 +179,15 @@ export class Publisher {
     this.#work = fromHex(nonce) ?? this.#work
   }
 
-  async #save(mark: number): Promise<boolean> {
+  async #save(mark: number): Promise<void> {
     const text = `${[FIRST_LINE, mark, this.#firstSeenDay, toHex(this.#work)].join('\n')}\n`
     try {
       await writeAtomically(join(this.#deps.dataDir, STATE_FILE), [text])
     } catch (error) {
       this.#deps.onFault(error)
-      return false
+      return
     }
     this.#mark = mark
-    return true
   }
 }
 

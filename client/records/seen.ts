@@ -5,7 +5,8 @@
  *
  *   "gyre seen 1\n" ‖ first 16 bytes of H("gyre/1 seen file", entries) ‖ entries, the one noted longest ago first: HMAC 16 ‖ sequence u64
  *
- * Written a moment after a change, whole or not at all: a kill may cost what was seen in the last second. A damaged file is begun anew.
+ * Written a moment after a change, whole or not at all: a kill may cost what was seen in the last second. A damaged file is begun anew; one that
+ * cannot be read now is not written over.
  */
 import { mkdir, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -43,6 +44,8 @@ export class SeenRecords {
   #timer: Timer | null = null
   #writing: Promise<void> = Promise.resolve()
   #closed = false
+  /** There is a file that could not be read. */
+  #unread = false
 
   private constructor({ dataDir, secret, clock, log }: SeenOptions) {
     this.#path = join(dataDir, FILE)
@@ -54,14 +57,7 @@ export class SeenRecords {
   /** Never fails: without a readable file nothing was seen yet. */
   static async open(options: SeenOptions): Promise<SeenRecords> {
     const seen = new SeenRecords(options)
-    let bytes: Uint8Array
-    try {
-      bytes = new Uint8Array(await readFile(seen.#path))
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') seen.#warn('cannot be read', error)
-      return seen
-    }
-    if (!seen.#load(bytes)) seen.#warn('is damaged and begun anew')
+    await seen.#read()
     return seen
   }
 
@@ -100,8 +96,24 @@ export class SeenRecords {
     await this.#writing
   }
 
+  /** Takes what is on disk. What cannot be read now may be there all the same: it is read before it is written over. */
+  async #read(): Promise<void> {
+    let bytes: Uint8Array
+    try {
+      bytes = new Uint8Array(await readFile(this.#path))
+    } catch (error) {
+      this.#unread = (error as NodeJS.ErrnoException).code !== 'ENOENT'
+      if (this.#unread) this.#warn('cannot be read', error)
+      return
+    }
+    this.#unread = false
+    if (!this.#load(bytes)) this.#warn('is damaged and begun anew')
+  }
+
   #write(): void {
     this.#writing = this.#writing.then(async () => {
+      if (this.#unread) await this.#read()
+      if (this.#unread) return
       const entries = concat(...[...this.#seen].map(([name, sequence]) => concat(Buffer.from(name, 'hex'), le64(sequence))))
       try {
         await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 })
@@ -119,8 +131,10 @@ export class SeenRecords {
     if (!equalPublic(bytes.subarray(0, at), concat(HEAD, checkOf(entries)))) return false
     for (let entry = 0; entry < entries.length; entry += ENTRY_BYTES) {
       const sequence = readU32(entries, entry + MAC_BYTES) + readU32(entries, entry + MAC_BYTES + 4) * 2 ** 32
-      this.#seen.set(toHex(entries.subarray(entry, entry + MAC_BYTES)), sequence)
+      const name = toHex(entries.subarray(entry, entry + MAC_BYTES))
+      if (sequence > (this.#seen.get(name) ?? 0)) this.#seen.set(name, sequence)
     }
+    while (this.#seen.size > SEEN_MAX) this.#seen.delete(this.#seen.keys().next().value!)
     return true
   }
 
