@@ -17,7 +17,7 @@ import { type ApexMemory, PAYLOADS_MAX, PayloadPool } from './payload-queue.ts'
 /** The second comes within this time of the first, or they do not meet. */
 export const MEETING_WAIT_MS = 30_000
 
-// Implementation constants. At a limit the newest join is answered `busy`.
+// Implementation constants. At a limit the one goes that has waited longest for its second; if none waits the newest join is answered `busy`.
 export interface RendezvousLimits {
   /** Pairs, those that wait included. */
   readonly pairs: number
@@ -105,7 +105,9 @@ export class Rendezvous {
       this.#alone.delete(waiting)
       return 'ok'
     }
-    if (this.#meetings.size >= this.#limits.pairs || this.#alone.size >= this.#limits.alone) return 'busy'
+    // Who means to meet does so within a second or two; who only takes places waits for long, and is the first to go.
+    if (this.#meetings.size >= this.#limits.pairs || this.#alone.size >= this.#limits.alone) this.#endOldestAlone()
+    if (this.#meetings.size >= this.#limits.pairs) return 'busy'
     if (!this.#memory.hold(MEETING_BYTES)) return 'busy'
     const meeting = new Meeting(this.#pool, this.#limits.queue, (over) => this.#forget(key, over))
     this.#meetings.set(key, meeting)
@@ -116,6 +118,10 @@ export class Rendezvous {
     if (attach(meeting, meeting.first)) return 'ok'
     meeting.end()
     return 'refused'
+  }
+
+  #endOldestAlone(): void {
+    this.#alone.keys().next().value?.end()
   }
 
   #forget(key: string, meeting: Meeting): void {

@@ -168,18 +168,12 @@ test('when a circuit ends the other takes what still waits, then hears nothing, 
   assert.equal(heldBytes(), 0)
 })
 
-test('pairs, those that wait, and memory are bounded: the newest is refused, those that are there go on', () => {
-  const { rendezvous, join } = start({ pairs: 4, alone: 2 })
+test('pairs and memory are bounded: the newest is refused, those that are there go on', () => {
+  const { rendezvous, join } = start({ pairs: 2, alone: 2 })
   const first = join(1)
-  join(2)
-  assert.equal(rendezvous.join(cookie(3), new Circuit()), 'busy', 'too many wait')
   const second = join(1)
   join(2)
-  join(3)
-  join(4)
-  assert.equal(rendezvous.join(cookie(5), new Circuit()), 'busy')
-  join(3)
-  join(4)
+  join(2)
   assert.equal(rendezvous.join(cookie(5), new Circuit()), 'busy', 'too many pairs')
   first.give(1)
   second.give(2)
@@ -187,6 +181,27 @@ test('pairs, those that wait, and memory are bounded: the newest is refused, tho
   const small = start({}, MEETING_BYTES + 100)
   small.join(1)
   assert.equal(small.rendezvous.join(cookie(2), new Circuit()), 'busy')
+})
+
+test('those that wait are bounded: who has waited longest goes, so that places which nobody fills keep nobody out', () => {
+  const { rendezvous, join, clock } = start({ pairs: 8, alone: 2 })
+  for (let taken = 10; taken < 60; taken++) {
+    join(taken)
+    clock.advanceNow(10)
+  }
+  assert.deepEqual([rendezvous.figures.alone, rendezvous.figures.meetings], [2, 2])
+  const first = join(1)
+  const second = join(1)
+  first.give(1)
+  second.give(2)
+  assert.equal(second.take(), 1)
+  // Those that wait also make room for pairs.
+  const few = start({ pairs: 2, alone: 2 })
+  few.join(1)
+  few.join(2)
+  few.join(3)
+  few.join(3)
+  assert.deepEqual([few.rendezvous.figures.alone, few.rendezvous.figures.meetings], [1, 2])
 })
 
 test('many that nobody takes from leave room for those that flow', () => {
