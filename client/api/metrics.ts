@@ -4,14 +4,16 @@
  * names a peer, circuit or address, and no figure from whose course one can read what this node's user did at a time.
  *
  *   uptime_seconds      when the node was started
- *   memory_bytes        of the process, to 8 MiB: a fetch's buffers (2.5 MiB) do not show
- *   event_loop_lag      99th percentile since the last look, to 10 ms: load of the machine; relayed and own traffic weigh alike
  *   nodes_known, neighbours   the network, as public as the directory
- *   loops_ready         to the next multiple of 4: the pool lends some to each piece of work and is filled up again
  *   shares_held, store_bytes  to 256 shares (16 MiB): own publications put some in the own store too
  *   store_quota_bytes   configuration
  *   relayed_circuits    to the next multiple of 16; own loops are not counted
- *   sites, services     how many this node publishes: only behind the token, for publishing one changes them
+ *
+ * Only behind the token, for they move with what this node's user does:
+ *   memory_bytes        of the process, to 8 MiB: one fetch's buffers (2.5 MiB) do not show, several do
+ *   event_loop_lag      99th percentile since the last look, to 10 ms: publishing costs time
+ *   loops_ready         to the next multiple of 4: a fetch takes most of them, and the pool is filled up again
+ *   sites, services     how many this node publishes
  */
 import type { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { Registry } from 'prom-client'
@@ -91,11 +93,11 @@ export class Metrics {
     }
     const all = [open, whole]
     gauge(all, 'uptime_seconds', 'Seconds since the node was started.', () => face.status().uptimeSeconds)
-    gauge(all, 'memory_bytes', 'Resident memory of the process, to 8 MiB.', () => roundedUp(memory(), MEMORY_STEP))
-    gauge(all, 'event_loop_lag_seconds', '99th percentile of the lag since the last look, to 10 ms.', () => lagOf(lag))
+    gauge([whole], 'memory_bytes', 'Resident memory of the process, to 8 MiB.', () => roundedUp(memory(), MEMORY_STEP))
+    gauge([whole], 'event_loop_lag_seconds', '99th percentile of the lag since the last look, to 10 ms.', () => lagOf(lag))
     gauge(all, 'nodes_known', 'Nodes in the directory.', () => face.status().nodesKnown)
     gauge(all, 'neighbours', 'Neighbours with a link.', () => face.status().neighbours)
-    gauge(all, 'loops_ready', 'Own loops that wait for work, to the next 4.', () =>
+    gauge([whole], 'loops_ready', 'Own loops that wait for work, to the next 4.', () =>
       roundedUp(face.status().loopsReady, LOOPS_STEP),
     )
     gauge(all, 'shares_held', 'Shares in the store, to the next 256.', () => roundedUp(face.status().sharesHeld, SHARES_STEP))

@@ -57,7 +57,7 @@ test('a tar becomes a version of a site, and the next one the next', async () =>
   const first = await call({ method: 'POST', path: '/v1/sites?key=blog', body: tar })
   assert.equal(first.status, 201, first.body.toString())
   const made = body<Record<string, unknown>>(first)
-  assert.deepEqual(Object.keys(made).sort(), ['address', 'bytes', 'files', 'snapshot', 'uploaded', 'version'])
+  assert.deepEqual(Object.keys(made).sort(), ['address', 'bytes', 'files', 'receipt', 'snapshot', 'uploaded', 'version'])
   assert.deepEqual([made.version, made.files, made.bytes], [1, 2, 15])
   assert.equal(first.headers.location, `/v1/fetch/${String(made.address)}/`)
   assert.equal(body<{ version: number }>(await call({ method: 'POST', path: '/v1/sites?key=blog', body: tar })).version, 2)
@@ -256,7 +256,7 @@ test('metrics are coarse, have no labels, and hide what the user does from who h
   try {
     const told = (await ask(open.at, { path: '/metrics' })).body.toString()
     assert.match(told, /^gyre_uptime_seconds \d+$/m)
-    assert.doesNotMatch(told, /gyre_(services|sites)/)
+    assert.doesNotMatch(told, /gyre_(services|sites|loops_ready|memory|event_loop)/)
   } finally {
     await open.close()
   }
