@@ -7,7 +7,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { PcapReader, TlsFlow } from './pcap.ts'
-import { FlowColumns } from './wire-trace.ts'
+import { CELL_RECORD_BYTES, FlowColumns } from './wire-trace.ts'
 
 const START_MS = 5_000
 /** Kernel buffer, KiB: what comes while this process is busy. */
@@ -31,7 +31,7 @@ export class Capture {
     const key = `${from}-${to}`
     let flow = this.flows.get(key)
     if (flow === undefined) {
-      flow = { from, to, columns: new FlowColumns(), tls: new TlsFlow() }
+      flow = { from, to, columns: new FlowColumns(), tls: new TlsFlow(CELL_RECORD_BYTES) }
       this.flows.set(key, flow)
     }
     flow.columns.push(at, payloadBytes)

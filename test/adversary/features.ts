@@ -5,7 +5,7 @@
  */
 import { powerSpectrum } from './spectrum.ts'
 import { mean, quantile } from './statistics.ts'
-import { rowAt, type WireTrace } from './wire-trace.ts'
+import { CELL_RECORD_BYTES, rowAt, type WireTrace } from './wire-trace.ts'
 
 /** One link of a node within a window. Times are milliseconds from the window's start. */
 export interface LinkWindow {
@@ -26,7 +26,6 @@ export interface Features {
 
 const BIN_MS = 100
 const FINE_MS = 10
-const RECORD_BYTES = 2070
 const GAPS_MS = [0.3, 1, 3, 10, 30, 100, 300]
 const SEGMENT_RECORDS = [1.5, 2.5, 4.5, 8.5, 16.5, 33]
 const LINKS_SHOWN = 4
@@ -77,7 +76,7 @@ export function binned({ at, bytes }: EventColumns, binMs: number, bins: number)
   const sums = new Float64Array(bins)
   for (let row = 0; row < at.length; row++) {
     const bin = Math.floor(at[row]! / binMs)
-    if (bin >= 0 && bin < bins) sums[bin]! += bytes[row]! / RECORD_BYTES
+    if (bin >= 0 && bin < bins) sums[bin]! += bytes[row]! / CELL_RECORD_BYTES
   }
   return sums
 }
@@ -146,7 +145,7 @@ function linkFeatures(add: Add, links: readonly LinkWindow[], windowMs: number):
   const outs = volumes.map(({ outward }) => outward).sort((a, b) => b - a)
   for (const [way, values] of [['in', ins] as const, ['out', outs] as const]) {
     const typical = quantile(values, 0.5)
-    add(`links: raised ${way}`, values.filter((value) => value > 3 * typical && value > 20 * RECORD_BYTES).length)
+    add(`links: raised ${way}`, values.filter((value) => value > 3 * typical && value > 20 * CELL_RECORD_BYTES).length)
     add(`links: largest ${way}`, (values[0] ?? 0) / Math.max(1, sum(values)))
     add(`links: second ${way}`, (values[1] ?? 0) / Math.max(1, sum(values)))
   }
@@ -183,7 +182,7 @@ function gaps(add: Add, way: string, { at, bytes }: EventColumns): void {
       bursts.push(burst)
       burst = 0
     }
-    burst += bytes[row]! / RECORD_BYTES
+    burst += bytes[row]! / CELL_RECORD_BYTES
   }
   if (burst > 0) bursts.push(burst)
   for (const share of [0.5, 0.9, 0.99]) add(`bursts ${way}: quantile ${share}`, Math.log1p(quantile(bursts, share)))
@@ -220,11 +219,11 @@ function spectrum(add: Add, way: string, events: EventColumns): void {
 function segments(add: Add, way: string, { bytes }: EventColumns): void {
   let before = 0
   for (const limit of SEGMENT_RECORDS) {
-    const share = bytes.filter((size) => size / RECORD_BYTES <= limit).length / Math.max(1, bytes.length)
+    const share = bytes.filter((size) => size / CELL_RECORD_BYTES <= limit).length / Math.max(1, bytes.length)
     add(`segments ${way}: up to ${Math.floor(limit)} records`, share - before)
     before = share
   }
-  add(`segments ${way}: mean`, mean(bytes) / RECORD_BYTES)
+  add(`segments ${way}: mean`, mean(bytes) / CELL_RECORD_BYTES)
 }
 
 /** How far events keep to a grid of 10 ms, and how late they are in it: a grid's phase is unknown, so lags are taken against their middle direction. */

@@ -7,12 +7,11 @@ import { binned } from './features.ts'
 import type { CircuitCells, TrueLoop } from './loops.ts'
 import type { Observation } from './observe.ts'
 import { mean, quantile } from './statistics.ts'
-import { rowAt } from './wire-trace.ts'
+import { CELL_RECORD_BYTES, rowAt } from './wire-trace.ts'
 
 const CELLS_MIN = 60
 const BIN_MS = 100
 const GAPS_MS = [0.3, 1, 3, 10, 30, 100, 300]
-const RECORD_BYTES = 2070
 
 export interface InsiderSamples {
   readonly names: readonly string[]
@@ -93,7 +92,7 @@ function within(circuit: CircuitCells | undefined, from: number, to: number) {
   const end = rowAt(circuit.at, to)
   const cells = circuit.cells.slice(first, end)
   if (cells.reduce((sum, count) => sum + count, 0) < CELLS_MIN) return null
-  return { at: circuit.at.slice(first, end).map((at) => at - from), bytes: cells.map((count) => count * RECORD_BYTES) }
+  return { at: circuit.at.slice(first, end).map((at) => at - from), bytes: cells.map((count) => count * CELL_RECORD_BYTES) }
 }
 
 /** Numbers from the times and counts of one circuit's cells at one member. */
@@ -110,7 +109,7 @@ export function circuitFeatures(
     values.push(Number.isFinite(value) ? value : 0)
   }
   for (const [name, value] of Object.entries(facts)) add(name, value)
-  const cells = bytes.map((size) => size / RECORD_BYTES)
+  const cells = bytes.map((size) => size / CELL_RECORD_BYTES)
   add('cells: log number', Math.log1p(cells.reduce((sum, count) => sum + count, 0)))
   add('turns: mean cells', mean(cells))
   for (const share of [0.5, 0.9, 1]) add(`turns: cells, quantile ${share}`, Math.log1p(quantile(cells, share)))

@@ -15,7 +15,7 @@ import { type Deeds, hostServices, play, publish, rest, startTarget } from './ac
 import { Capture } from './capture.ts'
 import { planHosts, planScenes, type Scene, type SceneKind, SIZES, type Size, WINDOW_MS, WORKLOADS } from './scenes.ts'
 import { monotonicClock, readTap, type TapFact, TapKind, type TapRecords } from './tap-file.ts'
-import { FlowColumns, type WireTrace } from './wire-trace.ts'
+import { CELL_RECORD_BYTES, FlowColumns, type WireTrace } from './wire-trace.ts'
 
 const ENTRY = fileURLToPath(new URL('./tapped-main.ts', import.meta.url))
 /** A busy machine takes a while to start sixteen nodes. */
@@ -23,8 +23,7 @@ const READY_ATTEMPTS = 4
 /** What fetchers choose from, by size. */
 const LIBRARY: Readonly<Record<Size, number>> = { message: 8, page: 5, bulk: 2 }
 const PLAIN_RECORD_BYTES = 2048
-/** A TLS 1.3 record's header, type and tag. */
-const RECORD_OVERHEAD_BYTES = 22
+const RECORD_OVERHEAD_BYTES = CELL_RECORD_BYTES - PLAIN_RECORD_BYTES
 
 export interface Played {
   readonly scene: Scene
@@ -225,18 +224,25 @@ export function insideTrace(taps: Observation['taps'], kind: number = TapKind.WR
     }
   }
   const flows = [...columns].map(([ports, flow]) => ({ ...endsOf(ports, owners), ports, ...flow.done() }))
-  return { flows: flows.filter(({ from, to }) => from >= 0 && to >= 0), recordSizes: new Map(), missed: 0 }
+  return {
+    flows: flows.filter(({ from, to }) => from >= 0 && to >= 0),
+    recordSizes: new Map(),
+    handshakeSizes: new Map(),
+    missed: 0,
+  }
 }
 
 function outsideTrace(capture: Capture, owners: ReadonlyMap<string, number>, shiftMs: number): WireTrace {
   const recordSizes = new Map<number, number>()
+  const handshakeSizes = new Map<number, number>()
   let missed = capture.dropped
   const flows = [...capture.flows].map(([ports, { columns, tls }]) => {
     for (const [size, count] of tls.sizes) recordSizes.set(size, (recordSizes.get(size) ?? 0) + count)
+    for (const [size, count] of tls.early) handshakeSizes.set(size, (handshakeSizes.get(size) ?? 0) + count)
     missed += tls.gaps
     return { ...endsOf(ports, owners), ports, ...columns.done(shiftMs) }
   })
-  return { flows: flows.filter(({ from, to }) => from >= 0 && to >= 0), recordSizes, missed }
+  return { flows: flows.filter(({ from, to }) => from >= 0 && to >= 0), recordSizes, handshakeSizes, missed }
 }
 
 function endsOf(ports: string, owners: ReadonlyMap<string, number>): { from: number; to: number } {

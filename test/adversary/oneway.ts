@@ -8,9 +8,8 @@
 import { directionOf } from './insider.ts'
 import type { CircuitCells, TrueLoop } from './loops.ts'
 import type { Observation } from './observe.ts'
-import { type Flow, rowAt, type WireTrace } from './wire-trace.ts'
+import { CELL_RECORD_BYTES, type Flow, rowAt, type WireTrace } from './wire-trace.ts'
 
-const RECORD_BYTES = 2070
 /** A cell is on the wire at most so long before its receiver's turn, or after its sender's. */
 const SLACK_MS = 250
 
@@ -54,7 +53,7 @@ export function oneWay(
 function takeOut({ at, bytes }: Flow, counted: CircuitCells, from: number, to: number, after: boolean): void {
   for (let turn = rowAt(counted.at, from); turn < counted.at.length && counted.at[turn]! < to; turn++) {
     const time = counted.at[turn]!
-    let left = counted.cells[turn]! * RECORD_BYTES
+    let left = counted.cells[turn]! * CELL_RECORD_BYTES
     let row = after ? rowAt(at, time) : rowAt(at, time) - 1
     while (left > 0 && row >= 0 && row < at.length && Math.abs(at[row]! - time) <= SLACK_MS) {
       const taken = Math.min(left, bytes[row]!)

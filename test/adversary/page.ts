@@ -3,8 +3,8 @@ import type { Digest, ShownTrace } from './digest.ts'
 import type { TaskResult } from './evaluate.ts'
 import type { Verdicts } from './judge.ts'
 import { ROLES } from './labels.ts'
-import type { Check, Row } from './rows.ts'
-import { mean, quantile, type RocPoint } from './statistics.ts'
+import { type Check, costRows, type Row } from './rows.ts'
+import { quantile, type RocPoint } from './statistics.ts'
 
 export interface Findings {
   readonly facts: Readonly<Record<string, unknown>>
@@ -82,42 +82,6 @@ function confusionTable({ task, classes, confusion }: TaskResult): string {
     ]
   })
   return `<figure>${htmlTable(head, rows)}<figcaption>${escaped(task)}</figcaption></figure>`
-}
-
-function costTables(digests: readonly Digest[]): string {
-  const kinds = [...new Set(digests.flatMap(({ costs }) => Object.keys(costs.payloadBytes)))]
-  const perByte = kinds.map((kind) => {
-    const extra = digests.reduce((sum, { costs }) => sum + (costs.extraBytes[kind] ?? 0), 0)
-    const payload = digests.reduce((sum, { costs }) => sum + (costs.payloadBytes[kind] ?? 0), 0)
-    return [
-      kind,
-      `${(payload / 1e6).toFixed(1)} MB`,
-      `${(extra / 1e6).toFixed(1)} MB`,
-      payload === 0 ? '–' : (extra / payload).toFixed(1),
-    ]
-  })
-  const works = [...new Set(digests.flatMap(({ costs }) => Object.keys(costs.times)))].sort()
-  const times = works.map((work) => {
-    const all = digests.flatMap(({ costs }) => costs.times[work] ?? [])
-    const first = all.map(({ firstByteMs }) => firstByteMs)
-    const whole = all.map(({ ms }) => ms)
-    return [
-      escaped(work),
-      String(all.length),
-      ...[quantile(first, 0.5), quantile(first, 0.9), quantile(whole, 0.5), quantile(whole, 0.9)].map((ms) => ms.toFixed(0)),
-    ]
-  })
-  const idle = [
-    ['without a service', (mean(digests.map(({ costs }) => costs.idleBytesPerMinute)) / 1e6).toFixed(2)],
-    ['that hosts one', (mean(digests.map(({ costs }) => costs.idleHostBytesPerMinute)) / 1e6).toFixed(2)],
-  ]
-  return (
-    `<p>Bytes on all links beyond those of idle windows, for each byte of payload that moved.</p>` +
-    htmlTable(['scenes', 'payload', 'on links', 'bytes per payload byte'], perByte) +
-    `<p>Sent by an idle node, each way.</p>${htmlTable(['node', 'MB per minute'], idle)}` +
-    `<p>Time of a piece of work.</p>` +
-    htmlTable(['work', 'times', 'first byte, median ms', '90 %', 'whole, median ms', '90 %'], times)
-  )
 }
 
 export function reportPage({ facts, rows, checked, verdicts, digests }: Findings): string {
@@ -222,7 +186,13 @@ export function reportPage({ facts, rows, checked, verdicts, digests }: Findings
       `<p>Predecessor is the origin: ${(100 * posterior.base).toFixed(1)} % of ${posterior.circuits} circuits in windows; of the ${posterior.top} likeliest ${(100 * posterior.value).toFixed(1)} % (${(100 * posterior.lower).toFixed(1)} to ${(100 * posterior.upper).toFixed(1)} %).` +
         ` Which way content moves: ${direction === null ? '–' : `${direction.advantage.value.toFixed(3)} (${direction.advantage.lower.toFixed(3)} to ${direction.advantage.upper.toFixed(3)})`}.</p>`,
     ),
-    section('What it costs', costTables(digests)),
+    section(
+      'What it costs',
+      htmlTable(
+        ['what', 'found'],
+        costRows(digests).map(({ what, found }) => [escaped(what), escaped(found)]),
+      ),
+    ),
     section(
       'The lab itself',
       htmlTable(

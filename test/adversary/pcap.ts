@@ -122,10 +122,15 @@ const RECORD_BYTES_MAX = 16_384 + 256
 const TYPE_FIRST = 20
 const TYPE_LAST = 23
 
-/** One direction of one TCP connection: counts its TLS records by their length on the wire, header included. */
+/**
+ * One direction of one TCP connection: counts its TLS records by their length on the wire, header included. A connection's handshake ends, for
+ * this reader, with the first record of the size that cells have: what comes before it is counted apart.
+ */
 export class TlsFlow {
-  /** Records by length on the wire. */
+  /** Records by length on the wire, from the first cell on. */
   readonly sizes = new Map<number, number>()
+  /** Records before it: the handshake. */
+  readonly early = new Map<number, number>()
   /** Times that the flow was lost: segments missing, or no record where one must begin. */
   gaps = 0
   #expected = -1
@@ -134,6 +139,12 @@ export class TlsFlow {
   readonly #header = Buffer.alloc(RECORD_HEADER_BYTES)
   #headerBytes = 0
   #length = 0
+  readonly #cellRecordBytes: number
+  #cells = false
+
+  constructor(cellRecordBytes: number) {
+    this.#cellRecordBytes = cellRecordBytes
+  }
 
   /** Takes the next segment; gives the records that it completed. Bytes that came before (sent again) are left out. */
   push({ sequence, payload, payloadBytes }: Segment): number {
@@ -182,7 +193,9 @@ export class TlsFlow {
 
   #count(): number {
     const size = this.#length + RECORD_HEADER_BYTES
-    this.sizes.set(size, (this.sizes.get(size) ?? 0) + 1)
+    this.#cells ||= size === this.#cellRecordBytes
+    const counts = this.#cells ? this.sizes : this.early
+    counts.set(size, (counts.get(size) ?? 0) + 1)
     return 1
   }
 

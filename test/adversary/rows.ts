@@ -94,6 +94,15 @@ export function tableRows(digests: readonly Digest[], verdicts: Verdicts, clock:
     goal: '1',
     reached: sizes.size === 0 ? null : sizes.size === 1,
   })
+  const pages = digests.flatMap(({ costs }) => costs.times['fetch, page'] ?? []).map(({ ms }) => ms / 1000)
+  rows.push({
+    what: 'page of 300 KiB fetched, seconds, median and 90 % (sixteen nodes share this machine)',
+    found: pages.length === 0 ? 'none' : `${quantile(pages, 0.5).toFixed(2)}; ${quantile(pages, 0.9).toFixed(2)}`,
+    bound: '–',
+    windows: pages.length,
+    goal: '≤ 8',
+    reached: pages.length === 0 ? null : quantile(pages, 0.5) <= 8,
+  })
   rows.push({
     what: 'idle cost per node each way, Mbit/s; of one that hosts a service',
     found: `${quantile(idle, 0.5).toFixed(2)}; ${quantile(idleHost, 0.5).toFixed(2)}`,
@@ -163,4 +172,43 @@ export function checks(digests: readonly Digest[], verdicts: Verdicts, clock: st
     })
   }
   return list
+}
+
+export interface Cost {
+  readonly what: string
+  readonly found: string
+}
+
+/** What the clock costs: bytes for each byte of payload, idle bytes, times of work. */
+export function costRows(digests: readonly Digest[]): Cost[] {
+  const kinds = [...new Set(digests.flatMap(({ costs }) => Object.keys(costs.payloadBytes)))]
+  const perByte = kinds.map((kind) => {
+    const extra = digests.reduce((sum, { costs }) => sum + (costs.extraBytes[kind] ?? 0), 0)
+    const payload = digests.reduce((sum, { costs }) => sum + (costs.payloadBytes[kind] ?? 0), 0)
+    const rate = payload === 0 ? '–' : (extra / payload).toFixed(1)
+    return {
+      what: `bytes on all links per payload byte, ${kind} scenes, beyond idle`,
+      found: `${rate} (${(payload / 1e6).toFixed(0)} MB of payload)`,
+    }
+  })
+  const works = [...new Set(digests.flatMap(({ costs }) => Object.keys(costs.times)))].sort()
+  const times = works.map((work) => {
+    const all = digests.flatMap(({ costs }) => costs.times[work] ?? [])
+    const at = (values: readonly number[], share: number) => quantile(values, share).toFixed(0)
+    const first = all.map(({ firstByteMs }) => firstByteMs)
+    const whole = all.map(({ ms }) => ms)
+    return {
+      what: `${work}: first byte, whole; median and 90 %, ms`,
+      found: `${at(first, 0.5)} and ${at(first, 0.9)}; ${at(whole, 0.5)} and ${at(whole, 0.9)} (${all.length} times)`,
+    }
+  })
+  const minutes = (of: (digest: Digest) => number) => (quantile(digests.map(of), 0.5) / 1e6).toFixed(2)
+  const failed = digests.reduce((sum, { costs }) => sum + costs.failed.length, 0)
+  return [
+    { what: 'sent by an idle node without a service, MB a minute', found: minutes(({ costs }) => costs.idleBytesPerMinute) },
+    { what: 'sent by an idle node with a service, MB a minute', found: minutes(({ costs }) => costs.idleHostBytesPerMinute) },
+    ...perByte,
+    ...times,
+    { what: 'pieces of work that failed', found: String(failed) },
+  ]
 }

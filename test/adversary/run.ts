@@ -19,7 +19,7 @@ import { type Digest, digest } from './digest.ts'
 import { judge } from './judge.ts'
 import { type Observation, observe } from './observe.ts'
 import { reportPage } from './page.ts'
-import { checks, tableRows } from './rows.ts'
+import { checks, costRows, tableRows } from './rows.ts'
 import { FULL_RUN, SHORT_RUN } from './scenes.ts'
 import { table } from './text.ts'
 
@@ -145,6 +145,13 @@ console.log(
         .map(({ name, auc }) => `${name} (${auc.toFixed(2)})`)
         .join(', '),
     ]),
+  ),
+)
+console.log('\nWhat it costs:\n')
+console.log(
+  table(
+    ['what', 'found'],
+    costRows(digests).map(({ what, found }) => [what, found]),
   ),
 )
 console.log('\nThe lab itself:\n')

@@ -3,6 +3,9 @@
  * of the lab does not know which tap it was. Also the check that the two taps agree.
  */
 
+/** A cell, its TLS 1.3 header, content type and tag. */
+export const CELL_RECORD_BYTES = 2048 + 22
+
 /** One direction of one link. `from` and `to` are nodes. */
 export interface Flow {
   readonly from: number
@@ -17,8 +20,9 @@ export interface Flow {
 
 export interface WireTrace {
   readonly flows: readonly Flow[]
-  /** TLS records by size on the wire; empty where the tap cannot tell. */
+  /** TLS records by size on the wire, after handshakes and within them; empty where the tap cannot tell. */
   readonly recordSizes: ReadonlyMap<number, number>
+  readonly handshakeSizes: ReadonlyMap<number, number>
   /** Segments lost, and so on: what the tap missed. */
   readonly missed: number
 }
@@ -70,7 +74,7 @@ export interface Agreement {
   readonly onlyOne: number
   /** Bytes that differ within seconds, over all bytes. What crosses a second's end late counts in both: seconds are compared with neighbours. */
   readonly differing: number
-  /** Totals over the whole time, largest relative difference of any flow with at least 100 kB. */
+  /** Totals over the whole time, largest relative difference of any flow with at least 1 MB. */
   readonly worstTotal: number
   readonly seconds: number
 }
@@ -101,7 +105,7 @@ export function compareTaps(one: WireTrace, other: WireTrace, from: number, to: 
       carried = lead
     }
     total += sumLeft
-    if (sumLeft >= 1e5) worstTotal = Math.max(worstTotal, Math.abs(sumLeft - sumRight) / sumLeft)
+    if (sumLeft >= 1e6) worstTotal = Math.max(worstTotal, Math.abs(sumLeft - sumRight) / sumLeft)
   }
   const busy = (trace: WireTrace) => trace.flows.filter(({ at }) => rowAt(at, to) > rowAt(at, from)).map(({ ports }) => ports)
   const onlyOne = busy(one).length + busy(other).length - 2 * both

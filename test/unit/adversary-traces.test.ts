@@ -114,6 +114,7 @@ test('links of a node are cut from a trace by time and direction', () => {
       { from: 1, to: 2, ports: '21-30', ...columns },
     ],
     recordSizes: new Map(),
+    handshakeSizes: new Map(),
     missed: 0,
   }
   const links = linksOf(trace, 0, 150, 300)

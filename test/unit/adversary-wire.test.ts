@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { PcapReader, type Segment, TlsFlow } from '../adversary/pcap.ts'
 import { parseRecords, readTap, TapKind, TapWriter } from '../adversary/tap-file.ts'
-import { compareTaps, type Flow, FlowColumns, rowAt, type WireTrace } from '../adversary/wire-trace.ts'
+import { CELL_RECORD_BYTES, compareTaps, type Flow, FlowColumns, rowAt, type WireTrace } from '../adversary/wire-trace.ts'
 
 interface Made {
   readonly at: number
@@ -148,8 +148,8 @@ test('records are counted by size, however segments cut them, also where sequenc
       fc.array(fc.integer({ min: 1, max: 3000 }), { minLength: 1, maxLength: 30 }),
       fc.nat(0xffff_ffff),
       (sizes, cuts, start) => {
-        const stream = Buffer.concat(sizes.map(record))
-        const flow = new TlsFlow()
+        const stream = Buffer.concat([record(CELL_RECORD_BYTES), ...sizes.map(record)])
+        const flow = new TlsFlow(CELL_RECORD_BYTES)
         let at = 0
         let counted = 0
         // The first segment must hold the first header: a flow is joined at one.
@@ -158,8 +158,9 @@ test('records are counted by size, however segments cut them, also where sequenc
           counted += flow.push(segment(start + at, stream.subarray(at, at + length)))
           at += length
         }
-        assert.equal(counted, sizes.length)
-        for (const size of new Set(sizes)) assert.equal(flow.sizes.get(size), sizes.filter((other) => other === size).length)
+        assert.equal(counted, 1 + sizes.length)
+        const all = [CELL_RECORD_BYTES, ...sizes]
+        for (const size of new Set(all)) assert.equal(flow.sizes.get(size), all.filter((other) => other === size).length)
         assert.equal(flow.gaps, 0)
       },
     ),
@@ -167,7 +168,7 @@ test('records are counted by size, however segments cut them, also where sequenc
 })
 
 test('a flow joined in the middle is followed from the first header; sent again is not counted again; what is lost is a gap', () => {
-  const flow = new TlsFlow()
+  const flow = new TlsFlow(CELL_RECORD_BYTES)
   assert.equal(flow.push(segment(100, Buffer.alloc(50, 1))), 0)
   assert.equal(flow.push(segment(150, record(20))), 1)
   assert.equal(flow.push(segment(150, record(20))), 0)
@@ -175,7 +176,7 @@ test('a flow joined in the middle is followed from the first header; sent again 
   assert.equal(flow.push(segment(300, record(20))), 1)
   assert.equal(flow.gaps, 1)
   assert.deepEqual(
-    [...flow.sizes],
+    [...flow.early],
     [
       [20, 2],
       [30, 1],
@@ -184,11 +185,25 @@ test('a flow joined in the middle is followed from the first header; sent again 
 })
 
 test('bytes that are no records end in a gap, not in a count', () => {
-  const flow = new TlsFlow()
+  const flow = new TlsFlow(CELL_RECORD_BYTES)
   flow.push(segment(0, record(20)))
   flow.push(segment(20, Buffer.from('GET / HTTP/1.1\r\n\r\n')))
   assert.equal(flow.gaps, 1)
-  assert.equal(flow.sizes.size, 1)
+  assert.equal(flow.early.size, 1)
+})
+
+test('a handshake ends with the first cell: what follows is counted apart, whatever its size', () => {
+  const flow = new TlsFlow(CELL_RECORD_BYTES)
+  const sizes = [413, 6, 100, CELL_RECORD_BYTES, CELL_RECORD_BYTES, 24]
+  flow.push(segment(0, Buffer.concat(sizes.map(record))))
+  assert.deepEqual([...flow.early.keys()], [413, 6, 100])
+  assert.deepEqual(
+    [...flow.sizes],
+    [
+      [CELL_RECORD_BYTES, 2],
+      [24, 1],
+    ],
+  )
 })
 
 test('what a tapped process writes down is read again; what it was writing when it died is left out', () => {
@@ -221,7 +236,7 @@ function flow(ports: string, events: readonly (readonly [number, number])[]): Fl
   for (const [at, bytes] of events) columns.push(at, bytes)
   return { from: 0, to: 1, ports, ...columns.done() }
 }
-const trace = (...flows: Flow[]): WireTrace => ({ flows, recordSizes: new Map(), missed: 0 })
+const trace = (...flows: Flow[]): WireTrace => ({ flows, recordSizes: new Map(), handshakeSizes: new Map(), missed: 0 })
 
 test('taps agree when bytes are the same, a little later; not when one of them saw less', () => {
   const events = Array.from({ length: 600 }, (_, at) => [at * 17, 2070] as const)
