@@ -15,7 +15,7 @@ import { signSlot } from '../src/content/slot.ts'
 import { SPREAD_MAX, sharesOf } from '../src/content/spread.ts'
 import { wipe } from '../src/crypto/index.ts'
 import { OverlayError } from '../src/errors/index.ts'
-import type { Clock, Rng } from '../src/runtime/index.ts'
+import { type Clock, type Rng, unlessAborted } from '../src/runtime/index.ts'
 import type { PublishOptions, StoredPublication } from './library.ts'
 import { ShareSender } from './publish/share-sender.ts'
 import { TreeWriter } from './publish/tree-writer.ts'
@@ -91,15 +91,11 @@ export async function publishFile(
 /** The chunks of `body` until `signal` aborts, also while the body does not move: a body may be a peer that went quiet. */
 async function* endedBy(signal: AbortSignal, body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, void, undefined> {
   const chunks = body[Symbol.asyncIterator]()
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  aborted.catch(() => {}) // seen through the race, or of no interest any more
-  const onAbort = () => reject(signal.reason)
-  signal.addEventListener('abort', onAbort, { once: true })
   let ended = false
   try {
     for (;;) {
       signal.throwIfAborted()
-      const step = await Promise.race([chunks.next(), aborted])
+      const step = await unlessAborted(chunks.next(), signal)
       if (step.done === true) {
         ended = true
         return
@@ -107,7 +103,6 @@ async function* endedBy(signal: AbortSignal, body: AsyncIterable<Uint8Array>): A
       yield step.value
     }
   } finally {
-    signal.removeEventListener('abort', onAbort)
     // Not waited for: a body that hangs would hang the publication with it. Its late errors are of no use to anybody.
     if (!ended) chunks.return?.().catch(() => {})
   }

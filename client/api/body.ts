@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import { OverlayError } from '../../src/errors/index.ts'
-import type { Waiting } from '../../src/runtime/index.ts'
+import { unlessAborted, type Waiting } from '../../src/runtime/index.ts'
 import { ClientGone } from '../http/index.ts'
 
 // Implementation constants.
@@ -40,11 +40,4 @@ export async function* bodyOf(request: IncomingMessage, { clock, signal }: Waiti
 
 function stalled(): OverlayError {
   return new OverlayError('timeout', 'TIMEOUT', `No byte of the body came for ${BODY_STALL_MS / 1000} s.`)
-}
-
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  const onAbort = () => reject(signal.reason)
-  signal.addEventListener('abort', onAbort, { once: true })
-  return Promise.race([promise, aborted]).finally(() => signal.removeEventListener('abort', onAbort))
 }

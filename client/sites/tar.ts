@@ -10,6 +10,7 @@ import { Readable } from 'node:stream'
 import { extract, type Headers } from 'tar-stream'
 import { isSitePath, SITE_FILES_MAX } from '../../src/content/site-index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
+import { unlessAborted } from '../../src/runtime/index.ts'
 import type { OddEntry } from '../guard/index.ts'
 import type { SiteFile } from '../library.ts'
 
@@ -41,9 +42,8 @@ export async function* tarFiles(
   const unpacking = extract()
   const feed: Feed = { since: 0, zeros: 0 }
   const source = Readable.from(fedWith(body, feed), { objectMode: true, highWaterMark: 1 })
-  const failed = Promise.withResolvers<never>()
-  failed.promise.catch(() => {}) // seen through the race, or of no interest any more
-  const fail = (error: unknown) => failed.reject(error)
+  const failed = new AbortController()
+  const fail = (error: unknown) => failed.abort(error)
   const onAbort = () => fail(signal.reason)
   signal.addEventListener('abort', onAbort, { once: true })
   source.once('error', (error) => {
@@ -57,7 +57,7 @@ export async function* tarFiles(
   source.pipe(unpacking)
   try {
     for (;;) {
-      const step = await Promise.race([orBad(entries.next()), failed.promise])
+      const step = await unlessAborted(orBad(entries.next()), failed.signal)
       if (step.done === true) break
       const entry = step.value
       feed.since = 0
@@ -82,14 +82,14 @@ export async function* tarFiles(
         bytes: sizeOf(entry.header),
         open: () => {
           opened = true
-          return contentOf(entry, feed, failed.promise)
+          return contentOf(entry, feed, failed.signal)
         },
       }
       if (!opened) passOver(entry, feed)
     }
     signal.throwIfAborted()
     // The last step may be an end that a failure brought.
-    await Promise.race([failed.promise, Promise.resolve()])
+    failed.signal.throwIfAborted()
     // An archive that was cut off between two files is whole but for its end. Two blocks of zeros are the rule, one is what some write.
     if (feed.zeros < BLOCK_BYTES) throw bad('The tar has no end: it was cut off.')
   } finally {
@@ -127,11 +127,11 @@ function passOver(entry: Readable, feed: Feed): void {
   })
 }
 
-async function* contentOf(entry: Readable, feed: Feed, failed: Promise<never>): AsyncGenerator<Uint8Array, void, undefined> {
+async function* contentOf(entry: Readable, feed: Feed, failed: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
   const chunks = entry[Symbol.asyncIterator]() as AsyncIterator<Uint8Array>
   try {
     for (;;) {
-      const step = await Promise.race([orBad(chunks.next()), failed])
+      const step = await unlessAborted(orBad(chunks.next()), failed)
       if (step.done === true) return
       feed.since = 0
       yield step.value

@@ -6,7 +6,7 @@ import type { MonotonicMs, UnixMs } from '../bytes/index.ts'
 
 export { systemClock, systemRng } from './real.ts'
 export { TokenBucket } from './token-bucket.ts'
-export { deadlineOn, sleepOn } from './waiting.ts'
+export { deadlineOn, sleepOn, unlessAborted } from './waiting.ts'
 
 /** A pending call that can be taken back. */
 export interface Timer {

@@ -1,4 +1,4 @@
-/** Deadlines and sleeps in terms of a clock's `setTimer`, shared by the real clock and the fake one. */
+/** Deadlines and sleeps in terms of a clock's `setTimer`, shared by the real clock and the fake one; waiting that a signal can end. */
 import { OverlayError } from '../errors/index.ts'
 import type { Clock, Deadline } from './index.ts'
 
@@ -36,4 +36,18 @@ export function sleepOn(clock: Pick<Clock, 'setTimer'>, ms: number, signal: Abor
   })
   signal.addEventListener('abort', onAbort, { once: true })
   return promise
+}
+
+/**
+ * What `promise` gives, or a rejection with the signal's reason if that comes first. For each turn of a long loop: to race each turn against
+ * one promise that stays open would keep what all turns gave until the loop ends, the chunks of a whole body.
+ */
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { once: true })
+    const end = () => signal.removeEventListener('abort', onAbort)
+    promise.then(resolve, reject).finally(end)
+  })
 }

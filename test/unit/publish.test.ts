@@ -7,6 +7,7 @@ import { SHARE_BYTES } from '../../src/content/constants.ts'
 import { keepsPromise } from '../../src/content/spread.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import { FakeShareNetwork, never, stillClock, streamOf } from '../support/fake-share-network.ts'
+import { Held } from '../support/held.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
 const partsOf = (seed: number) => ({ rng: seededRng(seed), clock: stillClock })
@@ -33,6 +34,17 @@ test('shares and slots are spread evenly, the publisher among the holders', asyn
   assert.deepEqual([...counts].sort(), [3, 3, 4, 4, 4, 4, 4, 4])
   assert.ok(network.node(network.self).shares.size >= 3)
   assert.deepEqual(network.nodes.map((node) => node.slots.size).sort(), [0, 0, 0, 1, 1, 1, 1, 1])
+})
+
+test('a long body is passed on and not kept', async () => {
+  const held = new Held()
+  let alive = 0
+  const body = async function* () {
+    for (let at = 0; at < 100; at++) yield held.watch(new Uint8Array(20_000))
+    alive = await held.count()
+  }
+  await publishFile(new FakeShareNetwork(8), body(), { signal: never }, partsOf(4))
+  assert.ok(alive < 20, `${alive} of 100 chunks are still held`)
 })
 
 test('no two publications of one content share a byte of store, and no share shows its plaintext', async () => {

@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { tarFiles } from '../../client/sites/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { collect, never, streamOf } from '../support/fake-share-network.ts'
+import { Held } from '../support/held.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 import { rawHeader, tarOf } from '../support/tar-maker.ts'
 
@@ -38,6 +39,17 @@ test('files come in order with their content; folders and a leading ./ are nothi
     const files = await unpacked(streamOf(tar, size))
     assert.deepEqual(Object.keys(files), ['index.html', 'a/b.bin', 'empty', 'ü/ß.txt'])
     assert.equal(Buffer.compare(files['a/b.bin']!, content), 0)
+  }
+})
+
+test('a long file is passed on and not kept', async () => {
+  const tar = await tarOf([{ name: 'long', content: seededRng(3).bytes(2_000_000) }])
+  const held = new Held()
+  for await (const file of tarFiles(streamOf(tar, 20_000), { signal: never })) {
+    assert.ok(!('odd' in file))
+    for await (const chunk of file.open()) held.watch(chunk)
+    const alive = await held.count()
+    assert.ok(alive < 20, `${alive} chunks are still held`)
   }
 })
 
