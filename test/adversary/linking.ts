@@ -1,6 +1,6 @@
 /**
  * Pairs to be told apart: "is this the same loop?", asked by an observer outside who sees a loop's first and last link, and by two colluding members
- * who see their own circuits. Positives are two ends of one loop, negatives one end each of two loops that work in the same window. Passive.
+ * who see their own circuits, the first of them with hands of its own if it has any (`tap-hands.ts`). Positives are two ends of one loop, negatives one end each of two loops that work in the same window.
  */
 import type { SeededRng } from '../support/seeded-rng.ts'
 import type { Sample } from './evaluate.ts'
@@ -58,9 +58,14 @@ export function colludingPairs(
   cells: readonly ReadonlyMap<number, CircuitCells>[],
   rng: SeededRng,
 ): Pairs {
-  const long = loops.filter(({ members }) => members.length >= 3)
-  return pairsOf(observation, long, cells, rng, (loop, from, bins) => {
-    const one = rng.below(loop.members.length - 2)
+  const { handed } = observation
+  /** Places from which there is a member two further on: where hands are laid on, those of nodes that do. */
+  const placesOf = ({ members }: TrueLoop) =>
+    [...members.keys()].filter((at) => at + 2 < members.length && (handed.size === 0 || handed.has(members[at]!.node)))
+  const fit = loops.filter((loop) => placesOf(loop).length > 0)
+  return pairsOf(observation, fit, cells, rng, (loop, from, bins) => {
+    const places = placesOf(loop)
+    const one = places[rng.below(places.length)]!
     const two = one + 2 + rng.below(loop.members.length - one - 2)
     const series = ({ node, circuit }: TrueLoop['members'][number]) => {
       const { at, cells: counts } = cells[node]!.get(circuit)!

@@ -13,8 +13,9 @@ import { isOverlayError } from '../../src/errors/index.ts'
 import type { SeededRng } from '../support/seeded-rng.ts'
 import { type Deeds, hostServices, play, publish, rest, startTarget } from './actors.ts'
 import { Capture } from './capture.ts'
-import { planHosts, planScenes, type Scene, type SceneKind, SIZES, type Size, WINDOW_MS, WORKLOADS } from './scenes.ts'
+import { planHands, planHosts, planScenes, type Scene, type SceneKind, SIZES, type Size, WINDOW_MS, WORKLOADS } from './scenes.ts'
 import { monotonicClock, readTap, type TapFact, TapKind, type TapRecords } from './tap-file.ts'
+import type { Hands } from './tap-hands.ts'
 import { CELL_RECORD_BYTES, FlowColumns, type WireTrace } from './wire-trace.ts'
 
 const ENTRY = fileURLToPath(new URL('./tapped-main.ts', import.meta.url))
@@ -42,6 +43,8 @@ export interface Observation {
   /** Nodes that host a service, used or not. */
   readonly hosts: ReadonlySet<number>
   readonly played: readonly Played[]
+  /** Nodes that delay or garble. */
+  readonly handed: ReadonlySet<number>
   /** Each node's own records and facts. */
   readonly taps: readonly { readonly records: TapRecords; readonly facts: readonly TapFact[] }[]
   /** By the sockets inside, and by the capture outside if there was one. */
@@ -61,6 +64,8 @@ export interface RunOptions {
   readonly nodes: number
   readonly clock: string
   readonly scenes: readonly SceneKind[]
+  /** What some of the nodes do with the circuits that they relay; `null`: all of them only look. */
+  readonly hands: Hands | null
   readonly rng: SeededRng
   readonly signal: AbortSignal
   readonly say: (text: string) => void
@@ -74,6 +79,8 @@ export async function observe(options: RunOptions): Promise<Observation> {
   const removeFolder = () => rmSync(folder, { recursive: true, force: true })
   process.on('exit', removeFolder)
   process.env.ADVERSARY_TAPS = folder
+  const handed = options.hands === null ? new Set<number>() : planHands(count, rng.fork('hands'))
+  process.env.ADVERSARY_HANDS = options.hands === null ? '' : `${options.hands}:${[...handed].join(',')}`
   const now = monotonicClock()
   const lines: string[] = []
   let testnet: Testnet | null = null
@@ -125,6 +132,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
       nodes: count,
       ids: nodes.map(({ id }) => id),
       hosts,
+      handed,
       played,
       taps,
       inside,

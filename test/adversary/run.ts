@@ -7,6 +7,7 @@
  *   --nodes 16         processes in each                      --short           four windows a run: what CI affords
  *   --seed 1           decides workloads, folds and learners  --report FILE     one self-contained page
  *   --json FILE        everything that was found, seeds too   --gate            claims that do not hold end with 1
+ *   --hands delay      a quarter of the nodes delay (or garble) what they relay: only the row of colluding members says more then
  *   --keep DIR         what was observed is kept there        --again DIR       judges what was kept, without playing
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -21,6 +22,7 @@ import { type Observation, observe } from './observe.ts'
 import { reportPage } from './page.ts'
 import { checks, costRows, tableRows } from './rows.ts'
 import { FULL_RUN, SHORT_RUN } from './scenes.ts'
+import { HANDS } from './tap-hands.ts'
 import { table } from './text.ts'
 
 const { values } = parseArgs({
@@ -32,6 +34,7 @@ const { values } = parseArgs({
     short: { type: 'boolean', default: false },
     report: { type: 'string' },
     json: { type: 'string' },
+    hands: { type: 'string' },
     keep: { type: 'string' },
     again: { type: 'string' },
     gate: { type: 'boolean', default: false },
@@ -57,6 +60,11 @@ if (!CLOCKS.some((known) => known === clock)) {
   console.error(`There is no clock ${clock} yet. Clocks: ${CLOCKS.join(', ')}.`)
   process.exit(2)
 }
+const hands = HANDS.find((known) => known === values.hands) ?? null
+if (values.hands !== undefined && hands === null) {
+  console.error(`--hands takes ${HANDS.join(' or ')}.`)
+  process.exit(2)
+}
 const stop = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)))
@@ -69,7 +77,7 @@ const loads: number[] = []
 if (values.again === undefined) {
   for (let run = 0; run < runs; run++) {
     const scenes = values.short ? SHORT_RUN : FULL_RUN
-    const observation = await observe({ run, nodes, clock, scenes, rng: rng.fork(`run ${run}`), signal: stop.signal, say })
+    const observation = await observe({ run, nodes, clock, scenes, hands, rng: rng.fork(`run ${run}`), signal: stop.signal, say })
     if (values.keep !== undefined) {
       mkdirSync(values.keep, { recursive: true })
       writeFileSync(join(values.keep, `run-${String(run).padStart(3, '0')}.v8`), serialize(observation))
@@ -96,6 +104,7 @@ const facts = {
   clock,
   runs: digests.length,
   nodes,
+  hands,
   seed,
   windows,
   windowsWithoutRole: digests.reduce((sum, { unlabelled }) => sum + unlabelled, 0),
@@ -107,7 +116,7 @@ const facts = {
 }
 
 console.log(
-  `\n## Adversary lab: clock ${clock}, ${digests.length} runs of ${nodes} nodes, ${windows} windows of 20 s, ${facts.loops} loops, seed ${seed}, ${facts.minutes} min (load ${facts.load.join(', ')})\n`,
+  `\n## Adversary lab: clock ${clock}, ${digests.length} runs of ${nodes} nodes, ${windows} windows of 20 s, ${facts.loops} loops, seed ${seed},${hands === null ? '' : ` some nodes ${hands},`} ${facts.minutes} min (load ${facts.load.join(', ')})\n`,
 )
 console.log(
   table(

@@ -110,6 +110,11 @@ export function planHosts(nodes: number, rng: SeededRng): ReadonlySet<number> {
   return new Set(shuffledIndexes(nodes, rng).slice(0, Math.ceil(nodes * HOSTS_SHARE)))
 }
 
+/** The nodes of a run that delay or garble: one in four, so that most loops have one. */
+export function planHands(nodes: number, rng: SeededRng): ReadonlySet<number> {
+  return new Set(shuffledIndexes(nodes, rng).slice(0, Math.ceil(nodes / 4)))
+}
+
 function shuffledIndexes(count: number, rng: SeededRng): number[] {
   const order = Array.from({ length: count }, (_, at) => at)
   for (let at = count - 1; at > 0; at--) {
