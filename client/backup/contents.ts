@@ -7,12 +7,14 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { diskFailure } from '../../src/errors/disk.ts'
 import { isIdentityFile } from '../identity.ts'
+import { parseKeeps } from '../keeps/book.ts'
 import { isKeyFile, isKeyName, isKeyPartFile, KEY_PARTS, type KeyPart } from '../keys/index.ts'
 import { parseBook } from '../names/book.ts'
 import type { BackupEntry } from './entries.ts'
 
 export const IDENTITY = 'identity'
 export const NAMES = 'names.json'
+export const KEEPS = 'keeps.json'
 const KEYS_FOLDER = 'keys'
 /** What goes with the identity: when it was published last, and which records it has seen. Small, and useless under another identity. */
 export const OF_IDENTITY = ['published', 'seen'] as const
@@ -20,7 +22,7 @@ const SMALL_BYTES_MAX = 2 * 1024 * 1024
 
 /** A name of a backup's entry, read. */
 export type EntryKind =
-  | { readonly kind: 'identity' | 'names' | 'of-identity' }
+  | { readonly kind: 'identity' | 'names' | 'keeps' | 'of-identity' }
   | { readonly kind: 'key'; readonly key: string }
   | { readonly kind: 'part'; readonly key: string; readonly part: KeyPart }
 
@@ -28,6 +30,7 @@ export type EntryKind =
 export function kindOf(name: string): EntryKind | null {
   if (name === IDENTITY) return { kind: 'identity' }
   if (name === NAMES) return { kind: 'names' }
+  if (name === KEEPS) return { kind: 'keeps' }
   if (OF_IDENTITY.some((one) => one === name)) return { kind: 'of-identity' }
   const [, key = '', partName] = /^keys\/([a-z0-9-]+)(?:\.([a-z]+))?$/.exec(name) ?? []
   if (!isKeyName(key)) return null
@@ -53,6 +56,8 @@ export function isSound({ name, bytes }: BackupEntry): boolean {
       return isKeyPartFile(what.key, what.part, bytes)
     case 'names':
       return bytes.length <= SMALL_BYTES_MAX && parseBook(Buffer.from(bytes).toString('utf8')) !== null
+    case 'keeps':
+      return bytes.length <= SMALL_BYTES_MAX && parseKeeps(Buffer.from(bytes).toString('utf8')) !== null
     case 'of-identity':
       return bytes.length <= SMALL_BYTES_MAX // their readers begin anew with what is not right
     default:

@@ -1,11 +1,12 @@
 /**
- * Public face of backups: what of a node cannot be had again from the network (its identity, its keys with their sites and services, its names),
- * in one file that opens with a passphrase. README.md of this folder; bytes: SPEC.md §13.
+ * Public face of backups: what of a node cannot be had again from the network (its identity, its keys with their sites and services, its names, what
+ * it keeps), in one file that opens with a passphrase. README.md of this folder; bytes: SPEC.md §13.
  */
 import { OverlayError } from '../../src/errors/index.ts'
 import type { Rng } from '../../src/runtime/index.ts'
+import { parseKeeps } from '../keeps/book.ts'
 import { parseBook } from '../names/book.ts'
-import { IDENTITY, isSound, kindOf, NAMES, namesIn, readEntry } from './contents.ts'
+import { IDENTITY, isSound, KEEPS, kindOf, NAMES, namesIn, readEntry } from './contents.ts'
 import type { BackupEntry } from './entries.ts'
 import { readBackup, type Secrets, writeBackup } from './file.ts'
 import { type Restored, restore } from './restore.ts'
@@ -21,6 +22,8 @@ export interface Exported {
   readonly keys: readonly string[]
   /** Names of the book in it. */
   readonly names: number
+  /** Publications that are kept. */
+  readonly keeps: number
   /** Files that were left out because they are damaged. */
   readonly damaged: readonly string[]
 }
@@ -39,6 +42,7 @@ export async function exportBackup(
   const sound: string[] = []
   const damaged: string[] = []
   let names = 0
+  let keeps = 0
   for (const name of await namesIn(dataDir)) {
     const bytes = await readEntry(dataDir, name)
     if (bytes === null) continue
@@ -46,6 +50,7 @@ export async function exportBackup(
     if (isRight) sound.push(name)
     else damaged.push(name)
     if (isRight && name === NAMES) names = parseBook(Buffer.from(bytes).toString('utf8'))?.length ?? 0
+    if (isRight && name === KEEPS) keeps = parseKeeps(Buffer.from(bytes).toString('utf8'))?.length ?? 0
   }
   if (!sound.includes(IDENTITY)) {
     const why = damaged.includes(IDENTITY) ? 'is damaged' : 'is not there: no node has run in it'
@@ -59,7 +64,7 @@ export async function exportBackup(
     const what = kindOf(name)
     return what?.kind === 'key' ? [what.key] : []
   })
-  return { bytes, keys, names, damaged }
+  return { bytes, keys, names, keeps, damaged }
 }
 
 /** Imports a backup into a data folder, which must be held, with `finishRestore` done. Whole or not at all. Errors: see `restore`, `readBackup`. */

@@ -3,15 +3,18 @@
  * different unless it may replace it. All is decided and staged before anything counts (`staged.ts`), so a backup that turns out to be damaged at
  * its last byte, a full disk or a kill change nothing. Spec: SPEC.md §13.4.
  *
- * Under a key that is here already, with the same seed, what is here is newer than any backup of it: its parts stay. Names are put together.
+ * Under a key that is here already, with the same seed, what is here is newer than any backup of it: its parts stay. Names are put together, and so
+ * is what is kept.
  */
 import { equalPublic, utf8 } from '../../src/bytes/index.ts'
+import { diskFailure } from '../../src/errors/disk.ts'
 import { OverlayError } from '../../src/errors/index.ts'
+import { KEEPS_MAX, keepsText, parseKeeps } from '../keeps/book.ts'
 import { KEY_PARTS, KEYS_MAX } from '../keys/index.ts'
 import type { NameEntry } from '../library.ts'
 import { bookText, parseBook } from '../names/book.ts'
 import { NAMES_MAX } from '../names/rules.ts'
-import { isSound, keyEntryName, kindOf, NAMES, namesIn, OF_IDENTITY, readEntry } from './contents.ts'
+import { isSound, KEEPS, keyEntryName, kindOf, NAMES, namesIn, OF_IDENTITY, readEntry } from './contents.ts'
 import type { BackupEntry } from './entries.ts'
 import { Staging } from './staged.ts'
 
@@ -22,24 +25,27 @@ export interface Restored {
   readonly identity: Outcome
   readonly keys: readonly { readonly name: string; readonly outcome: Outcome }[]
   readonly names: { readonly added: number; readonly replaced: number; readonly kept: number }
+  /** Publications to be kept that are new here. */
+  readonly keeps: number
 }
 
 /**
  * Imports `entries` (of a backup that may still turn out to be damaged) into a data folder that is held, and in which `finishRestore` was done.
- * Errors: `BACKUP_EXISTS`, `BACKUP_DAMAGED`, those of `entries`, `KEY_BAD` and `NAME_LIMIT` (too many), `DATA_DIR_UNUSABLE`.
+ * Errors: `BACKUP_EXISTS`, `BACKUP_DAMAGED`, those of `entries`, `KEY_BAD`, `NAME_LIMIT` and `KEEP_LIMIT` (too many), `DATA_DIR_UNUSABLE`.
  */
 export async function restore(dataDir: string, entries: AsyncIterable<BackupEntry>, mayReplace: boolean): Promise<Restored> {
-  const staging = await Staging.begin(dataDir)
-  const work = new Restore(dataDir, staging, mayReplace)
+  let staging: Staging | null = null
   try {
+    staging = await Staging.begin(dataDir)
+    const work = new Restore(dataDir, staging, mayReplace)
     for await (const entry of entries) await work.take(entry)
     const restored = await work.end()
     if (staging.size > 0) await staging.commit()
     else await staging.drop()
     return restored
   } catch (error) {
-    await staging.drop().catch(() => {}) // what is left is thrown away at the next start
-    throw error
+    await staging?.drop().catch(() => {}) // what is left is thrown away at the next start
+    throw diskFailure(dataDir, error)
   }
 }
 
@@ -50,6 +56,7 @@ class Restore {
   #identity: Outcome | null = null
   readonly #keys = new Map<string, Outcome>()
   #names = { added: 0, replaced: 0, kept: 0 }
+  #keeps = 0
   /** What is in the way, in words. */
   readonly #conflicts: string[] = []
   /** Entries that the backup has. */
@@ -80,6 +87,8 @@ class Restore {
         return this.#takePart(entry, here, this.#identity ?? undefined)
       case 'names':
         return this.#takeNames(entry.bytes, here)
+      case 'keeps':
+        return this.#takeKeeps(entry.bytes, here)
     }
   }
 
@@ -103,7 +112,7 @@ class Restore {
       throw new OverlayError('config', 'KEY_BAD', `With the keys of the backup there would be more than ${KEYS_MAX}.`)
     }
     const keys = [...this.#keys].map(([name, outcome]) => ({ name, outcome }))
-    return { identity: this.#identity, keys, names: this.#names }
+    return { identity: this.#identity, keys, names: this.#names, keeps: this.#keeps }
   }
 
   async #takeSecret(entry: BackupEntry, here: Uint8Array | null, inTheWay: string): Promise<Outcome> {
@@ -140,7 +149,32 @@ class Restore {
     if (book.size > NAMES_MAX) {
       throw new OverlayError('config', 'NAME_LIMIT', `With the names of the backup there would be more than ${NAMES_MAX}.`)
     }
-    if (names.added + names.replaced > 0 || known === null) await this.#staging.put(NAMES, utf8(bookText([...book.values()])))
+    const text = () => utf8(bookText([...book.values()]))
+    if (names.added + names.replaced > 0 || known === null) await this.#staging.put(NAMES, here === null ? bytes : text())
+  }
+
+  async #takeKeeps(bytes: Uint8Array, here: Uint8Array | null): Promise<void> {
+    const found = parseKeeps(Buffer.from(bytes).toString('utf8'))
+    const known = here === null ? [] : parseKeeps(Buffer.from(here).toString('utf8'))
+    if (found === null) throw damaged('The list of what is kept in the backup is not right.')
+    if (known === null && !this.#mayReplace) {
+      this.#conflicts.push('a list of what is kept that is damaged')
+      return
+    }
+    const book = new Map((known ?? []).map((keep) => [keep.address, keep]))
+    let changed = known === null
+    for (const keep of found) {
+      const before = book.get(keep.address)
+      // The user's wish counts for more than having published it.
+      if (before !== undefined && (before.source === 'user' || keep.source === 'own')) continue
+      changed = true
+      if (before === undefined) this.#keeps++
+      book.set(keep.address, before === undefined ? keep : { ...before, source: keep.source })
+    }
+    if (book.size > KEEPS_MAX) {
+      throw new OverlayError('config', 'KEEP_LIMIT', `With the backup more than ${KEEPS_MAX} publications would be kept.`)
+    }
+    if (changed) await this.#staging.put(KEEPS, here === null ? bytes : utf8(keepsText([...book.values()])))
   }
 }
 

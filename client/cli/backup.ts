@@ -30,14 +30,20 @@ export async function exportKeys(file: string, flags: BackupFlags, signal: Abort
   await held(dataDir, signal, 'read', async () => {
     const passphrase = await readPassphrase(flags.passphraseFile, { fresh: true, terminal })
     const leaveOutDamaged = flags.leaveOutDamaged === true
-    const { bytes, keys, names, damaged } = await exportBackup(dataDir, file, { passphrase }, { leaveOutDamaged, rng: systemRng })
+    const { bytes, keys, names, keeps, damaged } = await exportBackup(
+      dataDir,
+      file,
+      { passphrase },
+      { leaveOutDamaged, rng: systemRng },
+    )
     passphrase.fill(0)
-    if (flags.json === true) return print(`${JSON.stringify({ file, bytes, keys, names, damaged })}\n`)
+    if (flags.json === true) return print(`${JSON.stringify({ file, bytes, keys, names, keeps, damaged })}\n`)
     const rows = [
       ['backup', `${file}, ${formatBytes(bytes)}, read back and verified`],
       ['identity', 'of this node'],
       ['keys', keys.length === 0 ? 'none' : keys.join(', ')],
       ['names', String(names)],
+      ['kept', String(keeps)],
     ]
     await print(table(rows))
     if (damaged.length > 0) process.stderr.write(`gyre: left out because they are damaged: ${damaged.join(', ')}\n`)
@@ -52,13 +58,14 @@ export async function importKeys(file: string, flags: BackupFlags, signal: Abort
   const dataDir = dataDirOf(flags)
   await held(dataDir, signal, 'write', async () => {
     const passphrase = await readPassphrase(flags.passphraseFile, { fresh: false, terminal })
-    const { identity, keys, names } = await importBackup(dataDir, file, { passphrase }, flags.replace === true)
+    const { identity, keys, names, keeps } = await importBackup(dataDir, file, { passphrase }, flags.replace === true)
     passphrase.fill(0)
-    if (flags.json === true) return print(`${JSON.stringify({ dataDir, identity, keys, names })}\n`)
+    if (flags.json === true) return print(`${JSON.stringify({ dataDir, identity, keys, names, keeps })}\n`)
     const rows = [
       ['identity', TOLD[identity]],
       ...keys.map(({ name, outcome }) => [`key ${name}`, TOLD[outcome]]),
       ['names', `${names.added} new, ${names.replaced} replaced, ${names.kept} left as they were`],
+      ['kept', `${keeps} new`],
     ]
     await print(table(rows))
     process.stderr.write('Start the node with `gyre start`. Never run two nodes with one identity: they would undo each other.\n')

@@ -155,7 +155,7 @@ function backupCommand(name: string, description: string): Command {
     .option('--json', 'answer with JSON')
 }
 
-backupCommand('export', 'write identity, keys, sites, services and names of a stopped node to one encrypted FILE')
+backupCommand('export', 'write identity, keys, sites, services, names and keeps of a stopped node to one encrypted FILE')
   .option('--leave-out-damaged', 'go on if something in the folder is damaged, without it')
   // With its parent's: a flag that both know goes to the parent.
   .action(async (file: string, _: object, command: Command) =>

@@ -5,9 +5,10 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import type { Secrets } from '../../client/backup/index.ts'
 import { openIdentity } from '../../client/identity.ts'
+import { openKeepBook } from '../../client/keeps/index.ts'
 import { openKeyBook } from '../../client/keys/index.ts'
 import { openNameBook } from '../../client/names/index.ts'
-import { concat, utf8 } from '../../src/bytes/index.ts'
+import { concat, toHex, utf8 } from '../../src/bytes/index.ts'
 import { formatKeyAddress } from '../../src/content/address.ts'
 import { sha256, signingKey } from '../../src/crypto/index.ts'
 import { FakeClock } from './fake-clock.ts'
@@ -44,11 +45,16 @@ export async function furnish(dir: string, seed: number): Promise<void> {
   const names = await openNameBook({ dataDir: dir, clock: new FakeClock(), log: { warn: () => {} } })
   await names.put('friend', addressOf(seed), 'letter')
   await names.put(`only-${seed}`, addressOf(9))
+  const keeps = await openKeepBook({ dataDir: dir, log: { warn: () => {} } })
+  const keep = { source: 'own', addedMs: 5, checkedMs: 0, passes: 0, snapshot: '' } as const
+  await keeps.add({ ...keep, address: addressOf(40) })
+  await keeps.add({ ...keep, address: addressOf(40 + seed), source: 'user' })
 }
 
-/** All files below `dir`: name to content. */
+/** All files below `dir`: name to content, long ones as their hash. */
 export function filesIn(dir: string): Map<string, string> {
   const names = readdirSync(dir, { recursive: true, withFileTypes: true })
   const files = names.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
-  return new Map(files.sort().map((path) => [path.slice(dir.length + 1), readFileSync(path, 'latin1')]))
+  const shown = (bytes: Buffer) => (bytes.length <= 2000 ? bytes.toString('latin1') : `hash ${toHex(sha256(bytes))}`)
+  return new Map(files.sort().map((path) => [path.slice(dir.length + 1), shown(readFileSync(path))]))
 }

@@ -7,6 +7,7 @@ import { ApiTokens } from '../../client/api/tokens.ts'
 import { kindOf } from '../../client/backup/contents.ts'
 import { exportBackup, finishRestore, importBackup, writeBackup } from '../../client/backup/index.ts'
 import { openApiToken, openIdentity } from '../../client/identity.ts'
+import { openKeepBook } from '../../client/keeps/index.ts'
 import { KEYS_MAX, openKeyBook } from '../../client/keys/index.ts'
 import { openNameBook } from '../../client/names/index.ts'
 import { utf8 } from '../../src/bytes/index.ts'
@@ -57,6 +58,7 @@ test('what is exported is imported into an empty folder, byte for byte, and a no
       { name: 'shop-2', outcome: 'new' },
     ],
     names: { added: 2, replaced: 0, kept: 0 },
+    keeps: 2,
   })
   assert.deepEqual(filesIn(dir), filesIn(from))
   const [was, is] = [await openIdentity(from, rng), await openIdentity(dir, rng)]
@@ -92,7 +94,16 @@ test('tokens, the lock, other people’s bytes and what the node learnt stay out
   await importBackup(dir, file, secrets, false)
   assert.deepEqual(
     [...filesIn(dir).keys()],
-    ['identity', 'keys/blog', 'keys/blog.record', 'keys/blog.site', 'keys/shop-2', 'keys/shop-2.service', 'names.json'],
+    [
+      'identity',
+      'keeps.json',
+      'keys/blog',
+      'keys/blog.record',
+      'keys/blog.site',
+      'keys/shop-2',
+      'keys/shop-2.service',
+      'names.json',
+    ],
   )
 })
 
@@ -119,7 +130,7 @@ test('another identity or key is refused and nothing is changed; with leave it i
   )
   assert.deepEqual(restored.names, { added: 1, replaced: 1, kept: 0 })
   const after = filesIn(dir)
-  for (const [name, content] of filesIn(from)) if (name !== 'names.json') assert.equal(after.get(name), content, name)
+  for (const [name, content] of filesIn(from)) if (!name.endsWith('.json')) assert.equal(after.get(name), content, name)
   assert.ok(!after.has('published') && !after.has('keys/shop-2.record'))
   assert.equal(after.get('neighbours'), 'stay')
   assert.ok(after.has('keys/mine'))
@@ -158,6 +169,25 @@ test('names are put together; where two differ, the one that is here stays unles
   }
 })
 
+test('what is kept is put together; the wish of a user counts for more than having published it', async (t) => {
+  const { file, from, into } = await fixture(t)
+  const dir = await into()
+  for (const name of ['identity', 'keys']) cpSync(join(from, name), join(dir, name), { recursive: true })
+  const log = { warn: (text: string) => assert.fail(text) }
+  const keep = { addedMs: 9, checkedMs: 8, passes: 7, snapshot: '' }
+  const keeps = await openKeepBook({ dataDir: dir, log })
+  await keeps.add({ ...keep, address: addressOf(40), source: 'user' })
+  await keeps.add({ ...keep, address: addressOf(41), source: 'own' })
+  await keeps.add({ ...keep, address: addressOf(99), source: 'own' })
+  assert.equal((await importBackup(dir, file, secrets, false)).keeps, 0)
+  const after = await openKeepBook({ dataDir: dir, log })
+  assert.equal(after.list().length, 3)
+  for (const byte of [40, 41]) assert.deepEqual(after.get(addressOf(byte)), { ...keep, address: addressOf(byte), source: 'user' })
+  writeFileSync(join(dir, 'keeps.json'), '{')
+  await assert.rejects(importBackup(dir, file, secrets, false), exists)
+  assert.equal((await importBackup(dir, file, secrets, true)).keeps, 2)
+})
+
 test('what is damaged in the folder is not exported in silence, and is replaced only if asked', async (t) => {
   const { from, file } = await fixture(t)
   const path = join(from, 'keys', 'blog')
@@ -180,7 +210,7 @@ test('what is damaged in the folder is not exported in silence, and is replaced 
 
 test('a backup whose owner is a liar gets no file outside of its list, and none that its reader would refuse', async (t) => {
   const { from, into } = await fixture(t)
-  const sound = [...filesIn(from)].map(([name, text]) => ({ name, bytes: new Uint8Array(Buffer.from(text, 'latin1')) }))
+  const sound = [...filesIn(from).keys()].map((name) => ({ name, bytes: new Uint8Array(readFileSync(join(from, name))) }))
   const lies: readonly (readonly [string, string])[] = [
     ...[
       '../x',
@@ -201,6 +231,7 @@ test('a backup whose owner is a liar gets no file outside of its list, and none 
     ['keys/zz', 'gyre key 1\n'],
     ['keys/zz.site', 'without a key'],
     ['names.json', '{"version":1,"names":[{}]}'],
+    ['keeps.json', '{"version":1,"keeps":[{}]}'],
     ['identity', 'gyre identity 1\n'],
   ]
   for (const [name, text] of lies) {
