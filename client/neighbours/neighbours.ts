@@ -74,6 +74,8 @@ export interface NeighboursDeps {
   readonly dataDir: string
   readonly limits: NeighbourLimits
   readonly claims: OwnClaims
+  /** Control slots of neighbour links, as the switch has them; `null` (the default): there are none. */
+  readonly control?: { readonly everyMs: number } | null
 }
 
 /** One link from its first cell to its end. */
@@ -120,7 +122,7 @@ export class Neighbours implements ControlSink {
     this.#deps = deps
     const { directory, identity, clock, rng, host, dataDir, limits } = deps
     const now = clock.monotonicMs()
-    this.#gossip = new Gossip(directory, rng)
+    this.#gossip = new Gossip(directory, rng, deps.control?.everyMs)
     this.#book = new NeighbourBook(limits.choose, rng, now)
     this.#tries = new Tries(rng)
     this.#files = new NeighbourFiles({ dataDir, directory, book: this.#book, clock, log: deps.log })

@@ -28,8 +28,10 @@ import type { Directory } from './directory.ts'
 import { GossipPeer, type Round } from './gossip-peer.ts'
 
 // Implementation constants.
-/** How long a round stays open for listings, and a wanted descriptor is waited for. */
+/** How long a round stays open for listings, and a wanted descriptor is waited for, where messages go at once. */
 const ROUND_MS = 5_000
+/** Where they wait for control slots: so many times the time between two more. Question and answer each wait for one, or some if much waits. */
+const ROUND_SLOTS = 6
 /** Rounds in a row without any answer after which the link is dead. */
 const UNANSWERED_MAX = 3
 /** The side that does not begin at once begins after this long and up to twice as long. */
@@ -62,14 +64,17 @@ export function roundIntervalMs(nodes: number): number {
 export class Gossip<K> {
   readonly #directory: Directory
   readonly #rng: Rng
+  readonly #roundMs: number
   readonly #peers = new Map<K, GossipPeer>()
   /** Hashes fetched and refused (old, over a limit), with the time until which they are not wanted again. In order of entry. */
   readonly #refused = new Map<string, number>()
   #outOfWindow = 0
 
-  constructor(directory: Directory, rng: Rng) {
+  /** `slotMs`: time between control slots of a link, if it has them (SPEC.md §4.5). */
+  constructor(directory: Directory, rng: Rng, slotMs = 0) {
     this.#directory = directory
     this.#rng = rng
+    this.#roundMs = ROUND_MS + ROUND_SLOTS * slotMs
   }
 
   /** A link whose greeting is done. The side with `begins` (one of the two) reconciles at once. */
@@ -138,7 +143,7 @@ export class Gossip<K> {
 
   #startRound(link: K, peer: GossipPeer, now: MonotonicMs): GossipEffect<K>[] {
     peer.round = {
-      endsAt: now + ROUND_MS,
+      endsAt: now + this.#roundMs,
       unlisted: new Uint8Array(DIGEST_BUCKETS).fill(1),
       answered: false,
       news: false,
@@ -150,7 +155,7 @@ export class Gossip<K> {
   #endRound(peer: GossipPeer, round: Round, now: MonotonicMs): void {
     peer.round = null
     peer.unanswered = round.answered ? 0 : peer.unanswered + 1
-    const usual = roundIntervalMs(this.#directory.size) * (0.75 + this.#rng.unit() / 2) - ROUND_MS
+    const usual = roundIntervalMs(this.#directory.size) * (0.75 + this.#rng.unit() / 2) - this.#roundMs
     peer.nextRoundAt = now + (round.news ? AFTER_NEWS_MS : usual)
   }
 
@@ -225,7 +230,7 @@ export class Gossip<K> {
       if (!this.#wants(hash) || this.#isAsked(hash)) continue
       asking.push(hash)
     }
-    for (const hash of asking) peer.asked.set(hash, now + ROUND_MS)
+    for (const hash of asking) peer.asked.set(hash, now + this.#roundMs)
     return asking.length === 0 ? [] : [{ to: link, send: { kind: 'want', hashes: packed(asking) } }]
   }
 
