@@ -27,6 +27,7 @@ import { EFFORT_MAX_BITS } from './effort.ts'
 import { firstOf } from './first-of.ts'
 import { type IntroductionAnswer, introductionCall, readIntroductionAnswer, type ServiceView } from './loops.ts'
 import { type Approach, approach, type MeetingDeps, MeetingPlaces } from './meeting.ts'
+import { WorkLane } from './work-lane.ts'
 
 // Implementation constants.
 /** An introduction point that has not answered after this time gets company from the next one. */
@@ -97,9 +98,11 @@ interface Greeting {
 export class Introducer {
   readonly #deps: IntroducerDeps
   readonly #places: MeetingPlaces
+  readonly #work: WorkLane
 
   constructor(deps: IntroducerDeps) {
     this.#deps = deps
+    this.#work = new WorkLane(deps.clock)
     this.#places = new MeetingPlaces(deps.view)
   }
 
@@ -173,7 +176,7 @@ export class Introducer {
     { trace }: SetUpAsking,
     signal: AbortSignal,
   ): Promise<Greeting> {
-    const { clock, rng } = this.#deps
+    const { rng } = this.#deps
     const ended = trace?.stage('introduction')
     const handshake = ClientHandshake.start(identity, resume === null ? { rng } : { rng, resume })
     if (handshake === null) throw unreachable('The keys in its record cannot be used.')
@@ -184,7 +187,7 @@ export class Introducer {
     })
     const say = async (message: Uint8Array, until: AbortSignal) => {
       const worked = effort === 0 ? undefined : trace?.stage('work')
-      const work = await findIntroductionWork(point.point, message, effort, { clock, signal: until })
+      const work = await findIntroductionWork(point.point, message, effort, { clock: this.#work, signal: until })
       worked?.({ note: `${effort} bits` })
       return answerOf(await line.introduce(point.point, message, work, until))
     }

@@ -76,7 +76,7 @@ export class LiveServices implements Services {
     const { book, log } = this.#deps
     for (const entry of book.list()) {
       const state = await this.#read(entry.name).catch((error: unknown) => {
-        log.warn('what a service was is damaged; add it anew', { error })
+        log.warn('what a service was cannot be read: it is not hosted. Check the disk, or add it anew', { error })
         return null
       })
       if (state !== null && state.ports.length > 0 && this.#running.size < SERVICES_MAX) this.#host(entry, state)
@@ -116,12 +116,23 @@ export class LiveServices implements Services {
 
   remove(name: string): Promise<boolean> {
     return this.#change(async () => {
-      const running = this.#running.get(name)
-      if (running === undefined) return false
       const { book, records, log, emit } = this.#deps
-      this.#running.delete(name)
-      await this.#end(running)
-      await book.writePart(name, 'service', encodeServiceState({ ...running.service.state, ports: [] }))
+      const running = this.#running.get(name)
+      // One that is not hosted because its state could not be read at the start is removed all the same.
+      const entry = isKeyName(name) ? book.get(name) : null
+      const state = running?.service.state ?? (entry === null ? null : await this.#read(name))
+      if (entry === null || state === null || state.ports.length === 0) return false
+      if (running !== undefined) {
+        this.#running.delete(name)
+        await this.#end(running)
+      }
+      try {
+        await book.writePart(name, 'service', encodeServiceState({ ...state, ports: [] }))
+      } catch (error) {
+        // It would come back with the next start: so it stays, and can be removed when the disk lets it.
+        if (running !== undefined) this.#host(entry, state)
+        throw error
+      }
       // The record is taken back as soon as holders can be reached; that may take longer than the user should wait.
       records.forget(name, 'service', this.#stop).catch((error: unknown) => {
         if (!this.#stop.signal.aborted) log.debug('the record of a removed service could not be taken back yet', { error })

@@ -10,7 +10,7 @@
 import { hash } from 'node:crypto'
 import { concat, utf8, writeU32 } from '../bytes/index.ts'
 import { OverlayError } from '../errors/index.ts'
-import type { Waiting } from '../runtime/index.ts'
+import type { Clock } from '../runtime/index.ts'
 import { HASH_BYTES, sha256, taggedHash } from './hash.ts'
 
 // Specification constants.
@@ -27,7 +27,10 @@ const HASHES_PER_TURN = 1024
 /** How many times the expected number of hashes to try before giving up: a fair search fails once in e^32. */
 const DEFAULT_PATIENCE = 32
 
-export interface WorkOptions extends Waiting {
+export interface WorkOptions {
+  /** Gives the turns in which hashes are tried. */
+  readonly clock: Pick<Clock, 'nextTurn'>
+  readonly signal: AbortSignal
   /** Most hashes to try. Default: 32 times what is expected. */
   readonly budgetHashes?: number
 }

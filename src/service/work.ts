@@ -5,8 +5,7 @@
  * those who bring none. A point can check it, since it needs nothing but what the point has. Spec: SPEC.md §11.4.
  */
 import { concat } from '../bytes/index.ts'
-import { findWork, sha256, WORK_BITS_MAX, workIn } from '../crypto/index.ts'
-import type { Waiting } from '../runtime/index.ts'
+import { findWork, sha256, WORK_BITS_MAX, type WorkOptions, workIn } from '../crypto/index.ts'
 
 /** Specification constant. */
 const INTRODUCTION_WORK_LABEL = 'introduction'
@@ -21,7 +20,7 @@ export async function findIntroductionWork(
   point: Uint8Array,
   message: Uint8Array,
   effortBits: number,
-  waiting: Waiting,
+  waiting: WorkOptions,
 ): Promise<Uint8Array> {
   if (effortBits === 0) return new Uint8Array(0)
   return findWork(INTRODUCTION_WORK_LABEL, introductionBinding(point, message), effortBits, waiting)

@@ -13,7 +13,10 @@ import {
   LOAD_WINDOW_MS,
   WAITING_MAX,
 } from '../../client/service/effort.ts'
+import { WorkLane } from '../../client/service/work-lane.ts'
 import type { MonotonicMs } from '../../src/bytes/index.ts'
+import { findIntroductionWork } from '../../src/service/index.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 
 const at = (ms: number) => ms as MonotonicMs
 
@@ -85,4 +88,32 @@ test('who brings less than the record asks for does not raise it', () => {
     load(effort, minute * 60_000, 60, 100 * ANSWERED_PER_SEC, () => 0)
     assert.ok(effort.bits <= EFFORT_FIRST_BITS)
   }
+})
+
+test('however many services ask for work, a turn of the node has one slice of it, and each search gets its share', async () => {
+  const clock = new FakeClock()
+  const lane = new WorkLane(clock)
+  const stop = new AbortController()
+  let inTurn = 0
+  let total = 0
+  const slices = new Array<number>(20).fill(0)
+  const searches = slices.map((_, each) => {
+    const counted = {
+      nextTurn: (fire: () => void) =>
+        lane.nextTurn(() => {
+          slices[each]!++
+          if (++total === 200) stop.abort(new Error('enough'))
+          assert.equal(++inTurn, 1, 'a second slice in one turn')
+          clock.nextTurn(() => {
+            inTurn = 0
+          })
+          fire()
+        }),
+    }
+    const point = new Uint8Array(32).fill(each)
+    return findIntroductionWork(point, new Uint8Array(40), 32, { clock: counted, signal: stop.signal }).catch(() => {})
+  })
+  await clock.advance(0)
+  await Promise.all(searches)
+  assert.ok(Math.min(...slices) >= Math.max(...slices) - 2 && slices[0]! > 8, `${slices}`)
 })
