@@ -32,11 +32,13 @@ const FURTHER: readonly (readonly [Role, Role])[] = [
   ['relay', 'meet'],
 ]
 
-const ONE_WAY = [
-  ['serve', 'receive'],
+/** The first is the control; the others show where relays come to lie. */
+const ONE_WAY: readonly (readonly [Role, Role])[] = [
+  ['serve-live', 'receive'],
+  ['serve-store', 'receive'],
   ['relay', 'receive'],
-  ['relay', 'serve'],
-] as const
+  ['relay', 'serve-live'],
+]
 
 export interface Linking {
   readonly what: string
@@ -125,7 +127,7 @@ export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: st
     ({ classes: [a, b] }) => ask(`shuffled: ${a} / ${b}`, [a!, b!], [of(CLASSES[a!]!), of(CLASSES[b!]!)], true) ?? [],
   )
   const halved = digests.flatMap(({ oneWayRoles }) => oneWayRoles)
-  const halvedOf = (role: string) => halved.filter((sample) => CLASSES[role]!.includes(sample.role))
+  const halvedOf = (role: Role) => halved.filter((sample) => sample.role === role)
   const oneWay = ONE_WAY.flatMap(([a, b]) => ask(`one way: ${a} / ${b}`, [a, b], [halvedOf(a), halvedOf(b)]) ?? [])
   const groups = controls.flatMap(({ task, classes: [a, b] }) =>
     byGroup(task, [a!, b!], [of(CLASSES[a!]!), of(CLASSES[b!]!)], names, rng),
@@ -161,7 +163,7 @@ function byGroup(
   names: readonly string[],
   rng: SeededRng,
 ): Verdicts['groups'] {
-  const groupOf = (name: string) => name.split(/[ :]/)[0]!
+  const groupOf = (name: string) => name.split(':')[0]!.replace(/ (in|out|\d)$/, '')
   return [...new Set(names.map(groupOf))].flatMap((group) => {
     const places = names.flatMap((name, at) => (groupOf(name) === group ? [at] : []))
     const cut = lists.map((list) =>

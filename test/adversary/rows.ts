@@ -133,7 +133,7 @@ export function checks(digests: readonly Digest[], verdicts: Verdicts, clock: st
   }
   for (const { task, advantage, windows } of verdicts.oneWay) {
     const accuracy = (1 + advantage.value) / 2
-    const told = task.endsWith('serve / receive')
+    const told = task.endsWith('serve-live / receive')
     list.push({
       what: `positive control, ${task}: without the cells that carry no content${told ? ', told apart in 95 % of windows' : ''}`,
       found: `${(100 * accuracy).toFixed(1)} % of ${windows}`,
