@@ -78,8 +78,10 @@ export function insiderSamples(
         if (index === 0) samples.afterOrigin.push(sample)
         else samples.elsewhere.push(sample)
         const direction = directionOf(observation, window, loop.origin)
-        if (direction === 'to') samples.toOrigin.push(sample)
-        else if (direction === 'from') samples.fromOrigin.push(sample)
+        // Hosts have loops that wait for introductions, whichever way content moves: hosts are compared with hosts.
+        const told = { ...sample, stratum: observation.hosts.has(loop.origin) ? 'host' : 'other' }
+        if (direction === 'to') samples.toOrigin.push(told)
+        else if (direction === 'from') samples.fromOrigin.push(told)
       }
     }
   }
