@@ -1,7 +1,7 @@
 /**
  * Looks through content of any length for marks of secrets and metadata, in bounded memory and at the speed of a few hundred MB/s.
  *
- *   push → buffer (256 KiB) → marks (Wu and Manber's search for many strings) → look at the bytes around → findings
+ *   push → [UTF-16 → one byte a character] → buffer (256 KiB) → marks (Wu and Manber's search for many strings) → look at the bytes around → findings
  *                           → probes for keys and phrases that have no mark (base58, seed phrases)
  *
  * The buffer keeps what a look may still need of either side, so that what is found does not depend on how the content was cut: a property
@@ -13,6 +13,7 @@ import { type FileKind, KIND_BYTES, kindOf, LOOK_AHEAD_BYTES, LOOK_BACK_BYTES, l
 import { METADATA_MARKS } from './metadata-marks.ts'
 import { PHRASE_CHARS_MIN, phraseAt } from './mnemonic.ts'
 import { SECRET_MARKS } from './secret-marks.ts'
+import { Narrower } from './utf16.ts'
 
 // Implementation constants.
 const BUFFER_BYTES = 256 * 1024
@@ -67,6 +68,7 @@ export class ContentScanner {
   #findings: Finding[] = []
   #rules = new Set<string>()
   readonly #vain = new Uint32Array(MARKS.length)
+  readonly #narrower = new Narrower((bytes) => this.#take(bytes))
 
   get findings(): readonly Finding[] {
     return this.#findings
@@ -84,10 +86,15 @@ export class ContentScanner {
     this.#findings = []
     this.#rules = new Set()
     this.#vain.fill(0)
+    this.#narrower.reset()
   }
 
   /** The next bytes of the file. Borrowed until return. */
   push(chunk: Uint8Array): void {
+    this.#narrower.push(chunk)
+  }
+
+  #take(chunk: Uint8Array): void {
     for (let at = 0; at < chunk.length; ) {
       const taken = Math.min(chunk.length - at, BUFFER_BYTES - this.#length)
       this.#buffer.set(chunk.subarray(at, at + taken), this.#length)
@@ -99,6 +106,7 @@ export class ContentScanner {
 
   /** The file is over: all findings. */
   end(): readonly Finding[] {
+    this.#narrower.end()
     this.#scan(this.#length)
     return this.#findings
   }

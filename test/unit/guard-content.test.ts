@@ -87,6 +87,24 @@ test('wallets: import keys, extended keys, seed phrases, key stores', () => {
   assert.deepEqual(found(JSON.stringify({ crypto: { ciphertext: 'ab'.repeat(32), kdfparams: { n: 1 } } })), ['wallet:refused'])
 })
 
+test('secrets in texts of two bytes a character, as Windows writes them', () => {
+  const wide = (text: string, order: 'le' | 'be') => {
+    const bytes = Buffer.from(`\ufeff${text}`, 'utf16le')
+    return new Uint8Array(order === 'le' ? bytes : bytes.swap16())
+  }
+  for (const order of ['le', 'be'] as const) {
+    for (const cut of [1, 2, 3, 1000]) {
+      assert.deepEqual(found(wide(`Schlüssel 密钥:\r\n${rsa}`, order), cut), ['private-key:refused'], `${order} ${cut}`)
+      assert.deepEqual(found(wide(`key=${TOKENS[1]![1]} `, order), cut), ['token:refused'])
+      assert.deepEqual(found(wide('Ein Text über nichts. 什么都没有', order), cut), [])
+    }
+  }
+  assert.deepEqual(found(Uint8Array.of(0xff)), [])
+  assert.deepEqual(found(Uint8Array.of(0xff, 0xfe, 0x2d)), [])
+  // Not a text of that kind, only its beginning.
+  assert.deepEqual(found(concat(Uint8Array.of(0xff, 0xd8, 0xff), utf8(rsa))), ['private-key:refused'])
+})
+
 test('what only looks like a secret is none', () => {
   const harmless: readonly string[] = [
     'Look for -----BEGIN RSA PRIVATE KEY----- in your files, and for -----END RSA PRIVATE KEY-----.',
