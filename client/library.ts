@@ -42,6 +42,8 @@ export interface Publication {
   readonly shares: number
   /** Distinct nodes that hold them. */
   readonly holders: number
+  /** What its holders proved at the end of it. */
+  readonly receipt: Receipt
   /** Whether this node keeps it. */
   readonly kept: boolean
 }
@@ -151,6 +153,8 @@ export interface SitePublication {
   /** All files together. */
   readonly bytes: number
   readonly files: number
+  /** What the holders of this version's index and of its new pack proved; older packs were not asked for. */
+  readonly receipt: Receipt
   /** Plaintext bytes that had to be uploaded: what changed. */
   readonly uploaded: number
   /** Address of this very version, as a `file`. */

@@ -322,7 +322,7 @@ async function compose(
     async publish(body, options) {
       const session = sessions.fresh()
       try {
-        const publication = await publishFile(session, body, options, { rng, clock })
+        const publication = await publishFile(session, body, options, { rng, clock, fresh: () => sessions.fresh() })
         return { ...publication, kept: options.keep === true && (await keepOwn(publication.address)) }
       } finally {
         session.close()

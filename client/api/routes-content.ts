@@ -126,7 +126,7 @@ async function publish(request: PublishRequest, reply: FastifyReply, parts: Rout
   const rules = { purpose: 'publish', confirmed: confirm === undefined ? null : confirmations.find(confirm) }
   try {
     const body = guarded(bodyOf(request.raw, { clock, signal }), name ?? '', rules)
-    const { address, bytes, shares, holders, kept } = await face.publish(body, {
+    const { address, bytes, shares, holders, receipt, kept } = await face.publish(body, {
       signal,
       keep: keep !== 'false',
       ...(name === undefined ? {} : { name }),
@@ -134,7 +134,7 @@ async function publish(request: PublishRequest, reply: FastifyReply, parts: Rout
       onProgress: (done) => events.tell('publish', { id, state: 'running', bytes: done }),
     })
     events.tell('publish', { id, state: 'done', bytes, address })
-    sendJson(reply.raw, 201, { address, bytes, shares, holders, kept }, { Location: `/v1/fetch/${address}` })
+    sendJson(reply.raw, 201, { address, bytes, shares, holders, receipt, kept }, { Location: `/v1/fetch/${address}` })
   } catch (error) {
     if (isBug(error)) log.error('a publication failed because of a fault', { error })
     const answer = told(error, undefined, ({ digest }) => confirmations.issue(digest))

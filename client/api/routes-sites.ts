@@ -56,13 +56,19 @@ async function publishSite(request: SiteRequest, reply: FastifyReply, parts: Rou
       files: count,
       uploaded,
       snapshot,
+      receipt,
     } = await face.sites.publish(files, {
       key,
       signal,
       onProgress: (done) => events.tell('site', { id, name: key, state: 'running', bytes: done }),
     })
     events.look()
-    sendJson(reply.raw, 201, { address, version, bytes, files: count, uploaded, snapshot }, { Location: `/v1/fetch/${address}/` })
+    sendJson(
+      reply.raw,
+      201,
+      { address, version, bytes, files: count, uploaded, snapshot, receipt },
+      { Location: `/v1/fetch/${address}/` },
+    )
   } catch (error) {
     if (isBug(error)) log.error('a site could not be published because of a fault', { error })
     const answer = told(error, undefined, ({ digest }) => confirmations.issue(digest))

@@ -2,6 +2,7 @@
  * What the API takes and answers, as JSON Schema: the requests are checked against these (`validation.ts`) and `/v1/openapi.json` shows them.
  * An object of ours has no other members than those named here; only a problem may grow new ones.
  */
+import { CLOCKS } from '../../src/config/index.ts'
 import { ADDRESS_CHARS } from '../../src/content/address.ts'
 import type { ErrorCode } from '../../src/errors/index.ts'
 
@@ -29,6 +30,8 @@ export interface Schema {
 }
 
 type TypeName = 'string' | 'integer' | 'number' | 'boolean' | 'object' | 'array' | 'null'
+
+const CLOCK: Schema = { type: 'string', enum: CLOCKS }
 
 const ADDRESS_PATTERN = `[a-z2-7]{${ADDRESS_CHARS}}`
 
@@ -153,7 +156,7 @@ export const STATUS = object(
     nodesKnown: COUNT,
     neighbours: COUNT,
     loopsReady: COUNT,
-    clock: { type: 'string', enum: ['swift'] },
+    clock: CLOCK,
     sharesHeld: COUNT,
     storeBytes: BYTES,
     storeQuotaBytes: BYTES,
@@ -178,18 +181,10 @@ export const LOOPS = object({
     items: object({
       id: COUNT,
       members: COUNT,
-      clock: { type: 'string', enum: ['swift'] },
+      clock: CLOCK,
       state: { type: 'string', enum: ['ready', 'busy'] },
     }),
   },
-})
-
-export const PUBLICATION = object({
-  address: ADDRESS,
-  bytes: BYTES,
-  shares: COUNT,
-  holders: COUNT,
-  kept: { type: 'boolean', description: 'Whether this node keeps it; what nobody keeps expires after 30 days.' },
 })
 
 const SURVIVES: Schema = {
@@ -205,6 +200,15 @@ export const RECEIPT = object({
   parts: { ...COUNT, description: 'Shares and root slots that there should be.' },
   missing: { ...COUNT, description: 'Of those asked for, what nobody has.' },
   at: UNIX_MS,
+})
+
+export const PUBLICATION = object({
+  address: ADDRESS,
+  bytes: BYTES,
+  shares: COUNT,
+  holders: COUNT,
+  receipt: { ...RECEIPT, description: 'What its holders proved at the end.' },
+  kept: { type: 'boolean', description: 'Whether this node keeps it; what nobody keeps expires after 30 days.' },
 })
 
 export const KEEP = object({
@@ -232,6 +236,7 @@ export const SITE_PUBLICATION = object({
   files: COUNT,
   uploaded: { ...BYTES, description: 'Bytes that had to be uploaded: what changed.' },
   snapshot: { ...ADDRESS, description: 'The address of this very version.' },
+  receipt: { ...RECEIPT, description: 'What the holders of its index and of its new bytes proved at the end.' },
 })
 
 export const SITES = object({

@@ -85,7 +85,7 @@ async function careForPack(s: Uint8Array, parts: CareParts, options: CareOptions
   } catch (error) {
     options.signal.throwIfAborted()
     if (!isLoss(error)) throw error
-    return { checked: 0, missing: 0, mended: 0, lost: 1, survives: -1, holders: 0, parts: 0, known: 0 }
+    return { checked: 0, missing: 0, mended: 0, lost: 1, survives: -1, holders: new Set(), parts: 0, known: 0 }
   }
 }
 
@@ -112,7 +112,7 @@ function sumOf(a: PassReport, b: PassReport): PassReport {
     mended: a.mended + b.mended,
     lost: a.lost + b.lost,
     survives: Math.min(a.survives, b.survives),
-    holders: Math.max(a.holders, b.holders),
+    holders: new Set([...a.holders, ...b.holders]),
   }
 }
 

@@ -15,12 +15,12 @@ import {
   requireAddress,
   requireFileAddress,
 } from '../../src/content/address.ts'
-import { HALF_HOLDERS_MAX } from '../../src/content/constants.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import { type Clock, type Rng, type Timer, TokenBucket } from '../../src/runtime/index.ts'
 import type { KeepStatus, Keeps, NodeEvent } from '../library.ts'
 import type { RecordFinder } from '../records/index.ts'
+import { isAsPromised } from '../repair/index.ts'
 import { KEEP_HOURS } from '../shares.ts'
 import type { Keep, KeepBook } from './book.ts'
 import { type CareOptions, type CareParts, type CareReport, careFor } from './care.ts'
@@ -324,7 +324,7 @@ export class Keeper implements Keeps {
       missing: report?.missing ?? 0,
       mended: report?.mended ?? 0,
       survives: report?.survives ?? null,
-      of: report?.holders ?? null,
+      of: report?.holders.size ?? null,
       code: held?.code ?? null,
     }
   }
@@ -337,9 +337,7 @@ export class Keeper implements Keeps {
 /** The looks for records of what is kept share nothing with what the user reads. */
 const ISOLATION = 'keeper'
 
-function stateOf({ lost, survives, holders, known, missing, mended }: CareReport): KeepStatus['state'] {
-  if (lost > 0 || survives < 0) return 'lost'
-  // Beyond 30 nodes the promise is about a random third: all that there should be is there.
-  if (known > HALF_HOLDERS_MAX) return missing <= mended ? 'whole' : 'weak'
-  return survives > 0 && survives >= Math.floor(holders / 2) ? 'whole' : 'weak'
+function stateOf(report: CareReport): KeepStatus['state'] {
+  if (report.lost > 0 || report.survives < 0) return 'lost'
+  return isAsPromised(report, report.known) ? 'whole' : 'weak'
 }

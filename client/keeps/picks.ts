@@ -1,15 +1,11 @@
 /** Which segments of a file are gone through at one time. Pure. Spec: SPEC.md §7.8, §7.10. */
 import { type Rng, shuffled } from '../../src/runtime/index.ts'
-import type { SegmentAt } from '../repair/index.ts'
-import { SMALL_NETWORK } from '../shares.ts'
+import { receiptSegments, type SegmentAt } from '../repair/index.ts'
 
 // Implementation constants.
 /** Segments gone through in one pass of a keeper, at least: 40 MiB of content. Of more an eighth, so that each is renewed in 8 passes. */
 export const PASS_SEGMENTS_MIN = 64
 const PASSES_FOR_ALL = 8
-/** Segments that a receipt asks for: in small networks, and in those where each share takes a loop of its own. */
-export const RECEIPT_SEGMENTS = 64
-export const RECEIPT_SEGMENTS_LARGE_NETWORK = 8
 
 /** The part of `segments` whose turn it is in pass number `pass`, in their order. */
 export function windowOf(segments: readonly SegmentAt[], pass: number): readonly SegmentAt[] {
@@ -22,7 +18,7 @@ export function windowOf(segments: readonly SegmentAt[], pass: number): readonly
 
 /** So many segments of `segments`, drawn at random, in their order. */
 export function sampleOf(segments: readonly SegmentAt[], holders: number, rng: Rng): readonly SegmentAt[] {
-  const most = holders < SMALL_NETWORK ? RECEIPT_SEGMENTS : RECEIPT_SEGMENTS_LARGE_NETWORK
+  const most = receiptSegments(holders)
   if (segments.length <= most) return segments
   const drawn = shuffled([...segments.keys()], rng).slice(0, most)
   return drawn.sort((a, b) => a - b).map((at) => segments[at]!)

@@ -15,5 +15,5 @@ export async function receiptOf(s: Uint8Array, parts: CareParts, signal: AbortSi
 
 export function receiptFrom(report: CareReport, at: number): Receipt {
   const { survives, holders, checked, parts, missing } = report
-  return { survives, of: holders, checked, parts, missing, at }
+  return { survives, of: holders.size, checked, parts, missing, at }
 }

@@ -5,6 +5,7 @@
 import type { ShareNetwork, SlotValue } from '../../src/content/network.ts'
 import { Permits } from '../../src/content/permits.ts'
 import { slotLocation } from '../../src/content/slot.ts'
+import type { Expectations } from './expectations.ts'
 import { type Parcel, type ParcelParts, ParcelSender } from './parcels.ts'
 import type { Segment, SegmentSink } from './tree-writer.ts'
 
@@ -14,6 +15,8 @@ const SEGMENTS_MAX = 3
 
 export interface SenderParts extends ParcelParts {
   readonly network: ShareNetwork
+  /** Takes note of where each segment went. */
+  readonly expectations: Pick<Expectations, 'note'>
   /** A segment of level 0 with this many data blocks is stored. */
   readonly onStored: (blocks: number) => void
   /** A segment could not be stored as promised: the publication has failed. The first call counts. */
@@ -74,12 +77,13 @@ export class ShareSender implements SegmentSink {
   }
 
   async #sendSegment(segment: Segment): Promise<void> {
-    const { network, onStored } = this.#parts
+    const { network, expectations, onStored } = this.#parts
     const parcels = segment.shares.map((share, index): Parcel => {
       const place = segment.addresses[index]!
       return { place, put: (node, signal) => network.putShare(node, share, { signal }) }
     })
-    await this.#parcels.sendAll(parcels, segment.k, 'A segment')
+    const held = await this.#parcels.sendAll(parcels, segment.k, 'A segment')
+    await expectations.note(segment, held)
     if (segment.level === 0) onStored(segment.k)
   }
 }

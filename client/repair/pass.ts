@@ -9,7 +9,7 @@
  * Memory: one segment (2 MiB at 30 shares). Work goes in turns of the event loop.
  */
 import type { NodeId } from '../../src/bytes/index.ts'
-import { HOLDERS_MIN, SHARE_BYTES } from '../../src/content/constants.ts'
+import { HALF_HOLDERS_MAX, HOLDERS_MIN, SHARE_BYTES } from '../../src/content/constants.ts'
 import { rebuildShares } from '../../src/content/erasure.ts'
 import { HolderHealth } from '../../src/content/holder-health.ts'
 import type { ShareNetwork } from '../../src/content/network.ts'
@@ -49,10 +49,14 @@ export interface PassOptions {
   readonly sealed: Uint8Array
   /** Which segments, in order. Default: all, the upper levels first. */
   readonly segments?: readonly SegmentAt[]
+  /** Whether the root slots are looked after. Default `true`. */
+  readonly slots?: boolean
   /** How long from now on everything is to be kept; 0: as long as it was. */
   readonly keepHours: number
   /** Whether what is missing is put back. */
   readonly mend: boolean
+  /** Whether what is at another holder than its own counts as missing, if that one can be reached. Default `true`. */
+  readonly home?: boolean
   /** Nodes known to lie; those found out are added. */
   readonly liars: Set<NodeId>
   /** Waited for before `bytes` are moved (0: before the next segment is looked at). Default: at once. */
@@ -73,7 +77,17 @@ export interface PassReport {
   /** So many nodes, whichever they are, may vanish at once and all that was checked can still be read. -1: it cannot now. */
   readonly survives: number
   /** Nodes that have something of it. */
-  readonly holders: number
+  readonly holders: ReadonlySet<NodeId>
+}
+
+/**
+ * Whether what a report found is what a publication promises where `known` nodes are known: any half of those that hold something may vanish.
+ * Beyond 30 nodes the promise is about a random third: then nothing is missing.
+ */
+export function isAsPromised({ lost, survives, holders, missing, mended }: PassReport, known: number): boolean {
+  if (lost > 0 || survives < 0) return false
+  if (known > HALF_HOLDERS_MAX) return missing <= mended
+  return survives > 0 && survives >= Math.floor(holders.size / 2)
 }
 
 /** Every segment, the upper levels first: what lies below is found through them. */
@@ -123,7 +137,7 @@ class Pass {
   async run(toTheEnd: boolean): Promise<PassReport> {
     const { map, liars, rng } = this.#options
     const known = liars.size
-    await this.#slots()
+    if (this.#options.slots !== false) await this.#slots()
     const segments = this.#options.segments ?? allSegments(map)
     const audited = new Set(shuffled([...segments.keys()], rng).slice(0, AUDITS))
     for (const [at, segment] of segments.entries()) {
@@ -137,7 +151,7 @@ class Pass {
       mended: this.#mended,
       lost: this.#lost,
       survives: Number.isFinite(this.#survives) ? this.#survives : -1,
-      holders: this.#holders.size,
+      holders: this.#holders,
     }
   }
 
@@ -150,7 +164,7 @@ class Pass {
       liars.add(claim.node)
       return null
     })
-    const held = heldBy(claims, roll, mend)
+    const held = heldBy(claims, roll, this.#options)
     const now = mend && held.includes(null) ? await this.#sender.mend(lot.parcels, held) : held
     this.#count(lot, claims, held, now)
   }
@@ -166,7 +180,7 @@ class Pass {
     }
     const lot = segmentLot(network, k, addresses)
     const roll = await this.#rolls.call(lot, keepHours)
-    const wanted = heldBy(roll.claims, roll, mend)
+    const wanted = heldBy(roll.claims, roll, this.#options)
     if (!audit && !(mend && wanted.includes(null))) return this.#count(lot, roll.claims, wanted, wanted)
     await this.#options.pace?.((k + wanted.filter((node) => node === null).length) * SHARE_BYTES, { signal })
     let shares: readonly (Uint8Array | null)[]
@@ -183,7 +197,7 @@ class Pass {
       liars.add(claim.node)
       return null
     })
-    const held = heldBy(claims, roll, mend)
+    const held = heldBy(claims, roll, this.#options)
     const parcels = lot.places.map((place, at) => shareParcel(network, place, shares[at] ?? new Uint8Array(0)))
     // A share that cannot be computed is nobody's: it is not sent, and not counted as sent.
     const given = held.map((node, at) => (shares[at] ? node : NOBODY))
@@ -243,7 +257,11 @@ class Pass {
 /** Stands for the holder of a share that cannot be computed. */
 const NOBODY = '' as NodeId
 
-/** Who has each part; with `mend`, nobody has what is not at its own holder. */
-function heldBy(claims: readonly (Claim | null)[], { astray }: Roll, mend: boolean): (NodeId | null)[] {
-  return claims.map((claim, at) => (claim === null || (mend && astray.has(at)) ? null : claim.node))
+/** Who has each part; of what is to be brought home, nobody. */
+function heldBy(
+  claims: readonly (Claim | null)[],
+  { astray }: Roll,
+  { mend, home = true }: Pick<PassOptions, 'mend' | 'home'>,
+): (NodeId | null)[] {
+  return claims.map((claim, at) => (claim === null || (mend && home && astray.has(at)) ? null : claim.node))
 }

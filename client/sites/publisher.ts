@@ -12,7 +12,16 @@ import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
 import type { KeyBook, KeyEntry } from '../keys/index.ts'
-import type { PublishOptions, SiteFile, SiteOptions, SitePublication, SiteStatus, Sites, StoredPublication } from '../library.ts'
+import type {
+  PublishOptions,
+  Receipt,
+  SiteFile,
+  SiteOptions,
+  SitePublication,
+  SiteStatus,
+  Sites,
+  StoredPublication,
+} from '../library.ts'
 import type { RecordFinder, RecordPublisher, SitePart } from '../records/index.ts'
 import { BlockTable } from './block-table.ts'
 import { SitePacker, startingWith } from './packer.ts'
@@ -98,16 +107,16 @@ export class SitePublisher implements Sites {
     const onBytes = progressOf(clock, onProgress)
     const packer = new SitePacker({ table, secret: state.secret, newPack: kept.length, onBytes: onBytes.add, signal })
 
-    const packKey = await publishPack(packer, files, publish, signal)
+    const pack = await publishPack(packer, files, publish, signal)
     if (packer.entries.length === 0) throw new OverlayError('config', 'SITE_BAD', 'There is no file to publish.')
     const live = table.liveBytes(kept.length + 1)
-    const packs: KnownPack[] = kept.map((pack, number) => ({ ...pack, liveBytes: live[number]! }))
-    if (packKey !== null) {
+    const packs: KnownPack[] = kept.map((one, number) => ({ ...one, liveBytes: live[number]! }))
+    if (pack !== null) {
       const liveBytes = live[kept.length]! + packer.forgottenBytes
-      packs.push({ key: packKey, bytes: packer.packBytes, publishedMs, liveBytes })
+      packs.push({ key: pack.key, bytes: packer.packBytes, publishedMs, liveBytes })
     }
     const index = indexOf(version, packs, packer)
-    const { address: snapshot } = await publish(once(index), { contentType: SITE_CONTENT_TYPE, signal })
+    const { address: snapshot, receipt: indexReceipt } = await publish(once(index), { contentType: SITE_CONTENT_TYPE, signal })
     await keys.writePart(entry.name, 'site', encodeState({ secret: state.secret, version, publishedMs, packs, table }))
     const { plainBytes: bytes, packBytes: uploaded } = packer
     const site: SitePart = { snapshot: requireFileAddress(snapshot).key, version, bytes, files: packer.entries.length }
@@ -121,7 +130,8 @@ export class SitePublisher implements Sites {
       }
     }
     onBytes.end()
-    return { address: entry.address, version, bytes, files: site.files, uploaded, snapshot }
+    const receipt = pack === null ? indexReceipt : receiptOfBoth(pack.receipt, indexReceipt)
+    return { address: entry.address, version, bytes, files: site.files, uploaded, snapshot, receipt }
   }
 
   #note({ name, address }: KeyEntry, { version, bytes, files }: SitePart, publishedMs: number): void {
@@ -158,19 +168,31 @@ export class SitePublisher implements Sites {
   }
 }
 
-/** Publishes the new blocks as one `file`. The key material of its address, or `null` when nothing is new. */
+/** Publishes the new blocks as one `file`. The key material of its address, and its receipt, or `null` when nothing is new. */
 async function publishPack(
   packer: SitePacker,
   files: AsyncIterable<SiteFile>,
   publish: PublishFile,
   signal: AbortSignal,
-): Promise<Uint8Array | null> {
+): Promise<{ readonly key: Uint8Array; readonly receipt: Receipt } | null> {
   const blocks = packer.pack(files)
   const first = await blocks.next()
   if (first.done === true) return null
-  const { address, bytes } = await publish(startingWith(first.value, blocks), { signal })
+  const { address, bytes, receipt } = await publish(startingWith(first.value, blocks), { signal })
   if (bytes !== packer.packBytes) throw new OverlayError('bug', 'INTERNAL', 'A pack was published with another length.')
-  return requireFileAddress(address).key
+  return { key: requireFileAddress(address).key, receipt }
+}
+
+/** What is as good as the weaker of two. */
+function receiptOfBoth(a: Receipt, b: Receipt): Receipt {
+  return {
+    survives: Math.min(a.survives, b.survives),
+    of: Math.max(a.of, b.of),
+    checked: a.checked + b.checked,
+    parts: a.parts + b.parts,
+    missing: a.missing + b.missing,
+    at: Math.max(a.at, b.at),
+  }
 }
 
 function indexOf(version: number, packs: readonly KnownPack[], packer: SitePacker): Uint8Array {

@@ -70,6 +70,7 @@ export function folderShelf(folder: string): Shelf {
 }
 
 const SHARE_BYTES = 65536
+const RECEIPT: Receipt = { survives: 4, of: 8, checked: 8, parts: 8, missing: 0, at: 1_767_225_600_000 }
 const CHUNK_BYTES = 50_000
 
 export class FakeFace implements NodeFace {
@@ -117,7 +118,7 @@ export class FakeFace implements NodeFace {
     const address = formatFileAddress(sha256(bytes))
     this.#shelf.put(address, { bytes, contentType: options.contentType ?? 'application/octet-stream', name: options.name ?? '' })
     const shares = Math.ceil(bytes.length / SHARE_BYTES) * 3 + 4
-    return { address, bytes: bytes.length, shares, holders: 8, kept: options.keep === true }
+    return { address, bytes: bytes.length, shares, holders: 8, receipt: RECEIPT, kept: options.keep === true }
   }
 
   async open(address: string, asking?: Asking): Promise<OpenedFile> {
@@ -234,7 +235,7 @@ export class FakeFace implements NodeFace {
 
   async receipt(address: string): Promise<Receipt> {
     await this.open(address)
-    return { survives: 4, of: 8, checked: 8, parts: 8, missing: 0, at: 1_767_225_600_000 }
+    return RECEIPT
   }
 
   readonly #names = new Map<string, NameEntry>()
@@ -262,7 +263,15 @@ export class FakeFace implements NodeFace {
       const address = keyAddressOf(key)
       const version = (this.#sites.get(key)?.version ?? 0) + 1
       this.#sites.set(key, { key, address, version, bytes, files: count, publishedMs: 0 })
-      return { address, version, bytes, files: count, uploaded: bytes, snapshot: formatFileAddress(sha256(concat())) }
+      return {
+        address,
+        version,
+        bytes,
+        files: count,
+        uploaded: bytes,
+        snapshot: formatFileAddress(sha256(concat())),
+        receipt: RECEIPT,
+      }
     },
   }
 

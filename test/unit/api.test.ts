@@ -58,7 +58,7 @@ test('publish: 201 with address, bytes, shares, holders, and whether it is kept;
   })
   assert.equal(answer.status, 201)
   const publication = JSON.parse(answer.body.toString()) as Record<string, unknown>
-  assert.deepEqual(Object.keys(publication), ['address', 'bytes', 'shares', 'holders', 'kept'])
+  assert.deepEqual(Object.keys(publication), ['address', 'bytes', 'shares', 'holders', 'receipt', 'kept'])
   assert.equal(publication.kept, true)
   assert.equal(publication.bytes, 5)
   assert.equal(answer.headers.location, `/v1/fetch/${String(publication.address)}`)
