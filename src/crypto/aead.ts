@@ -9,7 +9,7 @@ import { createRequire } from 'node:module'
 import sodium from 'libsodium-wrappers'
 import { equalPublic, fromHex, writeU32 } from '../bytes/index.ts'
 import { OverlayError } from '../errors/index.ts'
-import { wipe } from './hash.ts'
+import { taggedHash, wipe } from './hash.ts'
 import { AEAD_TAG_BYTES, STREAM_KEY_BYTES } from './stream.ts'
 
 await sodium.ready
@@ -151,6 +151,13 @@ export class NumberedAead {
   open(out: Uint8Array, sealed: Uint8Array, number: number): boolean {
     this.#number(number)
     return this.#engine.open(out, sealed, null, this.#nonce, this.#key)
+  }
+
+  /** Puts the key's hash in its place, which nobody else has: what was sealed cannot be opened any more, what is sealed from now on by nobody. */
+  forget(): void {
+    const hash = taggedHash('gyre/1 forget', this.#key)
+    this.#key.set(hash)
+    wipe(hash)
   }
 
   /** Overwrites the key. Using it afterwards is a bug. */

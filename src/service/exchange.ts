@@ -9,7 +9,7 @@
  * makes up payloads; a peer that acknowledges what was never sent. Spec: SPEC.md §11.5, §11.6.
  */
 import type { Clock } from '../runtime/index.ts'
-import { type ExchangePort, PAYLOAD_BYTES } from '../stream/index.ts'
+import type { ExchangePort } from '../stream/index.ts'
 import { PAYLOAD_PLAIN_BYTES } from './constants.ts'
 import { readSessionFrames, SessionFrame, type SessionFrameSink, writeAck } from './frames.ts'
 import { PayloadOpener, PayloadSealer } from './payload.ts'
@@ -75,6 +75,7 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
   readonly #opener: PayloadOpener
   readonly #counts: ExchangeCounts
   readonly window: PayloadWindow
+  readonly order: number
   #port: ExchangePort | null = null
   #inUse = false
   #over = false
@@ -109,8 +110,10 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
   #silentTicks = 0
   #tickAt: number
 
-  constructor(owner: ExchangeOwner, role: 'client' | 'service', keys: TrafficKeys, counts: ExchangeCounts) {
+  /** `order`: grows with each exchange of a session. */
+  constructor(owner: ExchangeOwner, role: 'client' | 'service', keys: TrafficKeys, counts: ExchangeCounts, order: number) {
     this.#owner = owner
+    this.order = order
     this.#counts = counts
     const now = owner.clock.monotonicMs()
     this.window = new PayloadWindow(now)
@@ -166,7 +169,7 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
   end(): void {
     if (this.#over) return
     this.#over = true
-    this.#sealer.wipe()
+    this.#sealer.retire()
     this.#opener.wipe()
     for (const sent of this.#inFlight) this.#owner.onLost(sent)
     this.#inFlight.length = 0
@@ -199,12 +202,9 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
   }
 
   fill(into: Uint8Array, at: number): void {
-    if (this.#over) {
-      into.fill(0, at, at + PAYLOAD_BYTES)
-      return
-    }
-    this.#use()
-    if (this.#over) return this.fill(into, at)
+    if (!this.#over) this.#use()
+    // The rendezvous point must not see that it is over: an end that did not come to its port yet is asked all the same.
+    if (this.#over) return this.#sealer.seal(into, at)
     const now = this.#owner.clock.monotonicMs()
     const { plain, next } = this.#sealer
     let end = 0

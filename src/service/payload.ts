@@ -42,8 +42,9 @@ export class PayloadSealer {
     into.set(this.#sealed, at + NUMBER_BYTES)
   }
 
-  wipe(): void {
-    this.#aead.wipe()
+  /** The key is gone, and what is sealed from now on says nothing, to anybody; it looks like all that came before. Idempotent. */
+  retire(): void {
+    this.#aead.forget()
     this.plain.fill(0)
   }
 }

@@ -77,6 +77,8 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
   readonly #role: 'client' | 'service'
   readonly #events: SessionEvents
   #exchange: Exchange | null = null
+  /** Exchanges so far. */
+  #prepared = 0
   #detachedAt: number
   #lingering: Exchange | null = null
   #lingerUntil = 0
@@ -145,7 +147,7 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
   // The owner's side ----------------------------------------------------------------------------------------------------------------
 
   prepare(keys: TrafficKeys): PreparedExchange {
-    const exchange = new Exchange(this, this.#role, keys, this.#counts)
+    const exchange = new Exchange(this, this.#role, keys, this.#counts, this.#prepared++)
     if (this.#over) exchange.end()
     return exchange
   }
@@ -167,8 +169,9 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
   // Exchanges -----------------------------------------------------------------------------------------------------------------------
 
   onInUse(exchange: Exchange): void {
-    if (this.#over) return exchange.end()
     const before = this.#exchange
+    // Whoever holds back the payloads of an older one must not be able to put it in the place of the newer.
+    if (this.#over || (before !== null && before.order > exchange.order)) return exchange.end()
     this.#exchange = exchange
     before?.end()
     this.onDeadline()

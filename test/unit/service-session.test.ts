@@ -391,6 +391,25 @@ describe('exchanges come and go', () => {
     assert.ok(pair.until(() => pair.heard.get(1)?.received === 2500, 700))
   })
 
+  test('an exchange that was prepared before the one in use does not replace it, whenever its payloads come', () => {
+    const peer = facing('service')
+    const keys = (byte: number) => ({ toService: new Uint8Array(32).fill(byte), toClient: new Uint8Array(32).fill(byte + 1) })
+    const stale = peer.session.prepare(keys(10))
+    const newer = peer.session.prepare(keys(20))
+    const ports: string[] = []
+    const port = (name: string) => ({ loop: 1, waiting: 0, wake() {}, close: () => void ports.push(name) })
+    newer.attach(port('newer'))
+    assert.deepEqual(peer.log, ['port closed'])
+    const sealer = new PayloadSealer(keys(10).toService)
+    const payload = new Uint8Array(PAYLOAD_BYTES)
+    sealer.plain.fill(0)
+    sealer.seal(payload, 0)
+    stale.onPayload(payload, 0)
+    stale.attach(port('stale'))
+    assert.deepEqual(ports, ['stale'])
+    assert.equal(peer.session.attached, true)
+  })
+
   test('a new exchange replaces the old one; a failed join changes nothing', () => {
     const pair = new SessionPair(echoing(() => 300_000))
     const first = pair.join()
@@ -584,6 +603,32 @@ describe('liars', () => {
 })
 
 describe('what the rendezvous point sees', () => {
+  test('an end that is over, or was replaced, still gives payloads that look like all others, and holds no key to any', () => {
+    const peer = facing('service')
+    const before = peer.fill()
+    const late = peer.session.prepare({ toService: new Uint8Array(32).fill(3), toClient: new Uint8Array(32).fill(4) })
+    peer.session.close()
+    peer.clock.advanceNow(1_000)
+    const given = [0, 1, 2].map(() => {
+      const payload = new Uint8Array(PAYLOAD_BYTES)
+      late.fill(payload, 0)
+      return payload
+    })
+    given.push(peer.fill(), peer.fill())
+    const opener = new PayloadOpener(KEYS().toClient)
+    assert.ok(opener.open(before, 0) >= 0)
+    const seen = new Set<string>()
+    for (const payload of given) {
+      assert.equal(opener.open(payload, 0), -1)
+      for (let at = 8; at + 16 <= PAYLOAD_BYTES; at += 16) seen.add(toHex(payload.subarray(at, at + 16)))
+    }
+    assert.equal(seen.size, given.length * 123, 'no block twice')
+    assert.deepEqual(
+      given.map((payload) => readU32(payload, 0)),
+      [0, 1, 2, readU32(given[3]!, 0), readU32(given[3]!, 0) + 1],
+    )
+  })
+
   test('payloads of one size, numbered one after the other, with no bit that tells content from dummies', () => {
     const seen: [Uint8Array[], Uint8Array[]] = [[], []]
     const pair = new SessionPair({ watch: (from, payload) => void seen[from].push(payload) })
