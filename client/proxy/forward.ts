@@ -161,7 +161,8 @@ export async function sendBack(incoming: IncomingMessage, exchange: Exchange, re
   const { statusCode = 502, statusMessage = '', rawHeaders } = incoming
   if (response.destroyed) throw new ClientGone('The client closed the connection.')
   if (statusCode < 200 || statusCode > 999) throw badAnswer("The status of the service's answer is none.")
-  const length = incoming.headers['content-length']
+  // 204 has no body (RFC 9110 §15.3.5): a client that believed a length would take the next answer, perhaps of another site, for it.
+  const length = statusCode === 204 ? undefined : incoming.headers['content-length']
   const framing = length === undefined ? [] : ['Content-Length', length]
   const shown = responseHeaders(rawHeaders, spellingOf(exchange), request.headers.origin)
   response.sendDate = false

@@ -350,6 +350,20 @@ test('each failure of a service has its status, page and Proxy-Status', async ()
   assert.ok(broken instanceof Error || !broken.whole)
 })
 
+test('an answer that has no body never announces one: the next on the connection would be taken for it', async () => {
+  const answers = [
+    'HTTP/1.1 204 No Content\r\nContent-Length: 19\r\n\r\n',
+    'HTTP/1.1 205 Reset Content\r\nContent-Length: 0\r\n\r\n',
+    'HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n',
+  ]
+  for (const bytes of answers) {
+    face.keys.set(KEY, { kind: 'key', live: new FakeLive({ 80: () => saying(bytes) }), site: null })
+    const answer = await via('/', { method: 'POST' })
+    assert.ok(['0', undefined].includes(answer.headers['content-length']), `${bytes} ${answer.headers['content-length']}`)
+    assert.equal(answer.headers['transfer-encoding'], undefined)
+  }
+})
+
 /** A stream that says `bytes` when it is spoken to, and ends. */
 function saying(bytes: string): Duplex {
   let said = false
