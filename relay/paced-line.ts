@@ -52,7 +52,7 @@ const FILLER_MIN_MS = 18_000
 const FILLER_SPREAD_MS = 10_000
 
 // Implementation constants.
-/** A process that stood still for longer has lost its paced circuits. */
+/** A process or a link that stood still for longer has lost its paced circuits. */
 export const STALL_MS = 2_000
 /** Cells beyond twice the hold that a ring has room for: what comes in one turn of a link, or in this time. */
 const BURST_MS = 60
@@ -233,21 +233,30 @@ export class PacedLine implements Lane, Paced, PacedSupply {
       Math.min(Math.floor((Math.min(now, this.#plan.closeAt) - this.#base) / this.#slotMs) + 1, Number.MAX_SAFE_INTEGER) -
       this.#slots
     if (due * this.#slotMs > STALL_MS + this.#slotMs) return this.#end('overload')
-    for (let slot = 0; slot < due; slot++) if (!this.#sendOne()) return this.#end('overload')
+    // A link that takes nothing more makes this line late, as a process that stands still does.
+    for (let slot = 0; slot < due && this.#sendOne(); slot++) {}
     if (now >= this.#plan.closeAt) return this.#end('expired')
     this.#judge(now)
   }
 
+  /** Sends the next slot's cell. `false`: the link does not take it now. */
   #sendOne(): boolean {
-    if (this.#slots++ < this.#firstSlot) return this.#lane.push(Command.PAD, PAD_BODY)
-    const counter = this.#sent++
+    if (this.#slots < this.#firstSlot) {
+      if (!this.#lane.push(Command.PAD, PAD_BODY)) return false
+      this.#slots++
+      return true
+    }
+    const counter = this.#sent
     const place = counter % this.#ringCells
     const there = this.#held[place] === counter
+    const body = there ? this.#ring.subarray(place * BODY_BYTES, (place + 1) * BODY_BYTES) : this.#rng.bytes(BODY_BYTES)
+    if (!this.#lane.push(Command.CIRCUIT, body)) return false
     if (this.#cameAt === null) this.#leastSupply = Math.min(this.#leastSupply, this.#arrived - counter)
-    else if (there) this.#leastSupply = Math.min(this.#leastSupply, this.#slotAt(this.#slots - 1) - this.#cameAt[place]!)
-    if (!there) return this.#lane.push(Command.CIRCUIT, this.#rng.bytes(BODY_BYTES))
-    this.#held[place] = NOTHING
-    return this.#lane.push(Command.CIRCUIT, this.#ring.subarray(place * BODY_BYTES, (place + 1) * BODY_BYTES))
+    else if (there) this.#leastSupply = Math.min(this.#leastSupply, this.#slotAt(this.#slots) - this.#cameAt[place]!)
+    if (there) this.#held[place] = NOTHING
+    this.#slots++
+    this.#sent++
+    return true
   }
 
   #slotAt(slot: number): number {

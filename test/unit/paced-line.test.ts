@@ -197,6 +197,41 @@ test('a process that stood still: up to the limit all slots are made up for, bey
   }
 })
 
+test('a link that takes nothing for a while makes the line late: positions are kept; one that takes nothing for long ends it', () => {
+  for (const [fullMs, lives] of [
+    [600, true],
+    [STALL_MS + 300, false],
+  ] as const) {
+    const clock = new FakeClock()
+    const { sent, link } = recorder(clock)
+    let full = false
+    const free = link.lane(2 as CircuitId)
+    const lane: Lane = { ...free, push: (command, body) => !full && free.push(command, body) }
+    const over: string[] = []
+    const plan = { ...PLAN, closeAt: 60_000 as MonotonicMs }
+    const line = new PacedLine({
+      lane,
+      plan,
+      rng: new SeededRng(1),
+      now: () => clock.monotonicMs(),
+      onOver: (why) => over.push(why),
+    })
+    const pacer = new Pacer({ clock })
+    pacer.add(link, line)
+    for (const [at, ms] of regular(700).entries()) clock.setTimer(ms, () => line.push(Command.CIRCUIT, cell(1 + (at % 250))))
+    clock.advanceNow(2_000)
+    full = true
+    clock.advanceNow(fullMs)
+    full = false
+    clock.advanceNow(2_500)
+    pacer.close()
+    assert.deepEqual(over, lives ? [] : ['overload'])
+    if (!lives) continue
+    const cells = sent.filter(({ command }) => command === Command.CIRCUIT)
+    for (const at of [0, 100, 200, 400, 500]) assert.equal(cells[at]!.tag, 1 + (at % 250), `cell ${at}`)
+  }
+})
+
 test('one write per link and tick; a link without anything paced is not written; nothing is left after close', () => {
   const { flushes, clock } = runLine(regular(300))
   assert.equal(new Set(flushes).size, flushes.length)
