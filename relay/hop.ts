@@ -2,7 +2,7 @@
  * One member's part in one circuit: peel a layer, recognise, answer, send on. Constant work per cell whatever the cell is; a recognised
  * cell costs one operation more (the answer's seal). The answer is sealed in the same turn, after the batch was peeled; what it carries was
  * queued before this turn, because services answer in later turns, so no handler's time shows. In the paced clocks the lane is a line that
- * keeps the cell for its slot, so that neither peeling nor sealing shows either (D-053); cells may be lost, and streams know it.
+ * keeps the cell for its slot, so that neither peeling nor sealing shows either; cells may be lost, and streams know it.
  * Spec: SPEC.md §4.2, §4.5.
  */
 import type { MonotonicMs, NodeId } from '../src/bytes/index.ts'

@@ -3,7 +3,8 @@
  *
  * Cells are carried reliably and in order in `swift`, so a gap is a fault of the peer and ends the circuit; duplicates are dropped by
  * offset. In the paced clocks cells may be lost (`lossy`): a gap ends its stream and no other, the origin tells the hop which cells came home
- * as noise, and what rode in them is given anew (credit, resets) or its stream reset. Credit per stream and for all streams together bounds what either end must hold. Only the origin opens streams (odd ids).
+ * as noise, and what rode in them is given anew (credit, resets) or its stream reset. Credit per stream and for all streams together bounds what
+ * either end must hold. Only the origin opens streams (odd ids). The file is long because all this is one machine: loss changes credit.
  * Once the circuit is joined with another, payloads of the exchange ride in the same cells, before everything but BACKLOG.
  * Threat met: a peer that sends without end, opens without end, or resets without end. Spec: SPEC.md §5.
  */

@@ -114,6 +114,21 @@ test('P5: PAD before the first cell, then a cell in each slot until close; the o
   await sim.close()
 })
 
+test('keys move on after 65,536 cells in the middle of requests, at the origin and at all its hops, without a lost cell', async () => {
+  const sim = await startFakeMesh('ratchet', { pacing: PACING })
+  const loop = await sim.buildPaced(0, { rate: 4, lifeEpochs: 8 })
+  await untilLive(sim, loop)
+  const rng = seededRng(7)
+  await sim.clock.advance(31_000)
+  assert.ok(loop.figures.cells < 65_536)
+  while (loop.figures.cells < 68_000) {
+    const asked = loop.hops.map((_, hop) => echoes(sim, loop, hop, rng.bytes(20_000)))
+    assert.ok((await sim.clock.runFor(Promise.all(asked))).every((well) => well))
+  }
+  assert.equal(loop.noiseCells, 0)
+  await sim.close()
+})
+
 test('two paced loops joined at a hop exchange payloads; one may be of another rate, and a swift one may be the other', async () => {
   for (const other of [2, 3, 'swift'] as const) {
     const sim = await startFakeMesh(`joined ${other}`, { count: 8, pacing: PACING, shape: () => ({ delayMs: 2 }) })
@@ -146,12 +161,13 @@ test('two paced loops joined at a hop exchange payloads; one may be of another r
 test('P7: members that are late lose cells and nothing else: requests are asked again, every answer is right, places are kept', async () => {
   let noise = 0
   let came = 0
-  for (let seed = 1; seed <= 6; seed++) {
+  for (const [seed, node] of [0, 2, 5].entries()) {
     const late = seededRng(`late ${seed}`)
     const sim = await startFakeMesh(`late ${seed}`, {
       pacing: PACING,
-      // One node's timers are late now and then, by up to 90 ms: more than the hold of its successor.
-      clockOf: (index) => faultyClock(sim0.clock!, { late: () => (index === 2 && late.below(300) === 0 ? late.below(90) : 0) }),
+      // One node's timers are late now and then, by up to 90 ms: more than the hold of its successor. The first time it is the origin's.
+      clockOf: (index) =>
+        faultyClock(sim0.clock!, { late: () => (index === node && late.below(300) === 0 ? late.below(90) : 0) }),
       onClock: (clock) => {
         sim0.clock = clock
       },
@@ -170,7 +186,7 @@ test('P7: members that are late lose cells and nothing else: requests are asked 
     await sim.close()
   }
   assert.ok(noise > 10, `${noise} cells were lost`)
-  assert.ok(came > 60, `${came} answers came`)
+  assert.ok(came > 30, `${came} answers came`)
 })
 
 /** The clock of the mesh that is being made. */

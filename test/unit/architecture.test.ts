@@ -183,9 +183,13 @@ test('no promise, listener or timer in what handles each cell', () => {
     'src/service/session.ts',
     'src/service/stream.ts',
     'src/stream/pairing.ts',
+    'src/stream/ridden.ts',
+    'src/stream/stream-state.ts',
     'src/link/lanes.ts',
     'src/link/inbox.ts',
     'relay/hop.ts',
+    'relay/paced-line.ts',
+    'relay/control-line.ts',
     'relay/rendezvous/meeting.ts',
     'relay/rendezvous/payload-queue.ts',
   ]
