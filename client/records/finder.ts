@@ -9,7 +9,7 @@
 import type { MonotonicMs } from '../../src/bytes/index.ts'
 import { toHex } from '../../src/bytes/index.ts'
 import { HOLDERS_MIN } from '../../src/content/constants.ts'
-import { HolderHealth } from '../../src/content/holder-health.ts'
+import { HolderHealth, type Patience } from '../../src/content/holder-health.ts'
 import { Ranking } from '../../src/content/placement.ts'
 import { blindAddress, periodAt, periodStartMs, RECORD_GRACE_MS } from '../../src/content/record.ts'
 import type { RecordNetwork } from '../../src/content/record-network.ts'
@@ -29,6 +29,8 @@ export interface FinderDeps {
   /** 32 bytes: the network's id. */
   readonly networkId: Uint8Array
   readonly seen: SeenRecords
+  /** How long the network's answers may take, if it has its own. */
+  readonly patience?: Patience | undefined
   readonly clock: Clock
   readonly rng: Rng
 }
@@ -57,7 +59,7 @@ export class HolderRecordFinder implements RecordFinder {
 
   constructor(deps: FinderDeps) {
     this.#deps = deps
-    this.#health = new HolderHealth(deps.clock)
+    this.#health = new HolderHealth(deps.clock, undefined, deps.patience)
   }
 
   async find(key: Uint8Array, asking: RecordAsking): Promise<FoundRecord> {

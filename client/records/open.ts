@@ -1,6 +1,7 @@
 /** Puts the parts of a node's records together: what was seen, the finder and the publisher, over the node's sessions of loops. */
 import type { NodeId } from '../../src/bytes/index.ts'
 import { formatKeyAddress } from '../../src/content/address.ts'
+import type { Patience } from '../../src/content/holder-health.ts'
 import type { RecordNetwork } from '../../src/content/record-network.ts'
 import type { DirectoryView } from '../../src/directory/index.ts'
 import type { Logger } from '../../src/log/index.ts'
@@ -22,6 +23,8 @@ export interface RecordsDeps {
   readonly self: NodeId
   readonly view: DirectoryView
   readonly sessions: Pick<ShareSessions, 'named' | 'fresh'>
+  /** How long answers may take, if the clock makes them slow. */
+  readonly patience?: Patience | undefined
   readonly clock: Clock
   readonly rng: Rng
   readonly log: Pick<Logger, 'warn'>
@@ -41,6 +44,7 @@ export async function openRecords(deps: RecordsDeps): Promise<OpenedRecords> {
     network: (key, isolation) => lookedAtFrom(deps, key, isolation),
     networkId,
     seen,
+    patience: deps.patience,
     clock,
     rng,
   })
@@ -59,10 +63,12 @@ export async function openRecords(deps: RecordsDeps): Promise<OpenedRecords> {
 /** The looks for one key under one isolation have a session of their own, made anew when it closed itself. */
 function lookedAtFrom({ sessions, self, view }: RecordsDeps, key: Uint8Array, isolation: string): RecordNetwork {
   const name = workName(`record ${formatKeyAddress(key)}`, isolation)
+  const session = () => sessions.named(name, isolation)
   return {
     self,
     holders: () => view.all().map(({ id }) => id),
-    putRecord: (node, record, work) => sessions.named(name).putRecord(node, record, work),
-    getRecord: (node, publicKey, work) => sessions.named(name).getRecord(node, publicKey, work),
+    ready: (node, bytes, waiting) => session().ready(node, bytes, waiting),
+    putRecord: (node, record, work) => session().putRecord(node, record, work),
+    getRecord: (node, publicKey, work) => session().getRecord(node, publicKey, work),
   }
 }

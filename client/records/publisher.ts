@@ -22,14 +22,21 @@ import type { RecordParts, RecordPublisher } from './records.ts'
 import { changed, encodeSavedRecord, isNextSoon, parseSavedRecord, periodsOf, type SavedRecord } from './upkeep.ts'
 
 const HOUR_MS = 3_600_000
+/** Of a record with what goes with it, about. */
+const RECORD_BYTES = 4096
 
 // Implementation constants. Times are drawn between the two bounds.
 const REFRESH_SERVICE_MS = [HOUR_MS, 2 * HOUR_MS] as const
 const REFRESH_SITE_MS = [20 * HOUR_MS, 28 * HOUR_MS] as const
 /** After a change, from one further period to the next. */
 const STAGGER_MS = [5_000, 60_000] as const
-/** After a start: a site at once, or later if a live service is likely to come back and be said with it. */
+/** After a start: what holders may not have yet at once, or later if a live service is likely to come back and be said with it. */
 const START_MS = [1_000, 5_000] as const
+/**
+ * After a start, what they have: each period at a time of its own. When a node starts is public; a record that is put each time just then would
+ * tell who knows its address whose it is.
+ */
+const REST_MS = [HOUR_MS / 6, 6 * HOUR_MS] as const
 const START_SERVICE_MS = [40_000, 60_000] as const
 /** After a failure; doubled with each that follows. */
 const RETRY_MS = [1_000, 2_000] as const
@@ -139,8 +146,9 @@ export class HolderRecordPublisher implements RecordPublisher {
     // A service alone is said again when it is up; until then its old record may lead to it.
     if (site === null && service !== null) return
     // A key that was emptied just before the stop still has to be, in the periods ahead.
-    const current = periodAt(entry.publicKey, this.#deps.clock.unixMs())
-    if (site === null && saved.lastPeriod < current) return
+    const now = this.#deps.clock.unixMs()
+    if (site === null && saved.lastPeriod < periodAt(entry.publicKey, now)) return
+    if (saved.settled && service === null) return site === null ? undefined : this.#rest(upkeep, now)
     this.#plan(upkeep, { firstMs: this.#drawn(service === null ? START_MS : START_SERVICE_MS), anew: true })
   }
 
@@ -152,7 +160,7 @@ export class HolderRecordPublisher implements RecordPublisher {
     const bytes = await book.readPart(name, 'record')
     const found = bytes === null ? null : parseSavedRecord(bytes)
     if (bytes !== null && found === null) throw damagedRecord(name)
-    const saved = found ?? { record: { sequence: 0, site: null, service: null }, lastPeriod: 0 }
+    const saved = found ?? { record: { sequence: 0, site: null, service: null }, lastPeriod: 0, settled: false }
     const upkeep: Upkeep = { entry, saved, said: {}, periods: new Map() }
     this.#keys.set(name, upkeep)
     return upkeep
@@ -160,7 +168,7 @@ export class HolderRecordPublisher implements RecordPublisher {
 
   /** Takes `parts` over, on disk first. */
   async #change(upkeep: Upkeep, parts: RecordParts): Promise<void> {
-    const { book, clock } = this.#deps
+    const { clock } = this.#deps
     const { entry, saved } = upkeep
     const now = clock.unixMs()
     const before = saved.record.sequence === 0 ? null : saved.record
@@ -168,10 +176,36 @@ export class HolderRecordPublisher implements RecordPublisher {
     const record = changed(before, { ...upkeep.said, ...parts }, now)
     const lastPeriod = periodsOf(entry.publicKey, record, saved.lastPeriod, now).at(-1)!
     if (record !== before || lastPeriod !== saved.lastPeriod) {
-      await book.writePart(entry.name, 'record', encodeSavedRecord({ record, lastPeriod }))
-      upkeep.saved = { record, lastPeriod }
+      upkeep.saved = await this.#save(entry, { record, lastPeriod, settled: false })
     }
     upkeep.said = {}
+  }
+
+  async #save(entry: KeyEntry, saved: SavedRecord): Promise<SavedRecord> {
+    await this.#deps.book.writePart(entry.name, 'record', encodeSavedRecord(saved))
+    return saved
+  }
+
+  /** At a start: holders have all that there is to say, and are told again some time. */
+  #rest(upkeep: Upkeep, now: number): void {
+    const { entry, saved, periods } = upkeep
+    for (const period of periodsOf(entry.publicKey, saved.record, saved.lastPeriod, now)) {
+      const known = period <= saved.lastPeriod
+      periods.set(period, { published: known ? saved.record.sequence : 0, failures: 0, busy: 0, timer: null, dueMs: 0 })
+      this.#schedule(upkeep, period, this.#drawn(REST_MS))
+    }
+  }
+
+  /** Notes on disk that enough holders have all that is said, when it is so. Never rejects. */
+  #settle(upkeep: Upkeep): void {
+    const isSettled = () => {
+      const { record, settled } = upkeep.saved
+      return !settled && [...upkeep.periods.values()].every(({ published }) => published === record.sequence)
+    }
+    if (!isSettled() || 'service' in upkeep.said) return
+    this.#inTurn(upkeep.entry.name, async () => {
+      if (isSettled()) upkeep.saved = await this.#save(upkeep.entry, { ...upkeep.saved, settled: true })
+    }).catch(() => {}) // then a restart says it once more
   }
 
   /**
@@ -250,6 +284,7 @@ export class HolderRecordPublisher implements RecordPublisher {
       state.failures = 0
       // If there is something newer to say by now, that is planned or under way.
       if (record === upkeep.saved.record) this.#scheduleRefresh(upkeep, period)
+      this.#settle(upkeep)
     } catch (error) {
       const maxMs = isOverlayError(error, 'NETWORK_TOO_SMALL') ? RETRY_SMALL_MAX_MS : RETRY_MAX_MS
       this.#schedule(upkeep, period, Math.min(maxMs, this.#drawn(RETRY_MS) * 2 ** Math.min(20, state.failures++)))
@@ -277,7 +312,13 @@ export class HolderRecordPublisher implements RecordPublisher {
       const blinded = await book.blind(entry.name, networkId, period)
       const signed = sealKeyRecord({ key: entry.publicKey, network: networkId, period }, blinded, record)
       blinded.wipe()
-      await putCopies(session, signed, { ranking, health: new HolderHealth(clock), clock, rng, signal })
+      await putCopies(session, signed, {
+        ranking,
+        health: new HolderHealth(clock, undefined, session.patience),
+        clock,
+        rng,
+        signal,
+      })
     } finally {
       session.close()
     }
@@ -314,7 +355,8 @@ async function putCopies(network: RecordNetwork, record: SignedRecord, parts: Pa
   const holders = parts.ranking.nodes.length
   const copies = Array.from({ length: Math.min(holders, recordCopies(holders)) }, (_, copy): Parcel => {
     const place = recordPlace(record.publicKey, copy)
-    return { place, put: (node, signal) => network.putRecord(node, record, { signal }) }
+    const ready: Parcel['ready'] = (node, signal) => network.ready?.(node, RECORD_BYTES, { signal })
+    return { place, ready, put: (node, signal) => network.putRecord(node, record, { signal }) }
   })
   await new ParcelSender(parts).sendAll(copies, 1, 'The record')
 }

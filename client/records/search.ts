@@ -23,6 +23,8 @@ const ASKS_MAX = 8
 /** Nodes asked besides those where the copies are placed: the publisher's view may have been another. */
 const ASKS_BEYOND = 16
 const ASK_TIMEOUT_MS = 15_000
+/** Of a record with what goes with it, about. */
+const RECORD_BYTES = 4096
 
 export interface RecordSearch {
   readonly network: RecordNetwork
@@ -82,6 +84,8 @@ export async function searchRecord(
     if (record === null || record.sequence < floor) parallel = Math.min(ASKS_MAX, parallel + 1)
   }
   const askOne = async (node: NodeId): Promise<void> => {
+    await network.ready?.(node, RECORD_BYTES, { signal: both }).catch(() => {}) // the ask says what is wrong
+    if (both.aborted) return
     const deadline = clock.deadline(ASK_TIMEOUT_MS, both)
     const startedMs = clock.monotonicMs()
     const patience = clock.setTimer(health.patienceMs, () => {

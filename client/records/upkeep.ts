@@ -20,18 +20,24 @@ export interface SavedRecord {
   readonly record: KeyRecord
   /** The last period in which something was published, or was about to be. */
   readonly lastPeriod: number
+  /** Whether enough holders have it in every period up to that one: then a restart has nothing to do. */
+  readonly settled: boolean
 }
 
-/** LE64(last period) ‖ KeyRecord. */
-export function encodeSavedRecord({ record, lastPeriod }: SavedRecord): Uint8Array {
-  return concat(le64(lastPeriod), encodeKeyRecord(record))
+const PERIOD_BYTES = 7
+const HEAD_BYTES = PERIOD_BYTES + 1
+
+/** Last period (7 bytes) ‖ settled (1) ‖ KeyRecord. */
+export function encodeSavedRecord({ record, lastPeriod, settled }: SavedRecord): Uint8Array {
+  const head = concat(le64(lastPeriod).subarray(0, PERIOD_BYTES), Uint8Array.of(settled ? 1 : 0))
+  return concat(head, encodeKeyRecord(record))
 }
 
 export function parseSavedRecord(bytes: Uint8Array): SavedRecord | null {
-  if (bytes.length < 8) return null
-  const lastPeriod = readU32(bytes, 0) + readU32(bytes, 4) * 2 ** 32
-  const record = parseKeyRecord(bytes.subarray(8))
-  return record !== null && Number.isSafeInteger(lastPeriod) ? { record, lastPeriod } : null
+  if (bytes.length < HEAD_BYTES) return null
+  const lastPeriod = readU32(bytes, 0) + (readU32(bytes, 4) % 2 ** 24) * 2 ** 32
+  const record = parseKeyRecord(bytes.subarray(HEAD_BYTES))
+  return record !== null && Number.isSafeInteger(lastPeriod) ? { record, lastPeriod, settled: bytes[PERIOD_BYTES] === 1 } : null
 }
 
 /**

@@ -212,6 +212,43 @@ test('a restart publishes the site at once, with the same sequence; the service 
   assert.equal((await saidIn(current())).sequence, alone.sequence)
 })
 
+test('a start shows nothing at the holders of what they have: who knows when a node started must not find its sites by that', async (t) => {
+  const { set, restart, clock, network, saidIn, current, covered } = await fixture(t)
+  await set({ site: site(1) })
+  await clock.advance(hour / 6)
+  const before = await saidIn(current())
+  const periods = await covered()
+  for (let start = 0; start < 5; start++) {
+    await restart()
+    for (const node of network.nodes) node.records.clear()
+    const puts = network.puts
+    await clock.advance(hour / 6 - 1_000)
+    assert.equal(network.puts, puts, `start ${start}`)
+    // Each period at a time of its own, so that these do not tie them together either.
+    const times: number[] = []
+    for (let minute = 0; minute < 6 * 60; minute++) {
+      const was = network.puts
+      await clock.advance(60_000)
+      if (network.puts > was) times.push(minute)
+    }
+    assert.deepEqual(await covered(), periods)
+    assert.equal((await saidIn(current())).sequence, before.sequence)
+    assert.ok(times.length >= periods.length - 1 && times.at(-1)! - times[0]! > 60, `${times}`)
+  }
+})
+
+test('what had not reached all holders before a restart goes out right after it', async (t) => {
+  const { set, restart, clock, network, saidIn, current, covered } = await fixture(t)
+  await set({ site: site(1) })
+  await clock.advance(hour)
+  await set({ site: site(2) })
+  await restart()
+  const puts = network.puts
+  await clock.advance(hour / 6)
+  assert.ok(network.puts > puts)
+  for (const ahead of await covered()) assert.deepEqual((await saidIn(current() + ahead)).site, site(2))
+})
+
 test('a key without a site says nothing at a start', async (t) => {
   const { set, restart, clock, network } = await fixture(t)
   await set({ service: service(1) })
