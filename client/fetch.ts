@@ -38,7 +38,7 @@ export async function openFile(
   signal.throwIfAborted()
   const { key } = requireFileAddress(text)
   const address = formatFileAddress(key)
-  const health = new HolderHealth(clock)
+  const health = new HolderHealth(clock, undefined, network.patience)
   const ranking = currentRanking(network)
   const holders = tracedRanking(ranking, trace?.stage('directory'))
   const gapsOf = (view: Ranking) => (heal === undefined ? undefined : new ReadGaps({ ranking: view, clock, heal }))

@@ -1,6 +1,7 @@
 /** What the faces (API, proxy, command) ask of a running node. Types only: the faces depend on these, `node.ts` supplies them. */
 import type { Duplex } from 'node:stream'
 import type { NodeId } from '../src/bytes/index.ts'
+import type { ClockName } from '../src/config/index.ts'
 import type { Trace, TraceReport } from './trace/index.ts'
 
 /**
@@ -10,6 +11,8 @@ import type { Trace, TraceReport } from './trace/index.ts'
 export interface Asking {
   readonly signal: AbortSignal
   readonly isolation?: string
+  /** Another clock than the node's, for this work alone: `swift`, and nothing else. Errors: `CLOCK_REFUSED`. */
+  readonly loopClock?: ClockName | undefined
   /**
    * For what belongs to a page that is open already: `resolve` takes the version of a site that was looked up for the page, however old.
    * Default `false`: a record looked up more than 15 s ago is looked up again.
@@ -22,6 +25,8 @@ export interface Asking {
 }
 
 export interface PublishOptions {
+  /** As `Asking.loopClock`. */
+  readonly loopClock?: ClockName | undefined
   /** A display name kept inside the publication; at most 255 bytes of UTF-8. */
   readonly name?: string
   /** MIME type kept inside the publication; at most 255 bytes. Default `application/octet-stream`. */
@@ -300,7 +305,7 @@ export interface LoopStatus {
   readonly id: number
   /** How many other members it has. */
   readonly members: number
-  readonly clock: 'swift'
+  readonly clock: ClockName
   readonly state: 'ready' | 'busy'
 }
 
@@ -312,7 +317,7 @@ export interface NodeStatus {
   readonly nodesKnown: number
   readonly neighbours: number
   readonly loopsReady: number
-  readonly clock: 'swift'
+  readonly clock: ClockName
   readonly sharesHeld: number
   readonly storeBytes: number
   readonly storeQuotaBytes: number

@@ -12,7 +12,7 @@ import { Rendezvous } from '../relay/rendezvous/index.ts'
 import { openStore, storeService } from '../relay/store/index.ts'
 import type { NodeId } from '../src/bytes/index.ts'
 import { OnionKeyRing } from '../src/circuit/onion-keys.ts'
-import type { Config } from '../src/config/index.ts'
+import type { ClockName, Config } from '../src/config/index.ts'
 import { canonicalAddress, formatKeyAddress, requireAddress } from '../src/content/address.ts'
 import type { ShareNetwork } from '../src/content/network.ts'
 import { openCellCipher } from '../src/crypto/index.ts'
@@ -21,16 +21,20 @@ import { OverlayError } from '../src/errors/index.ts'
 import type { Link, LinkCloseReason } from '../src/link/index.ts'
 import { createLibp2pHost } from '../src/link/libp2p/index.ts'
 import type { Logger } from '../src/log/index.ts'
-import { systemClock, systemRng, type Timer } from '../src/runtime/index.ts'
+import { type Rng, systemClock, systemRng, type Timer } from '../src/runtime/index.ts'
 import { Session } from '../src/service/index.ts'
+import { ClockedLoops, ClockedSessions, drawsOf, isolationUnder, type PacedPlan, pacedPlanOf } from './clocks.ts'
 import { openFile } from './fetch.ts'
 import { Healer, type Loss } from './heal/index.ts'
 import { openIdentity } from './identity.ts'
 import { type CareParts, careForRecords, Keeper, openKeepBook, receiptOf } from './keeps/index.ts'
 import { openKeyBook } from './keys/index.ts'
-import type { NodeEvent, NodeFace, NodeStatus } from './library.ts'
+import type { Asking, LoopStatus, NodeEvent, NodeFace, NodeStatus } from './library.ts'
 import { LoopBuilder } from './loops/builder.ts'
+import type { Loop } from './loops/loop.ts'
+import { LoopSet } from './loops/loop-set.ts'
 import type { OwnApex } from './loops/own-hop.ts'
+import { PacedPool, type PacedPoolDeps } from './loops/paced-pool.ts'
 import { LoopPool } from './loops/pool.ts'
 import { openNameBook } from './names/index.ts'
 import { Neighbours } from './neighbours/index.ts'
@@ -39,7 +43,7 @@ import { drawLoop, type LoopPreference, loopPlan } from './paths.ts'
 import { publishFile } from './publish.ts'
 import { openRecords } from './records/index.ts'
 import { Connector, LiveServices, type MakeSession } from './service/index.ts'
-import { ShareSessions } from './shares.ts'
+import { PACED_PATIENCE, type ShareSession, ShareSessions } from './shares.ts'
 import { Resolver, SitePublisher } from './sites/index.ts'
 import { Traces } from './trace/index.ts'
 import { VERSION } from './version.ts'
@@ -128,7 +132,9 @@ async function compose(
     onControlCell: (link: Link, body: Uint8Array) => neighbours.onControlCell(link, body),
     onLinkClosed: (link: Link, reason: LinkCloseReason) => neighbours.onLinkClosed(link, reason),
   }
-  const relay = new Switch({ cipher, clock, rng, apex, admission, control })
+  const paced = pacedPlanOf(config)
+  const pacing = paced === null ? {} : { pacing: { control: { everyMs: paced.controlMs } } }
+  const relay = new Switch({ cipher, clock, rng, apex, admission, control, ...pacing })
   const linkLog = log.child('link')
   const host = await createLibp2pHost({
     signingSeed: identity.seed,
@@ -164,14 +170,21 @@ async function compose(
   /** Besides `pool`: one for each service that is hosted. */
   const servicePools = new Set<LoopPool>()
   const openFiles = new OpenFiles(clock)
-  const sessions = new ShareSessions({ self, view: directory, pool, local: service, localRecords: records, clock })
+  const sharing = { self, view: directory, local: service, localRecords: records, clock }
+  const swiftSessions = new ShareSessions({ ...sharing, pool })
+  const pacedPool = paced && makePacedPool(paced, { builder, view: directory, self, members, clock }, rng)
+  const loops = pacedPool === null ? pool : new ClockedLoops(pacedPool, pool)
+  const sessions =
+    pacedPool === null ? swiftSessions : new ClockedSessions(new ShareSessions({ ...sharing, pool: pacedPool }), swiftSessions)
 
   relay.start()
   closers.push(() => relay.close())
   closers.push(() => neighbours.close())
   await neighbours.start() // also starts the host, with its own handler for inbound links
-  pool.start()
+  if (pacedPool === null) pool.start()
+  else pacedPool.start()
   closers.push(() => pool.close())
+  closers.push(() => pacedPool?.close())
   closers.push(() => sessions.close())
   closers.push(() => openFiles.close())
   const healer = new Healer({ fresh: () => sessions.fresh(), clock, rng })
@@ -185,6 +198,7 @@ async function compose(
     self,
     view: directory,
     sessions,
+    patience: pacedPool === null ? undefined : PACED_PATIENCE,
     clock,
     rng,
     log: log.child('records'),
@@ -214,7 +228,7 @@ async function compose(
       }
       return { loops: own, close }
     },
-    healthy: () => pool.ready > 0,
+    healthy: () => (pacedPool ?? pool).ready > 0,
     joinLocally: (cookie, end) => rendezvous.joinLocally(cookie, end),
     makeSession: sessionOf('service'),
     emit: (event) => {
@@ -228,7 +242,7 @@ async function compose(
     network,
     self,
     view: directory,
-    loops: pool,
+    loops,
     joinLocally: (cookie, end) => rendezvous.joinLocally(cookie, end),
     introduceLocally: (request, waiting) => introductions.askLocally(request, waiting),
     records: keyRecords.finder,
@@ -250,8 +264,8 @@ async function compose(
       network: config.network,
       nodesKnown: directory.size,
       neighbours: neighbours.all().length,
-      loopsReady: pool.ready,
-      clock: 'swift',
+      loopsReady: (pacedPool ?? pool).ready,
+      clock: config.clock,
       sharesHeld: shares,
       storeBytes: bytes,
       storeQuotaBytes: config.storeQuotaBytes,
@@ -302,6 +316,11 @@ async function compose(
       log.warn('what was published cannot be noted as kept: it expires in 30 days', { error })
       return false
     })
+  /** Work with a clock of its own has an isolation name that says so, and from there on is as any other. */
+  const isolated = ({ loopClock: wanted, ...waiting }: Asking): Asking => ({
+    ...waiting,
+    isolation: isolationUnder(config.clock, wanted, waiting.isolation),
+  })
   const face: NodeFace = {
     sites,
     services: liveServices,
@@ -318,35 +337,33 @@ async function compose(
       listeners.add(listener)
       return () => void listeners.delete(listener)
     },
-    resolve: (address, waiting) => resolver.resolve(address, waiting),
+    resolve: async (address, waiting) => resolver.resolve(address, isolated(waiting)),
     async publish(body, options) {
-      const session = sessions.fresh()
+      const isolation = isolationUnder(config.clock, options.loopClock)
+      const session = sessions.fresh(isolation)
       try {
-        const publication = await publishFile(session, body, options, { rng, clock, fresh: () => sessions.fresh() })
+        const fresh = () => sessions.fresh(isolation)
+        const publication = await publishFile(session, body, options, { rng, clock, fresh })
         return { ...publication, kept: options.keep === true && (await keepOwn(publication.address)) }
       } finally {
         session.close()
       }
     },
-    open(text, waiting) {
+    async open(text, asked) {
+      const waiting = isolated(asked)
       const address = text.toLowerCase()
       const name = workName(address, waiting.isolation)
-      const network = readingNetwork(sessions, directory, self, name)
+      const network = readingNetwork(() => sessions.named(name, waiting.isolation), directory, self)
       const parts = { rng, clock, heal: (loss: Loss) => healer.add(loss) }
       return openFiles.get(name, () => openFile(network, address, parts, waiting), waiting.trace)
     },
     status,
     peers: () => neighbours.peers(),
-    loops: () =>
-      [pool, ...servicePools]
-        .flatMap((each) => each.open())
-        .map(({ loop, taken }) => ({
-          id: loop.number,
-          members: loop.hops.length,
-          clock: 'swift',
-          state: taken ? 'busy' : 'ready',
-        })),
-    ready: () => neighbours.all().length > 0 && pool.open().length > 0,
+    loops: () => [
+      ...(pacedPool?.open() ?? []).map(({ loop, taken }) => loopStatus(loop, config.clock, taken)),
+      ...[pool, ...servicePools].flatMap((each) => each.open()).map(({ loop, taken }) => loopStatus(loop, 'swift', taken)),
+    ],
+    ready: () => neighbours.all().length > 0 && (pacedPool === null ? pool.open().length : pacedPool.ready) > 0,
   }
   const resolver = new Resolver({
     open: (address, waiting) => face.open(address, waiting),
@@ -358,11 +375,21 @@ async function compose(
   return { face, addresses: host.addresses, pool, builder, directory, close }
 }
 
+function loopStatus({ number, hops }: Loop, clock: ClockName, taken: boolean): LoopStatus {
+  return { id: number, members: hops.length, clock, state: taken ? 'busy' : 'ready' }
+}
+
+function makePacedPool(plan: PacedPlan, deps: Omit<PacedPoolDeps, 'clockName' | 'set'>, rng: Rng): PacedPool {
+  const set = new LoopSet({ ...plan.loops, leadEpochs: () => plan.leadEpochs(deps.members()), rng: drawsOf(rng) })
+  return new PacedPool({ ...deps, clockName: plan.clock, set })
+}
+
 /** The network as one user's readers of one address see it (`workName`): a session of its own, made anew when it closed itself. */
-function readingNetwork(sessions: ShareSessions, directory: Directory, self: NodeId, name: string): ShareNetwork {
-  const session = () => sessions.named(name)
+function readingNetwork(session: () => ShareSession, directory: Directory, self: NodeId): ShareNetwork {
   return {
     self,
+    patience: session().patience,
+    ready: (node, bytes, waiting) => session().ready(node, bytes, waiting),
     holders: () => directory.all().map(({ id }) => id),
     putShare: (node, share, work) => session().putShare(node, share, work),
     getShare: (node, location, work) => session().getShare(node, location, work),

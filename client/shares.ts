@@ -8,6 +8,8 @@
  * a good part of everything anyway, a session keeps its loop to a store. Spec: SPEC.md §7.5.
  */
 import { concat, type NodeId, type Pieces, piecesOf } from '../src/bytes/index.ts'
+import { ROOT_BYTES, SHARE_BYTES } from '../src/content/constants.ts'
+import type { Patience } from '../src/content/holder-health.ts'
 import type { PutWork, ShareCheck, ShareNetwork, ShareWork, SlotCheck, SlotValue, WorkTrace } from '../src/content/network.ts'
 import type { RecordNetwork } from '../src/content/record-network.ts'
 import type { DirectoryView } from '../src/directory/index.ts'
@@ -29,8 +31,8 @@ import {
   storeCallPieces,
   storeRequestPieces,
 } from '../src/wire/index.ts'
-import type { OriginLoop } from './loops/origin-loop.ts'
-import type { LoopPool } from './loops/pool.ts'
+import { askAgain } from './loops/asking.ts'
+import type { LoopSource, Work } from './loops/lease.ts'
 
 /** From this many nodes on, one share per loop. */
 export const SMALL_NETWORK = 20
@@ -38,6 +40,14 @@ export const SMALL_NETWORK = 20
 // Implementation constants.
 /** A store answers within this time or the work moves on. */
 const ASK_TIMEOUT_MS = 15_000
+/** The same where asks wait for room on loops that go by time, and how long answers may take there. */
+const PACED_ASK_TIMEOUT_MS = 30_000
+export const PACED_PATIENCE: Patience = Object.freeze({ firstMs: 12_000, minMs: 6_000, maxMs: 20_000 })
+/** A record and what goes with it; a request or answer of a few fields. */
+const RECORD_BYTES = 4096
+const FEW_BYTES = 256
+/** Places kept for one node. */
+const PLACES_MAX = 64
 /** Requests that one loop carries at once: bounds what is buffered at both ends. */
 const ASKS_PER_LOOP = 24
 /** How long a session of reads keeps its loops after its last use. */
@@ -52,7 +62,7 @@ export type LocalStore = (request: Uint8Array) => Promise<{ readonly status: Hop
 export interface ShareDeps {
   readonly self: NodeId
   readonly view: DirectoryView
-  readonly pool: LoopPool
+  readonly pool: LoopSource
   readonly local: LocalStore
   /** The same for records. */
   readonly localRecords: LocalStore
@@ -68,18 +78,18 @@ export class ShareSessions {
     this.#deps = deps
   }
 
-  /** A session for one piece of work; the caller closes it. */
-  fresh(): ShareSession {
-    return new ShareSession(this.#deps, null, () => {})
+  /** A session for one piece of work, of the user with this isolation name; the caller closes it. */
+  fresh(isolation = ''): ShareSession {
+    return new ShareSession(this.#deps, isolation, null, () => {})
   }
 
   /** The session of `name`, which closes itself when unused. The oldest idle one goes when there are too many. */
-  named(name: string): ShareSession {
+  named(name: string, isolation = ''): ShareSession {
     let session = this.#sessions.get(name)
     if (session === undefined) {
       this.#makeRoom()
       // A session that closes itself is forgotten with its name, which says what this node's user read.
-      const made = new ShareSession(this.#deps, SESSION_IDLE_MS, () => {
+      const made = new ShareSession(this.#deps, isolation, SESSION_IDLE_MS, () => {
         if (this.#sessions.get(name) === made) this.#sessions.delete(name)
       })
       session = made
@@ -106,7 +116,7 @@ export class ShareSessions {
 }
 
 interface HeldLoop {
-  readonly loop: Promise<OriginLoop>
+  readonly loop: Promise<Work>
   asks: number
   /** The trace that has noted this loop last. */
   noted: WorkTrace | undefined
@@ -114,18 +124,24 @@ interface HeldLoop {
 
 export class ShareSession implements ShareNetwork, RecordNetwork {
   readonly self: NodeId
+  readonly patience: Patience | undefined
   readonly #deps: ShareDeps
+  readonly #isolation: string
   readonly #idleMs: number | null
   readonly #onClosed: () => void
   readonly #loops = new Map<NodeId, HeldLoop>()
   readonly #waiting = new Map<NodeId, (() => void)[]>()
   readonly #stop = new AbortController()
   #idle: Timer | null = null
+  /** Places that `ready` has got, for asks to come. */
+  readonly #places = new Map<NodeId, Work[]>()
   #asks = 0
   #loopsUsed = 0
 
-  constructor(deps: ShareDeps, idleMs: number | null, onClosed: () => void) {
+  constructor(deps: ShareDeps, isolation: string, idleMs: number | null, onClosed: () => void) {
     this.#deps = deps
+    this.#isolation = isolation
+    this.patience = deps.pool.takesPerAsk ? PACED_PATIENCE : undefined
     this.#idleMs = idleMs
     this.#onClosed = onClosed
     this.self = deps.self
@@ -164,7 +180,31 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
         () => {},
       )
     this.#loops.clear()
+    for (const places of this.#places.values()) for (const place of places) this.#deps.pool.release(place)
+    this.#places.clear()
     this.#onClosed()
+  }
+
+  /** See `AskTiming`. */
+  async ready(node: NodeId, bytes: number, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    const { pool, view } = this.#deps
+    if (!pool.takesPerAsk || node === this.self || this.closed) return
+    // Who is not there any more is not waited for: the ask fails, and others are asked.
+    if (view.get(node) === undefined || (this.#places.get(node)?.length ?? 0) >= PLACES_MAX) return
+    const both = AbortSignal.any([signal, this.#stop.signal])
+    this.#asks++
+    try {
+      const place = await pool.take(node, { signal: both, isolation: this.#isolation, bytes })
+      if (both.aborted) {
+        pool.release(place)
+        throw both.reason
+      }
+      const places = this.#places.get(node) ?? []
+      this.#places.set(node, places)
+      places.push(place)
+    } finally {
+      this.#asks--
+    }
   }
 
   holders(): readonly NodeId[] {
@@ -206,7 +246,7 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
     const body = bodyOf(
       node === this.self
         ? await this.#askSelf(this.#deps.local, encodeStoreRequest(request))
-        : await this.#ask(node, storeCallPieces(storeRequestPieces(request)), work),
+        : await this.#ask(node, storeCallPieces(storeRequestPieces(request)), bytesOf(request), work),
     )
     return body === null ? null : (parseStoreReply(body) ?? malformed())
   }
@@ -226,7 +266,7 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
     return bodyOf(
       node === this.self
         ? await this.#askSelf(this.#deps.localRecords, bytes)
-        : await this.#ask(node, encodeHopRequest({ kind: 'record', request: bytes }), work),
+        : await this.#ask(node, encodeHopRequest({ kind: 'record', request: bytes }), RECORD_BYTES, work),
     )
   }
 
@@ -235,27 +275,22 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
     return { status, body: concat(...piecesOf(body)) }
   }
 
-  async #ask(node: NodeId, request: Pieces, { signal, trace }: ShareWork): Promise<HopReply> {
-    const deadline = this.#deps.clock.deadline(ASK_TIMEOUT_MS, AbortSignal.any([signal, this.#stop.signal]))
-    let holding: HeldLoop | null = null
+  async #ask(node: NodeId, request: Pieces, bytes: number, work: ShareWork): Promise<HopReply> {
+    const { signal } = work
+    const { clock, pool } = this.#deps
+    const timeoutMs = pool.takesPerAsk ? PACED_ASK_TIMEOUT_MS : ASK_TIMEOUT_MS
+    const deadline = clock.deadline(timeoutMs, AbortSignal.any([signal, this.#stop.signal]))
     this.#asks++
     try {
-      const held = await this.#loopTo(node, deadline.signal, trace)
-      holding = held
       try {
-        const loop = await held.loop
-        if (trace !== undefined && held.noted !== trace) {
-          held.noted = trace
-          trace.mark('loop', 'one that was there', { loop: loop.number })
-        }
-        const reply = parseHopReply(await loop.ask(request, deadline))
-        return reply ?? malformed()
-      } finally {
-        this.#leave(node, held)
+        return await this.#askOnce(node, request, bytes, deadline, work)
+      } catch (error) {
+        // A paced loop that is over says nothing about the node: there are others.
+        if (!pool.takesPerAsk || !isOverlayError(error, 'CIRCUIT_ENDED') || deadline.signal.aborted) throw error
+        return await this.#askOnce(node, request, bytes, deadline, work)
       }
     } catch (error) {
       if (signal.aborted) throw signal.reason
-      if (isOverlayError(error, 'CIRCUIT_ENDED') || isOverlayError(error, 'TIMEOUT')) this.#drop(node, holding)
       if (isOverlayError(error, 'STORE_UNREACHABLE')) throw error
       throw new OverlayError('unreachable', 'STORE_UNREACHABLE', 'The store could not be asked through a loop.', error)
     } finally {
@@ -264,14 +299,44 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
     }
   }
 
+  async #askOnce(
+    node: NodeId,
+    request: Pieces,
+    bytes: number,
+    deadline: { readonly signal: AbortSignal },
+    { trace }: ShareWork,
+  ): Promise<HopReply> {
+    let holding: HeldLoop | null = null
+    try {
+      const held = await this.#loopTo(node, bytes, deadline.signal, trace)
+      holding = held
+      try {
+        const loop = await held.loop
+        if (trace !== undefined && held.noted !== trace) {
+          held.noted = trace
+          trace.mark('loop', 'one that was there', { loop: loop.number })
+        }
+        const reply = parseHopReply(await askAgain(() => loop.ask(request, deadline)))
+        return reply ?? malformed()
+      } finally {
+        this.#leave(node, held)
+      }
+    } catch (error) {
+      if (isOverlayError(error, 'CIRCUIT_ENDED') || isOverlayError(error, 'TIMEOUT')) this.#drop(node, holding)
+      throw error
+    }
+  }
+
   /** A place on the session's loop to `node`, waiting for one if the loop is full. */
-  async #loopTo(node: NodeId, signal: AbortSignal, trace: WorkTrace | undefined): Promise<HeldLoop> {
-    const shared = this.#deps.view.size < SMALL_NETWORK
+  async #loopTo(node: NodeId, bytes: number, signal: AbortSignal, trace: WorkTrace | undefined): Promise<HeldLoop> {
+    const { pool, view } = this.#deps
+    const shared = view.size < SMALL_NETWORK && !pool.takesPerAsk
     for (;;) {
       signal.throwIfAborted()
       let held = shared ? this.#loops.get(node) : undefined
       if (held === undefined) {
-        const taken: HeldLoop = { loop: this.#take(node, trace), asks: 0, noted: trace }
+        const until = pool.takesPerAsk ? signal : this.#stop.signal
+        const taken: HeldLoop = { loop: this.#take(node, bytes, until, trace), asks: 0, noted: trace }
         taken.loop.catch(() => this.#drop(node, taken))
         this.#loopsUsed++
         if (shared) this.#loops.set(node, taken)
@@ -288,8 +353,10 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
   }
 
   /** A loop from the pool, with what it took as a stage of `trace`. */
-  #take(node: NodeId, trace: WorkTrace | undefined): Promise<OriginLoop> {
-    const taking = this.#deps.pool.take(node, this.#stop)
+  #take(node: NodeId, bytes: number, signal: AbortSignal, trace: WorkTrace | undefined): Promise<Work> {
+    const place = this.#places.get(node)?.shift()
+    const taking =
+      place === undefined ? this.#deps.pool.take(node, { signal, isolation: this.#isolation, bytes }) : Promise.resolve(place)
     if (trace === undefined) return taking
     const end = trace.stage('loop')
     taking.then(
@@ -338,6 +405,20 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
         (loop) => this.#deps.pool.release(loop),
         () => {},
       )
+  }
+}
+
+/** What goes one way or the other, at most, as far as is known. */
+function bytesOf({ kind }: StoreRequest): number {
+  switch (kind) {
+    case 'put-share':
+    case 'get-share':
+      return SHARE_BYTES
+    case 'put-slot':
+    case 'get-slot':
+      return ROOT_BYTES
+    default:
+      return FEW_BYTES
   }
 }
 

@@ -3,7 +3,16 @@
  * so that `gyre status` does not wait for the whole node to load. Exit codes: `output.ts`.
  */
 import { Command, CommanderError, Option } from 'commander'
-import { KEYS, type Key, LOG_LEVELS, type LogLevel, shownFallback, variableOf } from '../../src/config/index.ts'
+import {
+  CLOCKS,
+  type ClockName,
+  KEYS,
+  type Key,
+  LOG_LEVELS,
+  type LogLevel,
+  shownFallback,
+  variableOf,
+} from '../../src/config/index.ts'
 import { VERSION } from '../version.ts'
 import { EXIT, exitCodeOf, Interrupted, printFailure, UsageError } from './output.ts'
 
@@ -183,10 +192,10 @@ program
   .command('testnet')
   .description('run a network of N node processes on loopback; prints one line of JSON when it is ready')
   .requiredOption('--nodes <N>', 'how many nodes (1 to 64)', wholeFrom(1, 64))
-  .addOption(new Option('--clock <CLOCK>', 'the clock of its nodes').choices(['swift']).default('swift'))
+  .addOption(new Option('--clock <CLOCK>', 'the clock of its nodes').choices(CLOCKS).default('swift'))
   .addOption(new Option('--log-level <LEVEL>', 'what its nodes log').choices(LOG_LEVELS).default('warn'))
   .option('--json', 'changes nothing: its answer is JSON')
-  .action(async (options: { nodes: number; clock: 'swift'; logLevel: LogLevel }) => {
+  .action(async (options: { nodes: number; clock: ClockName; logLevel: LogLevel }) => {
     const { runTestnet } = await import('../testnet/run.ts')
     await runTestnet(options, interruption())
   })

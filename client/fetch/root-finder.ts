@@ -3,7 +3,7 @@
  * the hash of. Spec: SPEC.md §7.6. Threat: holders that are gone or lie, and other variants that somebody who knows the address signed.
  */
 import { equalPublic, type NodeId } from '../../src/bytes/index.ts'
-import { ROOT_SLOTS_MAX } from '../../src/content/constants.ts'
+import { ROOT_BYTES, ROOT_SLOTS_MAX } from '../../src/content/constants.ts'
 import type { HolderHealth } from '../../src/content/holder-health.ts'
 import type { ShareNetwork, SlotValue, WorkTrace } from '../../src/content/network.ts'
 import type { Ranking } from '../../src/content/placement.ts'
@@ -110,6 +110,8 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot>
     return null
   }
   const askOne = async ({ node, slot, location }: Ask): Promise<void> => {
+    await network.ready?.(node, ROOT_BYTES, { signal: both }).catch(() => {}) // the ask says what is wrong
+    if (both.aborted) return
     const deadline = clock.deadline(ASK_TIMEOUT_MS, both)
     const startedMs = clock.monotonicMs()
     const patience = clock.setTimer(health.patienceMs, () => {

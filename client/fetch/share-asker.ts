@@ -6,6 +6,7 @@
  * cannot stop a read until their time-outs. Late asks are bounded too; one too many is ended.
  */
 import type { NodeId } from '../../src/bytes/index.ts'
+import { SHARE_BYTES } from '../../src/content/constants.ts'
 import type { HolderHealth } from '../../src/content/holder-health.ts'
 import type { ShareNetwork, WorkTrace } from '../../src/content/network.ts'
 import { Pace } from '../../src/content/pace.ts'
@@ -80,6 +81,13 @@ export class ShareAsker {
   async ask(node: NodeId, address: Uint8Array, signal: AbortSignal, onLate: () => void): Promise<Answer> {
     const { network, clock, health, trace } = this.parts
     await this.#permits.take(signal)
+    try {
+      await network.ready?.(node, SHARE_BYTES, { signal })
+      signal.throwIfAborted()
+    } catch (error) {
+      this.#permits.give()
+      throw error
+    }
     if (trace !== undefined && this.counters.asked === 0) this.#first = trace.stage('share')
     const ending = new AbortController()
     const deadline = clock.deadline(ASK_TIMEOUT_MS, AbortSignal.any([signal, ending.signal]))

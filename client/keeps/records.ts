@@ -61,7 +61,7 @@ async function careForPeriod(key: Uint8Array, period: number, parts: RecordCareP
     const places = Array.from({ length: Math.min(holders, recordCopies(holders)) }, (_, copy) => recordPlace(publicKey, copy))
     const placed = ranking.place(places)
     const others = ranking.order(places[0]!).filter((node) => !placed.includes(node))
-    const health = new HolderHealth(clock)
+    const health = new HolderHealth(clock, undefined, network.patience)
     const found = new Map<NodeId, { readonly record: SignedRecord; readonly sequence: number }>()
     for (const node of [...shuffled([...new Set(placed)], rng), ...others.slice(0, ASKS_BEYOND)]) {
       const record = await ask(network, node, publicKey, health, clock, signal)

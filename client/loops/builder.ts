@@ -29,6 +29,8 @@ import { PacedLoop } from './paced-loop.ts'
  */
 export const BUILD_TIMEOUT_MS = 3_000
 const ATTEMPTS = 4
+/** Paths that are drawn for a loop that should reach certain nodes. */
+const COVERING_DRAWS = 8
 /** A node that was on a failed path is avoided for this long. */
 const AVOID_MS = 60_000
 const AVOIDED_MAX = 4096
@@ -46,6 +48,8 @@ export interface LoopBuilderDeps {
   readonly rng: Rng
 }
 
+const NONE: ReadonlySet<NodeId> = new Set()
+
 /** Other members in order, and which of them is the apex. */
 export interface DrawnPath {
   readonly hops: readonly NodeId[]
@@ -56,6 +60,8 @@ export interface Building {
   readonly signal: AbortSignal
   /** For the loops of a pseudonym. */
   readonly preference?: LoopPreference
+  /** Nodes that the loop should have among its members: of some draws, that which has most of them is taken. */
+  readonly cover?: ReadonlySet<NodeId>
 }
 
 /** For a paced loop: its rate and times, the same for all attempts. */
@@ -99,15 +105,16 @@ export class LoopBuilder {
 
   async #build<L extends OriginLoop | PacedLoop>(
     apex: NodeId | undefined,
-    { signal, preference }: Building,
+    building: Building,
     plan: SetUpPlan | null,
     make: LoopMaker<L>,
   ): Promise<L> {
+    const { signal } = building
     let failure: unknown
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       signal.throwIfAborted()
       if (plan !== null && refusePlan(plan, this.#deps.clock.unixMs()) !== null) break // no time is left
-      const { hops, apexIndex } = this.#draw(apex, preference)
+      const { hops, apexIndex } = this.#draw(apex, building)
       try {
         const loop = await this.#attempt({ hops, apexIndex }, plan, make, signal)
         for (const hop of hops) this.#avoided.delete(hop)
@@ -121,11 +128,18 @@ export class LoopBuilder {
     throw new OverlayError('unreachable', 'LOOP_FAILED', `No loop came home in ${ATTEMPTS} attempts, or in time.`, failure)
   }
 
-  #draw(apex: NodeId | undefined, preference: LoopPreference | undefined): DrawnPath {
+  #draw(apex: NodeId | undefined, { preference, cover = NONE }: Building): DrawnPath {
     const { draw } = this.#deps
-    const drawn = draw(apex, this.#avoidedNow(apex), preference) ?? draw(apex, new Set(), preference)
-    if (drawn === null) throw new OverlayError('unreachable', 'LOOP_NO_PATH', 'No loop can be drawn on the links that are up.')
-    return drawn
+    let best: DrawnPath | null = null
+    let most = -1
+    for (let left = cover.size > 0 ? COVERING_DRAWS : 1; left > 0 && most < cover.size; left--) {
+      const drawn = draw(apex, this.#avoidedNow(apex), preference) ?? draw(apex, NONE, preference)
+      if (drawn === null) break
+      const covered = drawn.hops.filter((hop) => cover.has(hop)).length
+      if (covered > most) [best, most] = [drawn, covered]
+    }
+    if (best === null) throw new OverlayError('unreachable', 'LOOP_NO_PATH', 'No loop can be drawn on the links that are up.')
+    return best
   }
 
   async #attempt<L extends OriginLoop | PacedLoop>(

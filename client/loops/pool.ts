@@ -8,6 +8,7 @@ import type { DirectoryView } from '../../src/directory/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
 import type { LoopBuilder } from './builder.ts'
+import type { LoopSource } from './lease.ts'
 import type { OriginLoop } from './origin-loop.ts'
 import type { OwnApex } from './own-hop.ts'
 
@@ -35,7 +36,8 @@ export interface LoopPoolDeps {
   readonly rng: Rng
 }
 
-export class LoopPool {
+export class LoopPool implements LoopSource<OriginLoop> {
+  readonly takesPerAsk = false
   readonly #deps: LoopPoolDeps
   /** Ready loops, with when they were built and how many members were wanted then. */
   readonly #ready = new Map<OriginLoop, { readonly wanted: number; readonly at: MonotonicMs }>()

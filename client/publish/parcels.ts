@@ -40,6 +40,8 @@ export interface Parcel {
   /** 32 bytes: what holders are ranked by. */
   readonly place: Uint8Array
   put(node: NodeId, signal: AbortSignal): Promise<void>
+  /** Waits until it can be put at once (`AskTiming`). */
+  ready?(node: NodeId, signal: AbortSignal): Promise<void> | undefined
 }
 
 export class ParcelSender {
@@ -145,6 +147,7 @@ export class ParcelSender {
   async #putAt(parcel: Parcel, node: NodeId): Promise<boolean> {
     const { clock, signal, health } = this.#parts
     for (let attempt = 1; attempt <= TRIES_PER_HOLDER; attempt++) {
+      await parcel.ready?.(node, signal)
       const deadline = clock.deadline(PUT_TIMEOUT_MS, signal)
       const startedMs = clock.monotonicMs()
       try {

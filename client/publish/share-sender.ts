@@ -2,6 +2,7 @@
  * Brings finished segments and root slots to their holders; how, is `parcels.ts`'s. Spec: SPEC.md §7.5. Threat: too much memory while the
  * network is slower than the reader of the body: at most `SEGMENTS_MAX` segments are under way, and `emit` waits at that limit.
  */
+import { ROOT_BYTES, SHARE_BYTES } from '../../src/content/constants.ts'
 import type { ShareNetwork, SlotValue } from '../../src/content/network.ts'
 import { Permits } from '../../src/content/permits.ts'
 import { slotLocation } from '../../src/content/slot.ts'
@@ -71,7 +72,8 @@ export class ShareSender implements SegmentSink {
     const { network } = this.#parts
     const parcels = slots.map((slot): Parcel => {
       const place = slotLocation(slot.publicKey, slot.slot)
-      return { place, put: (node, signal) => network.putSlot(node, slot, { signal }) }
+      const ready: Parcel['ready'] = (node, signal) => network.ready?.(node, ROOT_BYTES, { signal })
+      return { place, ready, put: (node, signal) => network.putSlot(node, slot, { signal }) }
     })
     await this.#parcels.sendAll(parcels, 1, 'The root')
   }
@@ -80,7 +82,8 @@ export class ShareSender implements SegmentSink {
     const { network, expectations, onStored } = this.#parts
     const parcels = segment.shares.map((share, index): Parcel => {
       const place = segment.addresses[index]!
-      return { place, put: (node, signal) => network.putShare(node, share, { signal }) }
+      const ready: Parcel['ready'] = (node, signal) => network.ready?.(node, SHARE_BYTES, { signal })
+      return { place, ready, put: (node, signal) => network.putShare(node, share, { signal }) }
     })
     const held = await this.#parcels.sendAll(parcels, segment.k, 'A segment')
     await expectations.note(segment, held)

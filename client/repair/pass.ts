@@ -126,7 +126,7 @@ class Pass {
     const known = this.#ranking.nodes.length
     if (known < HOLDERS_MIN)
       throw new OverlayError('unreachable', 'NETWORK_TOO_SMALL', `${known} nodes are known; ${HOLDERS_MIN} are needed.`)
-    const health = new HolderHealth(clock, SUSPECT_MS)
+    const health = new HolderHealth(clock, SUSPECT_MS, network.patience)
     const parts = { ranking: this.#ranking, health, avoid: liars, clock, rng, signal }
     this.#rolls = new RollCall(parts)
     this.#sender = new ParcelSender(parts)

@@ -4,10 +4,13 @@ export { type ConfigSources, defaultConfig, defaultDataDir, loadConfig } from '.
 export {
   CLOCKS,
   type ClockName,
+  COVERS,
   type Config,
+  type Cover,
   KEYS,
   type Key,
   LOG_LEVELS,
+  LOOP_RATES,
   type LogLevel,
   shownFallback,
   variableOf,

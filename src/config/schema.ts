@@ -22,9 +22,16 @@ import {
 export const LOG_LEVELS = ['silent', 'error', 'warn', 'info', 'debug'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
 
-/** Clocks that this version has. */
-export const CLOCKS = ['swift'] as const
+/** When cells leave: as they are needed, or by time alone with as many loops as are wanted, or by time alone with always as many. */
+export const CLOCKS = ['swift', 'steady', 'fixed'] as const
 export type ClockName = (typeof CLOCKS)[number]
+
+/** How much goes round while nothing is asked, each about twice the one before. */
+export const COVERS = ['low', 'medium', 'high'] as const
+export type Cover = (typeof COVERS)[number]
+
+/** Rates of a loop in cells a second, as text: those of the protocol's ladder. */
+export const LOOP_RATES = ['8', '32', '128', '512', '2048', '8192'] as const
 
 export const METRICS_ACCESS = ['token', 'open'] as const
 export type MetricsAccess = (typeof METRICS_ACCESS)[number]
@@ -47,6 +54,11 @@ export interface Config {
   /** Most bytes of other people's shares kept on disk. */
   readonly storeQuotaBytes: number
   readonly clock: ClockName
+  /** For the clocks `steady` and `fixed`. */
+  readonly cover: Cover
+  /** For the clock `fixed`: loops at any time, and the cells a second of each, of `LOOP_RATES`. */
+  readonly fixedLoops: number
+  readonly fixedRate: number
   readonly logLevel: LogLevel
   /** Links that this node chooses and opens itself. */
   readonly neighbours: number
@@ -87,6 +99,7 @@ export const ADDRESS_FILE = 'listen.addrs'
 const LISTEN_MAX = 8
 const BOOTSTRAP_MAX = 64
 const NEIGHBOURS_MAX = 16
+const FIXED_LOOPS_MAX = 32
 
 /** Every key, in the order of the help text. */
 export const KEYS: readonly Key[] = Object.freeze([
@@ -129,7 +142,26 @@ export const KEYS: readonly Key[] = Object.freeze([
     takes: 'SIZE',
     meaning: "most disk for other people's shares, such as 10GiB",
   }),
-  key('clock', 'clock', parseOneOf(CLOCKS), { fallback: 'swift', takes: 'CLOCK', meaning: 'when cells leave: swift' }),
+  key('clock', 'clock', parseOneOf(CLOCKS), {
+    fallback: 'swift',
+    takes: 'CLOCK',
+    meaning: 'when cells leave: swift (as needed), steady or fixed (by time alone)',
+  }),
+  key('cover', 'cover', parseOneOf(COVERS), {
+    fallback: 'medium',
+    takes: 'COVER',
+    meaning: 'steady, fixed: what goes round while nothing is asked: low, medium, high',
+  }),
+  key('fixed-loops', 'fixedLoops', parseWhole(1, FIXED_LOOPS_MAX), {
+    fallback: '4',
+    takes: 'N',
+    meaning: 'fixed: loops at any time',
+  }),
+  key('fixed-rate', 'fixedRate', (value) => Number(parseOneOf(LOOP_RATES)(String(value))), {
+    fallback: '128',
+    takes: 'CELLS',
+    meaning: 'fixed: cells a second of each loop: 8, 32, 128, 512, 2048 or 8192',
+  }),
   key('log-level', 'logLevel', parseOneOf(LOG_LEVELS), { fallback: 'info', takes: 'LEVEL', meaning: LOG_LEVELS.join(', ') }),
   key('neighbours', 'neighbours', parseWhole(1, NEIGHBOURS_MAX), {
     fallback: '4',

@@ -9,23 +9,29 @@ import type { Clock } from '../runtime/index.ts'
 const SUSPECT_MS = 30_000
 /** Most holders remembered; the oldest entry goes first. */
 const REMEMBERED_MAX = 4096
-/** Time allowed for an answer before any was seen, and the bounds of what is learnt. */
-const PATIENCE_FIRST_MS = 700
-const PATIENCE_MIN_MS = 60
-const PATIENCE_MAX_MS = 4000
+const PATIENCE: Patience = Object.freeze({ firstMs: 700, minMs: 60, maxMs: 4000 })
+
+/** How long an answer may take before another holder is asked as well: before any was seen, and the bounds of what is learnt. */
+export interface Patience {
+  readonly firstMs: number
+  readonly minMs: number
+  readonly maxMs: number
+}
 
 export class HolderHealth {
   readonly #clock: Clock
   readonly #suspectMs: number
+  readonly #patience: Patience
   /** When each failed, and not answered since. */
   readonly #failedAt = new Map<NodeId, MonotonicMs>()
   /** Smoothed time of an answer and its mean deviation (as in RFC 6298); NaN before the first. */
   #smoothedMs = Number.NaN
   #deviationMs = 0
 
-  /** `suspectMs`: work that can wait leaves holders that failed alone for longer. */
-  constructor(clock: Clock, suspectMs: number = SUSPECT_MS) {
+  /** `suspectMs`: work that can wait leaves holders that failed alone for longer. `patience`: the network's, if it has its own. */
+  constructor(clock: Clock, suspectMs: number = SUSPECT_MS, patience: Patience = PATIENCE) {
     this.#clock = clock
+    this.#patience = patience
     this.#suspectMs = suspectMs
   }
 
@@ -58,7 +64,8 @@ export class HolderHealth {
 
   /** How long to wait for an answer before asking elsewhere as well. */
   get patienceMs(): number {
-    if (Number.isNaN(this.#smoothedMs)) return PATIENCE_FIRST_MS
-    return Math.min(PATIENCE_MAX_MS, Math.max(PATIENCE_MIN_MS, this.#smoothedMs + 4 * this.#deviationMs))
+    const { firstMs, minMs, maxMs } = this.#patience
+    if (Number.isNaN(this.#smoothedMs)) return firstMs
+    return Math.min(maxMs, Math.max(minMs, this.#smoothedMs + 4 * this.#deviationMs))
   }
 }

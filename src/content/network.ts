@@ -3,6 +3,7 @@
  * interface and knows nothing of loops; `client/shares.ts` implements it over them, tests over a map.
  */
 import type { NodeId } from '../bytes/index.ts'
+import type { Patience } from './holder-health.ts'
 
 /** One stored variant of a root slot. */
 export interface SlotValue {
@@ -51,7 +52,18 @@ export interface SlotCheck {
   readonly keepHours: number
 }
 
-export interface ShareNetwork {
+/** What a network says that can make asks wait for their turn. */
+export interface AskTiming {
+  /** How long its answers may take. Default: as in `holder-health.ts`. */
+  readonly patience?: Patience | undefined
+  /**
+   * Waits until an ask of `node`, with `bytes` to go one way or the other, can go at once, and keeps its place for the next ask of that node.
+   * Who times an ask waits here first: the wait is not the holder's. Absent: an ask can always go. Errors: the signal's reason.
+   */
+  readonly ready?: ((node: NodeId, bytes: number, waiting: { readonly signal: AbortSignal }) => Promise<void>) | undefined
+}
+
+export interface ShareNetwork extends AskTiming {
   /** This node; it is a candidate holder like every other, so that its absence gives nothing away. */
   readonly self: NodeId
   /** Every node that may hold shares now, this one included; the order means nothing. */

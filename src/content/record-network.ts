@@ -3,9 +3,9 @@
  */
 import type { NodeId } from '../bytes/index.ts'
 import type { SignedRecord } from '../wire/index.ts'
-import type { ShareWork } from './network.ts'
+import type { AskTiming, ShareWork } from './network.ts'
 
-export interface RecordNetwork {
+export interface RecordNetwork extends AskTiming {
   /** This node; a candidate holder like every other. */
   readonly self: NodeId
   /** Every node that may hold records now, this one included. */

@@ -23,6 +23,7 @@ export const ERROR_CODES = {
   CELL_BAD_LENGTH: 'A cell or cell body of another length than the protocol has. The link or circuit it came on is closed.',
   CELL_LOST: 'A cell got lost on its way, or its answer did. What it belonged to is asked again; nothing is to be done.',
   CIRCUIT_ENDED: 'The loop ended while it was in use. The work moves to another loop; nothing is to be done.',
+  CLOCK_REFUSED: 'Leave the clock out, or ask for "swift"; the clock of the node is set when it is started (`--clock`).',
   CONFIG_BAD: 'A configuration value or key is wrong. The message names it and the values it takes.',
   FILE_FAILED: 'A file could not be read or written. The message names it and the cause; check path, rights and free space.',
   LINK_DUPLICATE: 'There is a link with that node already, or one is being opened. That one is used; nothing is to be done.',

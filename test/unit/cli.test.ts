@@ -94,7 +94,7 @@ test('exit codes: 2 usage, 3 not found, 4 network', async () => {
     [['publish', join(dir, 'absent'), ...here()], 2, /absent.*ENOENT/],
     [['publish', '/dev/null', ...here()], 2, /neither a file nor a folder/],
     [['fetch', 'a'.repeat(56), '--json', ...here()], 2, /-o FILE/],
-    [['start', '--clock', 'steady'], 2, /"clock".*"swift"/],
+    [['start', '--clock', 'slow'], 2, /"clock".*"swift"/],
     [['start', '--config', join(dir, 'absent.toml')], 2, /ENOENT/],
     [['status', '--data-dir', join(dir, 'empty')], 4, /holds no token/],
     [['status', '--api', '127.0.0.1:1', ...here()], 4, /No node answers at 127\.0\.0\.1:1/],

@@ -49,6 +49,9 @@ test('defaults: everything on loopback, the folder in the home folder', () => {
     network: 'main',
     storeQuotaBytes: 10 * 2 ** 30,
     clock: 'swift',
+    cover: 'medium',
+    fixedLoops: 4,
+    fixedRate: 128,
     logLevel: 'info',
     neighbours: 4,
     acceptNeighbours: 8,
@@ -127,7 +130,12 @@ test('a wrong value names its key, its place and what it takes', () => {
     ['store-quota', '10 gigs'],
     ['store-quota', '-1'],
     ['store-quota', '99999999999TiB'],
-    ['clock', 'steady'],
+    ['clock', 'slow'],
+    ['cover', 'full'],
+    ['fixed-loops', 0],
+    ['fixed-loops', 33],
+    ['fixed-rate', 100],
+    ['fixed-rate', '8.0'],
     ['log-level', 'trace'],
     ['neighbours', '0'],
     ['neighbours', 1.5],
@@ -147,7 +155,7 @@ test('a wrong value names its key, its place and what it takes', () => {
     )
   }
   assert.match(
-    refusal(() => load({}, { GYRE_CLOCK: 'steady' })),
+    refusal(() => load({}, { GYRE_CLOCK: 'slow' })),
     /"clock" in the variable GYRE_CLOCK.*"swift"/,
   )
 })

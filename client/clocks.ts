@@ -1,0 +1,143 @@
+/**
+ * What a node's clock means for its parts: the plan that configuration gives (control slots, standing loops, extra loops, their cost), and the
+ * way of single requests that want another clock than the node has. `swift` on a node whose clock is paced is such: its work has sessions and
+ * loops of its own, told by its isolation name. Spec: SPEC.md §4.6.
+ */
+import type { NodeId } from '../src/bytes/index.ts'
+import { CELL_BYTES } from '../src/cell/index.ts'
+import { EPOCH_MS, RATE_LADDER } from '../src/circuit/setup/index.ts'
+import type { ClockName, Config, Cover } from '../src/config/index.ts'
+import { OverlayError } from '../src/errors/index.ts'
+import type { Rng } from '../src/runtime/index.ts'
+import { Lease, type LoopSource, type Taking, type Work } from './loops/lease.ts'
+import { type LoopSetOptions, PHASES } from './loops/loop-set.ts'
+import type { ShareSession, ShareSessions } from './shares.ts'
+
+// Implementation constants: start values, which the adversary lab decides.
+interface CoverPlan {
+  /** Between two bursts of control slots on each link. */
+  readonly controlMs: number
+  /** Standing loops, and highest of the extra ones' rates. */
+  readonly standing: number
+  readonly topRate: number
+}
+const COVER_PLANS: Readonly<Record<Cover, CoverPlan>> = {
+  low: { controlMs: 2_000, standing: 1, topRate: 512 },
+  medium: { controlMs: 1_000, standing: 2, topRate: 2_048 },
+  high: { controlMs: 500, standing: 4, topRate: 8_192 },
+}
+const STANDING_RATE = 8
+const EXTRA_RATES = [512, 2_048, 8_192]
+const EXTRA_LOOPS_MAX = 16
+/** A hop refuses a set-up that comes less than two seconds before `live`, and this is for work on the way. */
+const LEAD_MARGIN_MS = 3_000
+/** Cells of a burst of control slots, and of a cell on the wire behind TLS. */
+const BURST_CELLS = 8
+const WIRE_CELL_BYTES = CELL_BYTES + 22
+
+/** What a paced clock is at this node. */
+export interface PacedPlan {
+  readonly clock: Exclude<ClockName, 'swift'>
+  readonly controlMs: number
+  readonly loops: Omit<LoopSetOptions, 'rng' | 'leadEpochs'>
+  /** Epochs from a decision to `live`, for loops of so many members: their set-up waits for a burst at each. */
+  leadEpochs(members: number): number
+}
+
+/** The plan of a node's clock; `null`: it is swift. */
+export function pacedPlanOf({ clock, cover, fixedLoops, fixedRate }: Config): PacedPlan | null {
+  if (clock === 'swift') return null
+  const { controlMs, standing, topRate } = COVER_PLANS[cover]
+  const loops = clock === 'fixed' ? fixedLoops : standing
+  const rate = clock === 'fixed' ? fixedRate : STANDING_RATE
+  const phases = Array.from({ length: loops }, (_, at) => at % PHASES)
+  const extra = { rates: EXTRA_RATES.filter((cells) => cells <= topRate).map(ladderIndex), loopsMax: EXTRA_LOOPS_MAX }
+  return {
+    clock,
+    controlMs,
+    loops: { standing: { rate: ladderIndex(rate), phases }, extra: clock === 'fixed' ? null : extra },
+    leadEpochs: (members) => Math.ceil(((members + 1) * controlMs + LEAD_MARGIN_MS) / EPOCH_MS),
+  }
+}
+
+function ladderIndex(cells: number): number {
+  return (RATE_LADDER as readonly number[]).indexOf(cells)
+}
+
+/** Bytes that own loops and control slots put on this node's links in an hour, each way, as the schedule says. */
+export function scheduledBytesPerHour(cellsPerSecond: number, { controlMs }: PacedPlan, links: number): number {
+  const control = (links * BURST_CELLS * 1000) / controlMs
+  return Math.round((cellsPerSecond + control) * 3600 * WIRE_CELL_BYTES)
+}
+
+/** One rng for both uses: the machine's own tells nothing of what was drawn before. */
+export function drawsOf(rng: Rng): LoopSetOptions['rng'] {
+  return { standing: rng, extra: rng }
+}
+
+// Requests with a clock of their own ------------------------------------------------------------------------------------------------
+
+/** No isolation name of a user's begins so: they come from headers, which have no such character. */
+const SWIFT_MARK = '\u0000swift '
+
+/** The isolation name of work that wants `clock` on a node whose clock is `own`. Errors: `CLOCK_REFUSED`. */
+export function isolationUnder(own: ClockName, clock: ClockName | undefined, isolation = ''): string {
+  if (clock === undefined || clock === own) return isolation
+  if (clock === 'swift') return `${SWIFT_MARK}${isolation}`
+  throw new OverlayError(
+    'config',
+    'CLOCK_REFUSED',
+    `This node's clock is ${own}: it has no loops that go by time as ${clock} does.`,
+  )
+}
+
+function isSwift(isolation = ''): boolean {
+  return isolation.startsWith(SWIFT_MARK)
+}
+
+/** Loops of the node's clock, and swift ones for work that wants those. */
+export class ClockedLoops implements LoopSource {
+  readonly takesPerAsk = true
+  readonly #paced: LoopSource<Lease>
+  readonly #swift: Pick<LoopSource, 'take' | 'release'>
+
+  constructor(paced: LoopSource<Lease>, swift: Pick<LoopSource, 'take' | 'release'>) {
+    this.#paced = paced
+    this.#swift = swift
+  }
+
+  take(node: NodeId, taking: Taking): Promise<Work> {
+    return isSwift(taking.isolation) ? this.#swift.take(node, taking) : this.#paced.take(node, taking)
+  }
+
+  release(loop: Work): void {
+    if (loop instanceof Lease) this.#paced.release(loop)
+    else this.#swift.release(loop)
+  }
+}
+
+export type Sessions = Pick<ShareSessions, 'named' | 'fresh' | 'close'>
+
+/** The sessions of work, each over the loops of its clock. */
+export class ClockedSessions implements Sessions {
+  readonly #own: Sessions
+  readonly #swift: Sessions
+
+  constructor(own: Sessions, swift: Sessions) {
+    this.#own = own
+    this.#swift = swift
+  }
+
+  fresh(isolation?: string): ShareSession {
+    return (isSwift(isolation) ? this.#swift : this.#own).fresh(isolation)
+  }
+
+  named(name: string, isolation?: string): ShareSession {
+    return (isSwift(isolation) ? this.#swift : this.#own).named(name, isolation)
+  }
+
+  close(): void {
+    this.#own.close()
+    this.#swift.close()
+  }
+}

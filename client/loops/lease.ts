@@ -1,0 +1,59 @@
+/**
+ * What work is given of the loops: by the swift pool a loop of its own, by the paced pool a place on a loop, for one hop of it. Who asks sees
+ * no difference. Types, and the paced kind.
+ */
+import type { NodeId, Pieces } from '../../src/bytes/index.ts'
+import type { ExchangeEnd, ExchangePort } from '../../src/stream/index.ts'
+import type { AskOptions, Loop } from './loop.ts'
+import type { PacedLoop } from './paced-loop.ts'
+
+/** How a loop is wanted. */
+export interface Taking {
+  readonly signal: AbortSignal
+  /** Whose work it is: work under different names never shares a loop. Default ''. */
+  readonly isolation?: string
+  /** Bytes that will go either way at most, as far as is known. Default: a few. */
+  readonly bytes?: number
+}
+
+/** Where work gets its loops. */
+export interface LoopSource<L extends Work = Work> {
+  /** Whether each ask is to take anew, and give back: then what waits for room waits in `take`. */
+  readonly takesPerAsk: boolean
+  /** The way to `node`, the caller's until `release`. Errors: those of `LoopBuilder.build`, `LOOP_LIMIT`. */
+  take(node: NodeId, taking: Taking): Promise<L>
+  release(loop: L): void
+}
+
+/** What work does with what it took. */
+export type Work = Pick<Loop, 'number' | 'open' | 'ask' | 'join' | 'turnHome'>
+
+/** A place on a paced loop, for one of its hops. */
+export class Lease implements Work {
+  readonly loop: PacedLoop
+  readonly node: NodeId
+  /** Cells that were set aside for it. */
+  readonly cells: number
+
+  constructor(loop: PacedLoop, node: NodeId, cells: number) {
+    this.loop = loop
+    this.node = node
+    this.cells = cells
+  }
+
+  get number(): number {
+    return this.loop.number
+  }
+
+  get open(): boolean {
+    return this.loop.open
+  }
+
+  ask(request: Pieces, options: AskOptions): Promise<Uint8Array> {
+    return this.loop.askAt(this.node, request, options)
+  }
+
+  join(cookie: Uint8Array, end: ExchangeEnd, waiting: { signal: AbortSignal }): Promise<ExchangePort> {
+    return this.loop.joinAt(this.node, cookie, end, waiting)
+  }
+}

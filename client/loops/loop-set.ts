@@ -1,0 +1,316 @@
+/**
+ * Which paced loops a node has of its own, and when that changes: a state machine, epochs and news of loops in, wishes for loops out. It knows
+ * no loop, no peer and no clock; `paced-pool.ts` drives it.
+ *
+ *   epoch → standing loops that are due → extra loops that are renewed → one step up at most, if something waits
+ *
+ * Standing loops follow from configuration and public rounds alone. Extra ones (`steady` only) follow what this node's own user waits for: at
+ * most one step an epoch, more loops or the next rate, each for a random time that was fixed when it was set up, and renewed until the
+ * demand has been gone for a while. The set changes at epochs only (P5b). What a remote party does (asks, fails, garbles) brings no loop
+ * but one in the place of another. Spec: SPEC.md §4.6.
+ */
+import type { NodeId } from '../../src/bytes/index.ts'
+import { EPOCH_MS, RATE_LADDER } from '../../src/circuit/setup/index.ts'
+import type { Rng } from '../../src/runtime/index.ts'
+
+// Specification constants.
+/** Epochs in a public round: ten minutes. */
+export const ROUND_EPOCHS = 120
+/** Phases in which loops are born and end, half a round apart. */
+export const PHASES = 2
+
+// Implementation constants.
+/** A loop that would end so soon is born for one more round. */
+const LIFE_MIN_EPOCHS = 60_000 / EPOCH_MS
+/** An extra loop lives for a time drawn between these, and is kept for such a time after it was of use last. */
+const EXTRA_MIN_EPOCHS = 60_000 / EPOCH_MS
+const EXTRA_MAX_EPOCHS = 180_000 / EPOCH_MS
+/** The next round's set-up goes so many epochs before it, at random, beside the lead. */
+const AHEAD_SPREAD_EPOCHS = 8
+/** More than this waits, in seconds of what the loops carry: a step up. */
+const STEP_SECONDS = 1
+/** Steps that only bring more loops, one after the other, bring twice as many each time, up to this. */
+const STEP_LOOPS_MAX = 8
+/** Extra loops of the highest rate that one isolation name has for the same nodes. */
+const TOP_LOOPS_MAX = 2
+/** After a loop that failed the next try waits twice as long each time, at most so many epochs. */
+const RETRY_MAX_EPOCHS = 12
+
+export interface LoopSetOptions {
+  /** One standing loop for each entry: the phase of its rounds. `rate`: index into `RATE_LADDER`. */
+  readonly standing: { readonly rate: number; readonly phases: readonly number[] }
+  /** `null`: never any (`fixed`). `rates`: indexes into `RATE_LADDER`, lowest first; `loopsMax`: at once. */
+  readonly extra: { readonly rates: readonly number[]; readonly loopsMax: number } | null
+  /** Epochs between a decision and the loop's `live`: as many as the set-up takes at most, with as many members as loops have now. */
+  leadEpochs(): number
+  /** For standing loops, and for extra ones: what is drawn for one must not show in the other. */
+  readonly rng: { readonly standing: Rng; readonly extra: Rng }
+}
+
+/** A loop to be set up now. */
+export interface Wish {
+  readonly id: number
+  readonly kind: 'standing' | 'extra'
+  /** Index into `RATE_LADDER`. */
+  readonly rate: number
+  readonly liveEpoch: number
+  readonly closeEpoch: number
+  /** The isolation name whose loop it is; `null`: that which uses it first. */
+  readonly owner: string | null
+  /** Nodes that it should have among its members: the first in any case, the others if it can be. */
+  readonly cover: readonly NodeId[]
+}
+
+/** What waits now, of this node's own user. */
+export interface Demand {
+  /** Cells that wait, by isolation name and the node they are for. */
+  readonly waiting: ReadonlyMap<string, ReadonlyMap<NodeId, number>>
+  /** Loops that carried something since the last epoch. */
+  readonly used: ReadonlySet<number>
+}
+
+export const NO_DEMAND: Demand = Object.freeze({ waiting: new Map(), used: new Set<number>() })
+
+interface Member {
+  readonly wish: Wish
+  /** Which standing place it fills; -1 for an extra one. */
+  readonly place: number
+  owner: string | null
+  /** Its members, once it is built; before, those it should have. */
+  hops: ReadonlySet<NodeId>
+  usedEpoch: number
+  readonly holdEpochs: number
+  renewed: boolean
+}
+
+interface Place {
+  readonly phase: number
+  /** Epochs before a round at which its set-up goes. */
+  ahead: number
+  failures: number
+  notBefore: number
+}
+
+export class LoopSet {
+  readonly #options: LoopSetOptions
+  readonly #places: readonly Place[]
+  readonly #members = new Map<number, Member>()
+  #lastId = 0
+  #epoch = -1
+  /** Loops that the last step brought, if it only brought more. */
+  #lastMore = 0
+  #retryAt = 0
+  #extraFailures = 0
+
+  constructor(options: LoopSetOptions) {
+    this.#options = options
+    this.#places = options.standing.phases.map((phase) => ({ phase, ahead: this.#drawAhead(), failures: 0, notBefore: 0 }))
+  }
+
+  /** Cells a second of all loops of the set that are live in `epoch`. */
+  rateAt(epoch: number): number {
+    let cells = 0
+    for (const { wish } of this.#members.values()) {
+      if (wish.liveEpoch <= epoch && epoch < wish.closeEpoch) cells += RATE_LADDER[wish.rate]!
+    }
+    return cells
+  }
+
+  /** Loops of the set: live, being set up, or of no more use and not over. */
+  get size(): number {
+    return this.#members.size
+  }
+
+  /** A public epoch has begun. The loops to be set up now. Once per epoch; one that was missed is not made up for. */
+  onEpoch(epoch: number, demand: Demand): Wish[] {
+    if (epoch <= this.#epoch) return []
+    this.#epoch = epoch
+    for (const [id, { wish, place }] of this.#members) {
+      if (wish.closeEpoch > epoch) continue
+      this.#members.delete(id)
+      const kept = this.#places[place]
+      if (kept !== undefined) kept.failures = 0
+    }
+    const wishes: Wish[] = []
+    for (const [at, place] of this.#places.entries()) this.#keepStanding(at, place, wishes)
+    if (this.#options.extra !== null) {
+      for (const id of demand.used) {
+        const member = this.#members.get(id)
+        if (member !== undefined) member.usedEpoch = epoch
+      }
+      this.#renew(wishes)
+      this.#step(demand, this.#options.extra, wishes)
+    }
+    return wishes
+  }
+
+  /** The loop is set up, over `hops`. */
+  onBuilt(id: number, hops: readonly NodeId[]): void {
+    const member = this.#members.get(id)
+    if (member === undefined) return
+    member.hops = new Set(hops)
+    if (member.place < 0) this.#extraFailures = 0
+  }
+
+  /** `owner` uses the loop, and nobody else does from now on. */
+  onOwned(id: number, owner: string): void {
+    const member = this.#members.get(id)
+    if (member !== undefined) member.owner ??= owner
+  }
+
+  /** The loop could not be set up, or is of no more use before its time. Another one may take its place at an epoch to come. */
+  onLost(id: number): void {
+    const member = this.#members.get(id)
+    if (member === undefined) return
+    this.#members.delete(id)
+    const place = this.#places[member.place]
+    if (place === undefined) {
+      this.#retryAt = this.#epoch + backoff(++this.#extraFailures)
+      return
+    }
+    place.notBefore = this.#epoch + backoff(++place.failures)
+  }
+
+  // Standing loops ----------------------------------------------------------------------------------------------------------------
+
+  #keepStanding(at: number, place: Place, wishes: Wish[]): void {
+    let until = Number.NEGATIVE_INFINITY
+    for (const member of this.#members.values()) if (member.place === at) until = Math.max(until, member.wish.closeEpoch)
+    if (this.#epoch < until - place.ahead || this.#epoch < place.notBefore) return
+    place.ahead = this.#drawAhead()
+    const liveEpoch = Math.max(until, this.#epoch + this.#options.leadEpochs())
+    const closeEpoch = roundAfter(place.phase, liveEpoch + LIFE_MIN_EPOCHS)
+    const { rate } = this.#options.standing
+    wishes.push(this.#add({ kind: 'standing', rate, liveEpoch, closeEpoch, owner: null, cover: [] }, at))
+  }
+
+  #drawAhead(): number {
+    return this.#options.leadEpochs() + 1 + this.#options.rng.standing.below(AHEAD_SPREAD_EPOCHS)
+  }
+
+  // Extra loops -------------------------------------------------------------------------------------------------------------------
+
+  /** Loops that end soon and were of use lately get another in their place. */
+  #renew(wishes: Wish[]): void {
+    const leadEpochs = this.#options.leadEpochs()
+    for (const member of [...this.#members.values()]) {
+      const { wish, owner } = member
+      if (member.place >= 0 || member.renewed || owner === null || this.#epoch < wish.closeEpoch - leadEpochs) continue
+      member.renewed = true
+      if (this.#epoch - member.usedEpoch >= member.holdEpochs || this.#isSuperseded(member)) continue
+      const liveEpoch = Math.max(wish.closeEpoch, this.#epoch + leadEpochs)
+      wishes.push(this.#addExtra(wish.rate, liveEpoch, owner, wish.cover))
+    }
+  }
+
+  #isSuperseded({ wish, owner }: Member): boolean {
+    for (const other of this.#members.values()) {
+      if (other.place < 0 && other.owner === owner && other.wish.rate > wish.rate) return true
+    }
+    return false
+  }
+
+  #step(demand: Demand, extra: NonNullable<LoopSetOptions['extra']>, wishes: Wish[]): void {
+    const more = this.#lastMore
+    this.#lastMore = 0
+    if (this.#epoch < this.#retryAt) return
+    const need = this.#worst(demand)
+    if (need === null) return
+    const room = extra.loopsMax - this.#extraCount()
+    const liveEpoch = this.#epoch + this.#options.leadEpochs()
+    if (need.uncovered.length > 0) {
+      const [lowest] = extra.rates
+      const count = Math.min(room, STEP_LOOPS_MAX, Math.max(1, 2 * more), need.uncovered.length)
+      for (let at = 0; at < count; at++) {
+        const cover = [...need.uncovered.slice(at), ...need.uncovered.slice(0, at)]
+        wishes.push(this.#addExtra(lowest!, liveEpoch, need.owner, cover))
+      }
+      this.#lastMore = count
+      return
+    }
+    const rate = this.#nextRate(need, extra.rates)
+    if (room > 0 && rate !== null) wishes.push(this.#addExtra(rate, liveEpoch, need.owner, need.slow))
+  }
+
+  /** Whose wait is the longest, and the nodes that it is for, the worst first. `null`: nobody waits long enough. */
+  #worst({ waiting }: Demand): Need | null {
+    let worst: Need | null = null
+    let most = STEP_SECONDS
+    for (const [owner, byNode] of waiting) {
+      const slow: { readonly node: NodeId; readonly seconds: number }[] = []
+      for (const [node, cells] of byNode) {
+        const seconds = cells / this.#rateTo(owner, node)
+        if (seconds > STEP_SECONDS) slow.push({ node, seconds })
+      }
+      slow.sort((a, b) => b.seconds - a.seconds)
+      if (slow[0] === undefined || slow[0].seconds <= most) continue
+      most = slow[0].seconds
+      const nodes = slow.map(({ node }) => node)
+      worst = { owner, slow: nodes, uncovered: nodes.filter((node) => this.#rateTo(owner, node) === 0) }
+    }
+    return worst
+  }
+
+  /** Cells a second to `node` on loops that `owner` has, or may come to have. */
+  #rateTo(owner: string, node: NodeId): number {
+    let cells = 0
+    for (const member of this.#members.values()) {
+      if ((member.owner === null || member.owner === owner) && member.hops.has(node)) cells += RATE_LADDER[member.wish.rate]!
+    }
+    return cells
+  }
+
+  /** More loops of the highest rate there is, for nodes that are not on one; else the next rate. */
+  #nextRate({ owner, slow }: Need, rates: readonly number[]): number | null {
+    let top = -1
+    let reached = 0
+    for (const { place, owner: whose, wish, hops } of this.#members.values()) {
+      if (place >= 0 || whose !== owner) continue
+      if (wish.rate > top) [top, reached] = [wish.rate, 0]
+      if (wish.rate === top && hops.has(slow[0]!)) reached++
+    }
+    if (top >= 0 && reached === 0) return top
+    return rates.find((rate) => rate > top) ?? (reached < TOP_LOOPS_MAX ? top : null)
+  }
+
+  #extraCount(): number {
+    let count = 0
+    for (const { place } of this.#members.values()) if (place < 0) count++
+    return count
+  }
+
+  #addExtra(rate: number, liveEpoch: number, owner: string, cover: readonly NodeId[]): Wish {
+    const closeEpoch = liveEpoch + this.#drawLife()
+    return this.#add({ kind: 'extra', rate, liveEpoch, closeEpoch, owner, cover }, -1)
+  }
+
+  #drawLife(): number {
+    return EXTRA_MIN_EPOCHS + this.#options.rng.extra.below(EXTRA_MAX_EPOCHS - EXTRA_MIN_EPOCHS + 1)
+  }
+
+  #add(plan: Omit<Wish, 'id'>, place: number): Wish {
+    const wish = Object.freeze({ ...plan, id: ++this.#lastId })
+    const holdEpochs = place < 0 ? this.#drawLife() : 0
+    const hops = new Set(wish.cover)
+    this.#members.set(wish.id, { wish, place, owner: wish.owner, hops, usedEpoch: wish.liveEpoch, holdEpochs, renewed: false })
+    return wish
+  }
+}
+
+interface Need {
+  readonly owner: string
+  /** Nodes that more waits for than a step takes, the worst first. */
+  readonly slow: readonly NodeId[]
+  /** Those of them that no loop reaches. */
+  readonly uncovered: readonly NodeId[]
+}
+
+/** The first boundary of rounds of `phase` at or after `epoch`. */
+export function roundAfter(phase: number, epoch: number): number {
+  const offset = (phase * ROUND_EPOCHS) / PHASES
+  return Math.ceil((epoch - offset) / ROUND_EPOCHS) * ROUND_EPOCHS + offset
+}
+
+function backoff(failures: number): number {
+  return Math.min(RETRY_MAX_EPOCHS, 2 ** Math.max(0, failures - 2))
+}

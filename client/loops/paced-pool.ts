@@ -1,0 +1,305 @@
+/**
+ * The own loops of a node whose clock is paced: asks `loop-set.ts` at each public epoch which loops there should be, sets them up, and gives
+ * work places on those that run. What finds no place waits here, in order; what waits is what the set may grow for, at the next epoch.
+ *
+ * A place is for one ask of one hop. Loops carry no more at a time than they bring home in a moment (`ROOM_SECONDS`), so that what comes
+ * later may go over a loop that is faster, and what waits is not taken for a holder that is slow. A loop belongs to the isolation name that
+ * used it first. In networks of `SMALL_NETWORK` nodes and more each hop of a loop is asked once: no node can tell from a loop that two pieces
+ * of work have one origin. Limits: `WAITING_MAX` asks wait, more are refused. Spec: SPEC.md §4.6.
+ */
+import type { NodeId } from '../../src/bytes/index.ts'
+import { CELL_BYTES } from '../../src/cell/index.ts'
+import { EPOCH_MS, epochAt, pacedPlan, RATE_LADDER } from '../../src/circuit/setup/index.ts'
+import type { DirectoryView } from '../../src/directory/index.ts'
+import { OverlayError } from '../../src/errors/index.ts'
+import type { Clock, Timer } from '../../src/runtime/index.ts'
+import type { LoopBuilder } from './builder.ts'
+import { Lease, type LoopSource, type Taking } from './lease.ts'
+import type { Demand, LoopSet, Wish } from './loop-set.ts'
+import type { PacedLoop } from './paced-loop.ts'
+
+// Implementation constants.
+/** From this many nodes on a hop is asked once per loop. */
+const SMALL_NETWORK = 20
+/** Bytes of a message that a cell brings, about. */
+const BYTES_PER_CELL = CELL_BYTES - 80
+/** What a loop is given at once: as much as it carries in so long, and one ask in any case. */
+const ROOM_SECONDS = 1.5
+/** Asks of few cells have places of their own beside a long one, so many for each cell a second, and at least some. */
+const SMALL_CELLS = 4
+const SMALL_ASKS_MIN = 4
+/** Between the end of what a loop is given and its own end. */
+const CLOSE_MARGIN_MS = 1_000
+const WAITING_MAX = 4096
+const LOOK_MS = 50
+/** After the directory has been the same for so many epochs the first loops are set up: in a young network they would come out short. */
+const SETTLED_EPOCHS = 1
+const SETTLED_AT_MOST_EPOCHS = 6
+
+export interface PacedPoolDeps {
+  readonly clockName: 'steady' | 'fixed'
+  readonly set: LoopSet
+  readonly builder: Pick<LoopBuilder, 'buildPaced'>
+  readonly view: DirectoryView
+  readonly self: NodeId
+  /** How many other members loops should have now; 0: none can be built. */
+  members(): number
+  readonly clock: Clock
+}
+
+interface Held {
+  readonly wish: Wish
+  loop: PacedLoop | null
+  owner: string | null
+  /** Cells, and asks, that places were given for. */
+  cells: number
+  asks: number
+  used: boolean
+  /** Hops that were asked, where each is asked once. */
+  readonly spent: Set<NodeId>
+}
+
+interface Waiting {
+  readonly node: NodeId
+  readonly isolation: string
+  readonly cells: number
+  give(lease: Lease): void
+}
+
+export class PacedPool implements LoopSource<Lease> {
+  readonly takesPerAsk = true
+  readonly #deps: PacedPoolDeps
+  readonly #held = new Map<number, Held>()
+  readonly #leases = new Map<Lease, Held>()
+  readonly #waiting = new Set<Waiting>()
+  readonly #stop = new AbortController()
+  #epochTimer: Timer | null = null
+  #lookTimer: Timer | null = null
+  /** Nodes known when this was looked at last, and for how many epochs they were as many. */
+  #nodes = 0
+  #settled = 0
+  #epochs = 0
+  #noise = 0
+
+  constructor(deps: PacedPoolDeps) {
+    this.#deps = deps
+  }
+
+  /** Loops that carry what is asked now. */
+  get ready(): number {
+    let running = 0
+    for (const { loop } of this.#held.values()) if (loop?.running === true) running++
+    return running
+  }
+
+  /** Own loops of any state, for this node's own user. */
+  open(): { readonly loop: PacedLoop; readonly taken: boolean; readonly kind: Wish['kind'] }[] {
+    return [...this.#held.values()].flatMap(({ loop, asks, wish }) =>
+      loop === null || !loop.open ? [] : [{ loop, taken: asks > 0, kind: wish.kind }],
+    )
+  }
+
+  /** Cells a second of all own loops now. */
+  get rate(): number {
+    return this.#deps.set.rateAt(epochAt(this.#deps.clock.unixMs()))
+  }
+
+  /** Cells that came home as noise on own loops so far. */
+  get noiseCells(): number {
+    let cells = this.#noise
+    for (const { loop } of this.#held.values()) cells += loop?.noiseCells ?? 0
+    return cells
+  }
+
+  /** What waits for a place: how many asks, and how many seconds it would take the loops that there are. */
+  get backlog(): { readonly asks: number; readonly seconds: number } {
+    let cells = 0
+    for (const waiting of this.#waiting) cells += waiting.cells
+    const { rate } = this
+    return { asks: this.#waiting.size, seconds: cells === 0 ? 0 : rate === 0 ? Number.POSITIVE_INFINITY : cells / rate }
+  }
+
+  start(): void {
+    this.#nextEpoch()
+  }
+
+  /** Closes every loop; what waits is refused. Idempotent. */
+  close(): void {
+    this.#stop.abort(new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The node is stopping.'))
+    this.#epochTimer?.cancel()
+    this.#lookTimer?.cancel()
+    for (const { loop } of this.#held.values()) loop?.close()
+    this.#held.clear()
+    this.#leases.clear()
+  }
+
+  /** See `LoopSource.take`. Waits as long as it takes, or until the signal aborts. */
+  async take(node: NodeId, { signal, isolation = '', bytes = 0 }: Taking): Promise<Lease> {
+    signal.throwIfAborted()
+    this.#stop.signal.throwIfAborted()
+    if (this.#waiting.size >= WAITING_MAX) {
+      throw new OverlayError('overload', 'LOOP_LIMIT', 'Too many requests wait for room on this node’s loops.')
+    }
+    const cells = 1 + Math.ceil(bytes / BYTES_PER_CELL)
+    const { promise, resolve, reject } = Promise.withResolvers<Lease>()
+    const waiting: Waiting = { node, isolation, cells, give: resolve }
+    const both = AbortSignal.any([signal, this.#stop.signal])
+    const onAbort = () => {
+      this.#waiting.delete(waiting)
+      reject(both.reason)
+    }
+    both.addEventListener('abort', onAbort, { once: true })
+    this.#waiting.add(waiting)
+    this.#place()
+    try {
+      return await promise
+    } finally {
+      both.removeEventListener('abort', onAbort)
+    }
+  }
+
+  release(lease: Lease): void {
+    const held = this.#leases.get(lease)
+    if (held === undefined) return
+    this.#leases.delete(lease)
+    held.cells -= lease.cells
+    held.asks--
+    held.used = true
+    this.#place()
+  }
+
+  // Places ------------------------------------------------------------------------------------------------------------------------
+
+  /** Gives places to those that wait, the longest first, and looks again soon if some are left. */
+  #place(): void {
+    const full = new Set<string>()
+    for (const waiting of this.#waiting) {
+      const key = `${waiting.node} ${waiting.cells > SMALL_CELLS} ${waiting.isolation}`
+      if (full.has(key)) continue
+      const held = this.#best(waiting)
+      if (held === null) {
+        full.add(key)
+        continue
+      }
+      this.#waiting.delete(waiting)
+      waiting.give(this.#lease(held, waiting))
+    }
+    if (this.#waiting.size === 0) return
+    this.#lookTimer ??= this.#deps.clock.setTimer(LOOK_MS, () => {
+      this.#lookTimer = null
+      this.#place()
+    })
+  }
+
+  #lease(held: Held, { node, isolation, cells }: Waiting): Lease {
+    const lease = new Lease(held.loop!, node, cells)
+    if (held.owner === null) {
+      held.owner = isolation
+      this.#deps.set.onOwned(held.wish.id, isolation)
+    }
+    held.cells += cells
+    held.asks++
+    held.used = true
+    if (this.#deps.view.size >= SMALL_NETWORK) held.spent.add(node)
+    this.#leases.set(lease, held)
+    return lease
+  }
+
+  /** The loop that would be done with it first, if that has room for it now. */
+  #best({ node, isolation, cells }: Waiting): Held | null {
+    const now = this.#deps.clock.monotonicMs()
+    let best: Held | null = null
+    let bestMs = Number.POSITIVE_INFINITY
+    for (const held of this.#held.values()) {
+      const { loop, owner } = held
+      if (loop === null || !loop.running || (owner !== null && owner !== isolation)) continue
+      if (!loop.hops.includes(node) || held.spent.has(node)) continue
+      const tookMs = ((held.cells + cells) * 1000) / loop.rate + loop.figures.roundTripMs
+      if (tookMs >= bestMs || now + tookMs + CLOSE_MARGIN_MS > loop.closeAt) continue
+      best = held
+      bestMs = tookMs
+    }
+    return best !== null && hasRoom(best, cells) ? best : null
+  }
+
+  #demand(): Demand {
+    const waiting = new Map<string, Map<NodeId, number>>()
+    for (const { node, isolation, cells } of this.#waiting) {
+      const byNode = waiting.get(isolation) ?? new Map<NodeId, number>()
+      waiting.set(isolation, byNode)
+      byNode.set(node, (byNode.get(node) ?? 0) + cells)
+    }
+    const used = new Set<number>()
+    for (const [id, held] of this.#held) {
+      if (held.used || held.asks > 0) used.add(id)
+      held.used = false
+    }
+    return { waiting, used }
+  }
+
+  // Epochs ------------------------------------------------------------------------------------------------------------------------
+
+  #nextEpoch(): void {
+    const { clock } = this.#deps
+    if (this.#stop.signal.aborted) return
+    this.#epochTimer = clock.setTimer(EPOCH_MS - (clock.unixMs() % EPOCH_MS), () => {
+      this.#onEpoch()
+      this.#nextEpoch()
+    })
+  }
+
+  #onEpoch(): void {
+    const { clock, set, members, view } = this.#deps
+    this.#epochs++
+    this.#settled = view.size === this.#nodes ? this.#settled + 1 : 0
+    this.#nodes = view.size
+    for (const [id, { wish, loop }] of this.#held) {
+      if (wish.closeEpoch > epochAt(clock.unixMs()) || loop?.open === true) continue
+      this.#noise += loop?.noiseCells ?? 0
+      this.#held.delete(id)
+    }
+    if (members() === 0 || (this.#settled < SETTLED_EPOCHS && this.#epochs < SETTLED_AT_MOST_EPOCHS)) return
+    // A timer may fire a little early: the epoch that is meant is the nearest.
+    const epoch = Math.round(clock.unixMs() / EPOCH_MS)
+    for (const wish of set.onEpoch(epoch, this.#demand())) void this.#build(wish)
+  }
+
+  async #build(wish: Wish): Promise<void> {
+    const { builder, clock, clockName, set } = this.#deps
+    const held: Held = { wish, loop: null, owner: wish.owner, cells: 0, asks: 0, used: false, spent: new Set() }
+    this.#held.set(wish.id, held)
+    const { rate, liveEpoch, closeEpoch } = wish
+    const plan = pacedPlan(clock.unixMs(), { clock: clockName, rate, liveEpoch, closeEpoch })
+    try {
+      const how = { signal: this.#stop.signal, plan, cover: this.#cover(wish) }
+      const onEnd = (_: PacedLoop, reason: string) => {
+        if (reason !== 'expired') set.onLost(wish.id)
+        this.#place()
+      }
+      held.loop = await builder.buildPaced(wish.cover[0], onEnd, how)
+      set.onBuilt(wish.id, held.loop.hops)
+    } catch {
+      this.#held.delete(wish.id)
+      set.onLost(wish.id) // the cause is the network's state, which status shows; the next draw may find another way
+    }
+  }
+
+  /** What a loop should reach: in a small network, where the standing loops can reach all nodes, those that no other reaches. */
+  #cover({ kind, cover }: Wish): ReadonlySet<NodeId> {
+    const { view, self } = this.#deps
+    if (kind === 'extra' || view.size >= SMALL_NETWORK) return new Set(cover)
+    const missing = new Set(view.all().map(({ id }) => id))
+    missing.delete(self)
+    for (const { loop, wish } of this.#held.values()) {
+      if (wish.kind === 'standing' && loop?.open === true) for (const hop of loop.hops) missing.delete(hop)
+    }
+    return missing
+  }
+}
+
+function hasRoom({ loop, wish, cells: given, asks }: Held, cells: number): boolean {
+  if (loop === null || asks === 0) return true
+  const rate = RATE_LADDER[wish.rate]!
+  if (given + cells <= rate * ROOM_SECONDS) return true
+  return cells <= SMALL_CELLS && asks < Math.max(SMALL_ASKS_MIN, rate / 2)
+}
