@@ -61,7 +61,7 @@ export interface LoopQuestion {
   readonly neighbours: readonly NodeId[]
   /** Those of them that this node chose. */
   readonly chosen: readonly NodeId[]
-  /** How many other members; the draw takes one more, one less or two more if there is no other way. */
+  /** How many other members; the draw takes one more, one less or two more if there is no other way, and in a small network down to 3. */
   readonly members: number
   /** The node to reach; without it any. */
   readonly apex?: NodeId
@@ -92,8 +92,12 @@ export interface DrawnLoop {
 
 /** A loop, or `null` if the graph has none within the budget. */
 export function drawLoop(question: LoopQuestion): DrawnLoop | null {
+  return drawOf(question, lengthsFor(question.members)) ?? drawOf(question, shorterThan(question.members))
+}
+
+function drawOf(question: LoopQuestion, lengths: readonly number[]): DrawnLoop | null {
   for (const ends of endSets(question)) {
-    for (const length of lengthsFor(question.members)) {
+    for (const length of lengths) {
       const apexIndexes = apexIndexesFor(length, question.rng)
       for (const diverse of [true, false]) {
         for (const apexIndex of apexIndexes) {
@@ -125,6 +129,14 @@ function* endSets({ chosen, neighbours, preference, apex }: LoopQuestion): Gener
 /** The length asked for, then those near it, longer before shorter; never under 3 others. */
 function lengthsFor(members: number): readonly number[] {
   return [members, members + 1, members - 1, members + 2].filter((length) => length >= 3 && length <= LOOP_MEMBERS_MAX)
+}
+
+/**
+ * What is left when a small network has lost so many nodes that no loop of those lengths is there: the directory goes on listing the dead for a
+ * day, and nothing could be read in that time. In a larger one it would be for who can make the web look sparse.
+ */
+function shorterThan(members: number): readonly number[] {
+  return members > MEMBERS_USUAL ? [] : Array.from({ length: Math.max(0, members - 4) }, (_, at) => members - 2 - at)
 }
 
 /** Places for the apex: the middle, either side of it at random when there is no middle; two members or more on each side from 5 on. */

@@ -129,9 +129,9 @@ test('whatever the web, what is drawn is a loop by the rules', () => {
         const loop = ask(drawnWeb, self, rng, { members, avoid, ...(apex === undefined ? {} : { apex }) })
         if (loop === null) return
         checkLoop(drawnWeb, self, loop.hops)
-        assert.ok(
-          [-1, 0, 1, 2].includes(loop.hops.length - members) && loop.hops.length >= 3 && loop.hops.length <= LOOP_MEMBERS_MAX,
-        )
+        const { length } = loop.hops
+        assert.ok(length >= 3 && length <= LOOP_MEMBERS_MAX)
+        assert.ok([-1, 0, 1, 2].includes(length - members) || (members <= 5 && length < members))
         if (apex !== undefined) assert.equal(loop.hops[loop.apexIndex], apex)
         assert.ok(!loop.hops.some((id) => avoid.has(id)))
         const sides = [loop.apexIndex, loop.hops.length - 1 - loop.apexIndex]
@@ -324,5 +324,25 @@ test('what a preference names is given up before the loop is', () => {
     const plain = drawLoop({ ...question, chosen: web.chosen.get(self)! })
     assert.equal(drawLoop({ ...question, chosen: web.chosen.get(self)!, preference }) === null, plain === null)
     assert.notEqual(drawLoop({ ...question, chosen: [], preference }), null)
+  }
+})
+
+test('with four living nodes of eight that are listed loops of three others are found, and longer ones as soon as they can be', () => {
+  const rng = new SeededRng(41)
+  const web = randomWeb(8, rng, { choices: 7 })
+  const living = [0, 2, 5, 7].map(idOf)
+  const alive = (ids: readonly NodeId[]) => ids.filter((id) => living.includes(id))
+  const view: DirectoryView = { ...web.view, linked: (id) => (living.includes(id) ? alive(web.view.linked(id)) : []) }
+  for (const self of living) {
+    const neighbours = alive([...web.links.get(self)!])
+    for (const apex of living.filter((id) => id !== self)) {
+      const drawn = drawLoop({ view, self, neighbours, chosen: neighbours, members: 5, apex, rng })
+      assert.ok(drawn !== null)
+      assert.deepEqual([drawn.hops.length, drawn.hops[drawn.apexIndex]], [3, apex])
+      // Where longer ones are usual no loop comes out that short.
+      assert.equal(drawLoop({ view, self, neighbours, chosen: neighbours, members: 8, apex, rng }), null)
+    }
+    const dead = [1, 3].map(idOf)[0]!
+    assert.equal(drawLoop({ view, self, neighbours, chosen: neighbours, members: 5, apex: dead, rng }), null)
   }
 })
