@@ -9,7 +9,7 @@ import { Admission, Apex, Switch } from '../relay/index.ts'
 import { Introductions } from '../relay/introduction/index.ts'
 import { openRecordHolder, recordService } from '../relay/record/index.ts'
 import { Rendezvous } from '../relay/rendezvous/index.ts'
-import { openStore, storeService } from '../relay/store/index.ts'
+import { openStore, type ShareStore, storeService } from '../relay/store/index.ts'
 import type { NodeId } from '../src/bytes/index.ts'
 import { OnionKeyRing } from '../src/circuit/onion-keys.ts'
 import type { ClockName, Config } from '../src/config/index.ts'
@@ -272,7 +272,7 @@ async function compose(
       cipher: cipher.implementation,
       uptimeSeconds: Math.floor((clock.monotonicMs() - startedMs) / 1000),
       circuitsRelayed: Math.ceil(relay.relayed / CIRCUITS_STEP) * CIRCUITS_STEP,
-      warnings: warningsOf(directory.size, neighbours.all().length, host.addresses.length),
+      warnings: [...troublesOf(neighbours, store), ...warningsOf(directory.size, neighbours.all().length, host.addresses.length)],
     }
   }
   const traces = new Traces({ clock, rng })
@@ -408,6 +408,25 @@ function tickKeys(onionKeys: OnionKeyRing, onChange: () => void): Timer {
   }
   timer = systemClock.setTimer(KEY_TICK_MS, tick)
   return { cancel: () => timer.cancel() }
+}
+
+/** What is wrong with this machine, in plain words. */
+function troublesOf(
+  { clockSuspect, clockJumped }: Pick<Neighbours, 'clockSuspect' | 'clockJumped'>,
+  { refusesWrites }: Pick<ShareStore, 'refusesWrites'>,
+): string[] {
+  const troubles: string[] = []
+  if (clockSuspect)
+    troubles.push(
+      'The date of this machine is wrong: other nodes refuse what it makes, and it refuses theirs. Set its clock right.',
+    )
+  else if (clockJumped)
+    troubles.push('The date of this machine was set a short while ago, or it slept. If the date is wrong now, set it right.')
+  if (refusesWrites)
+    troubles.push(
+      'The disk refuses to write: nothing new is stored for others. Free space, or check the disk and its permissions.',
+    )
+  return troubles
 }
 
 /** Plain words for people. */

@@ -14,7 +14,7 @@ import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Link, LinkCloseReason, LinkHost } from '../../src/link/index.ts'
 import type { CellPlane, ControlSink } from '../../src/link/plane.ts'
 import type { Logger } from '../../src/log/index.ts'
-import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
+import { type Clock, ClockJumps, type Rng, type Timer } from '../../src/runtime/index.ts'
 import { parseDescriptor, parseSignedDescriptor } from '../../src/wire/index.ts'
 import type { Identity } from '../identity.ts'
 import type { PeerStatus } from '../library.ts'
@@ -50,6 +50,12 @@ const TICK_MS = 500
 const TICK_BUSY_MS = 100
 const UNSETTLED_MS = 30_000
 const REVIEW_MS = 60_000
+/** After a jump of the wall clock nobody is forgotten for this long: fresh descriptors come, or show that the clock is wrong. */
+const JUMP_HOLD_MS = 15 * 60_000
+/** So long nobody is forgotten under a clock that jumped and that the others' descriptors speak against. */
+const SUSPECT_HOLD_MS = 24 * 3_600_000
+/** More descriptors of another time in a row make the clock suspect, in a large network. */
+const SUSPECT_MAX = 8
 const FIRST_SAVE_MS = 15_000
 const SAVE_MS = 5 * 60_000
 
@@ -115,12 +121,18 @@ export class Neighbours implements ControlSink {
   #startedAt = 0
   #reviewAt = 0
   #saveAt = 0
+  readonly #jumps: ClockJumps
+  /** Until when a jump of the wall clock is recent. */
+  #jumpedUntil = 0
+  /** Until when one may explain that all descriptors are of another time. */
+  #suspectUntil = 0
   #closed: Promise<void> | null = null
 
   /** Errors: `CONFIG_BAD` for a bootstrap address without /p2p. */
   constructor(deps: NeighboursDeps) {
     this.#deps = deps
     const { directory, identity, clock, rng, host, dataDir, limits } = deps
+    this.#jumps = new ClockJumps(clock)
     const now = clock.monotonicMs()
     this.#gossip = new Gossip(directory, rng, deps.control?.everyMs)
     this.#book = new NeighbourBook(limits.choose, rng, now)
@@ -203,9 +215,14 @@ export class Neighbours implements ControlSink {
     return this.#started && possible > 0 && this.chosen().length >= possible
   }
 
-  /** Whether most descriptors that came were of another time: then this machine's clock is wrong, and others refuse this node's. */
+  /** Whether all descriptors that came of late were of another time: then this machine's clock is wrong, and others refuse this node's. */
   get clockSuspect(): boolean {
-    return this.#gossip.outOfWindow > this.#deps.directory.size
+    return this.#gossip.outOfWindow > Math.min(this.#deps.directory.size, SUSPECT_MAX)
+  }
+
+  /** Whether the date was set by more than a correction a short while ago. */
+  get clockJumped(): boolean {
+    return this.#deps.clock.monotonicMs() < this.#jumpedUntil
   }
 
   /** Onion keys or addresses have changed: the descriptor is published anew, soon. */
@@ -432,6 +449,7 @@ export class Neighbours implements ControlSink {
     const { clock } = this.#deps
     const now = clock.monotonicMs()
     this.#gossipDoes(this.#gossip.tick(now))
+    this.#lookAtClock(now)
     for (const session of [...this.#sessions.values()]) this.#look(session, now)
     this.#seek(now)
     if (now >= this.#reviewAt) this.#review(now)
@@ -457,10 +475,30 @@ export class Neighbours implements ControlSink {
     }
   }
 
+  /** After a jump of the wall clock the own descriptor is of another time, and the others' only seem to be. */
+  #lookAtClock(now: MonotonicMs): void {
+    const jumpMs = this.#jumps.look()
+    if (jumpMs === 0) return
+    this.#deps.log.warn('the clock of this machine was set, or it slept; if this was neither, set the clock right', {
+      ms: jumpMs,
+    })
+    this.#jumpedUntil = now + JUMP_HOLD_MS
+    this.#suspectUntil = now + SUSPECT_HOLD_MS
+    this.republish()
+  }
+
+  /**
+   * Whether nodes are forgotten by the date: not right after a jump, and not while all that comes is of another time. A clock that is wrong for an
+   * hour must not cost the node everybody that it knows. Bounded, since whoever sends such descriptors could make it last.
+   */
+  #mayExpire(now: MonotonicMs): boolean {
+    return now >= this.#jumpedUntil && (now >= this.#suspectUntil || !this.clockSuspect)
+  }
+
   #review(now: MonotonicMs): void {
     const { directory, clock, rng, log } = this.#deps
     this.#reviewAt = now + REVIEW_MS
-    const expired = directory.expire()
+    const expired = this.#mayExpire(now) ? directory.expire() : 0
     if (expired > 0) log.debug('descriptors expired', { count: expired })
     for (const id of this.#book.review(directory.size, (each) => this.#linked.has(each), clock.unixMs()))
       this.#awaySince.delete(id)

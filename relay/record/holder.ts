@@ -12,9 +12,9 @@ import { RECORD_KEEP_MS_MAX, verifyRecord } from '../../src/content/record.ts'
 import { makeFolder } from '../../src/directory/atomic-file.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
-import type { Clock, Timer } from '../../src/runtime/index.ts'
+import { type Clock, ClockJumps, type Timer } from '../../src/runtime/index.ts'
 import { encodeSignedRecord, parseSignedRecord, RECORD_KEY_BYTES, type SignedRecord } from '../../src/wire/index.ts'
-import { KeyTurns, PlaceFile } from '../store/index.ts'
+import { KeyTurns, PlaceFile, SWEEP_HOLD_MS } from '../store/index.ts'
 
 // Implementation constants.
 /** Disk for one record: whole pages, so that a torn write hurts no other. */
@@ -95,6 +95,7 @@ class DiskHolder implements RecordHolder {
   #arriving = 0
   #damaged = 0
   #closing: Promise<void> | null = null
+  readonly #jumps: ClockJumps
   #sweepTimer: Timer
   #flushTimer: Timer | null = null
   #roomMadeMs = Number.NEGATIVE_INFINITY
@@ -105,6 +106,7 @@ class DiskHolder implements RecordHolder {
     this.#clock = clock
     this.#log = log
     this.#recordsMax = recordsMax
+    this.#jumps = new ClockJumps(clock)
     this.#sweepTimer = clock.setTimer(SWEEP_EVERY_MS, () => void this.#sweepOnTime())
     if (file.damaged > 0)
       log.warn('Damaged entries of records were dropped. Check the disk if this happens again.', { count: file.damaged })
@@ -241,6 +243,11 @@ class DiskHolder implements RecordHolder {
   }
 
   async #sweepOnTime(): Promise<void> {
+    if (this.#jumps.look() > 0) {
+      // As in the store: the date may be set right again.
+      this.#sweepTimer = this.#clock.setTimer(SWEEP_HOLD_MS, () => void this.#sweepOnTime())
+      return
+    }
     await this.sweep()
     if (this.#closing === null) this.#sweepTimer = this.#clock.setTimer(SWEEP_EVERY_MS, () => void this.#sweepOnTime())
   }

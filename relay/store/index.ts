@@ -8,5 +8,6 @@ export {
   type ShareStore,
   type StoreOptions,
   type StoreStats,
+  SWEEP_HOLD_MS,
 } from './store.ts'
 export { KeyTurns } from './turns.ts'

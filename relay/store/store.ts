@@ -16,7 +16,7 @@ import { SIGN_PUBLIC_BYTES, SIGNATURE_BYTES } from '../../src/crypto/index.ts'
 import { makeFolder } from '../../src/directory/atomic-file.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
-import type { Clock, Timer } from '../../src/runtime/index.ts'
+import { type Clock, ClockJumps, type Timer } from '../../src/runtime/index.ts'
 import { SHARE_BYTES, SLOT_VARIANTS_MAX } from '../../src/wire/index.ts'
 import { KEY_BYTES } from './place-entry.ts'
 import { PlaceFile } from './places.ts'
@@ -32,6 +32,8 @@ export const SLOT_PLACE_BYTES = 20_480
 /** What a power loss may take of acknowledged puts. */
 const FLUSH_AFTER_MS = 5_000
 const SWEEP_EVERY_MS = 60_000
+/** After the wall clock jumped forwards nothing is swept for so long, but to make room for a put at the quota. */
+export const SWEEP_HOLD_MS = 6 * 3_600_000
 /** The pause between steps while there is more to sweep. */
 const SWEEP_AGAIN_MS = 1_000
 const SWEEP_SCAN = 262_144
@@ -56,6 +58,8 @@ export interface StoreStats {
 /** Whoever calls bounds how many calls run at once. After `close()` every put is `full` and every get finds nothing. */
 export interface ShareStore {
   readonly quotaBytes: number
+  /** Whether the last write failed: a full, read-only or failing disk. */
+  readonly refusesWrites: boolean
   /** Stores `share` (65536 bytes, borrowed until the promise settles) under the hash of its bytes; the later `keepUntilMs` holds. */
   putShare(share: Uint8Array, keepUntilMs: UnixMs): Promise<PutVerdict>
   /** The share of this address, verified, owned by the caller. */
@@ -110,8 +114,10 @@ class DiskStore implements ShareStore {
   /** Calls under way, which `close()` waits for. */
   readonly #calls = new Set<Promise<unknown>>()
   #closing: Promise<void> | null = null
+  readonly #jumps: ClockJumps
   #sweepTimer: Timer
   #flushTimer: Timer | null = null
+  #refusesWrites = false
   #roomMadeMs = Number.NEGATIVE_INFINITY
   #warnedMs = Number.NEGATIVE_INFINITY
 
@@ -121,6 +127,7 @@ class DiskStore implements ShareStore {
     this.#log = options.log
     this.#shares = shares
     this.#slots = slots
+    this.#jumps = new ClockJumps(options.clock)
     this.#sweepTimer = this.#clock.setTimer(SWEEP_EVERY_MS, () => void this.#sweepOnTime())
     const damaged = shares.damaged + slots.damaged
     if (damaged > 0)
@@ -162,6 +169,10 @@ class DiskStore implements ShareStore {
       }
       return found
     })
+  }
+
+  get refusesWrites(): boolean {
+    return this.#refusesWrites
   }
 
   sweep(): Promise<number> {
@@ -252,9 +263,11 @@ class DiskStore implements ShareStore {
     try {
       await write()
     } catch (error) {
+      this.#refusesWrites = true
       this.#warn('The disk of the store refuses to write; puts are refused. Free space or check the disk.', error)
       return 'full'
     }
+    this.#refusesWrites = false
     if (this.#closing === null) this.#flushTimer ??= this.#clock.setTimer(FLUSH_AFTER_MS, () => void this.#flush())
     return verdict
   }
@@ -343,6 +356,11 @@ class DiskStore implements ShareStore {
   }
 
   async #sweepOnTime(): Promise<void> {
+    if (this.#jumps.look() > 0) {
+      // What has expired by a date that was just set may be asked for when it is set right.
+      this.#sweepTimer = this.#clock.setTimer(SWEEP_HOLD_MS, () => void this.#sweepOnTime())
+      return
+    }
     const removed = await this.sweep()
     if (this.#closing !== null) return
     const pauseMs = removed === SWEEP_REMOVALS ? SWEEP_AGAIN_MS : SWEEP_EVERY_MS

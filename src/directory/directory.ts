@@ -14,6 +14,7 @@ import {
   DESCRIPTOR_LIFE_MS,
   type DescriptorFault,
   type DirectoryRules,
+  PUBLISHED_AHEAD_MS,
   type VerifiedDescriptor,
   verifyDescriptor,
 } from './descriptor.ts'
@@ -114,7 +115,9 @@ export class Directory implements DirectoryView {
     if (entry === undefined) return this.#entries.size < this.#nodesMax || id === this.#self ? 'added' : 'full'
     if (equalPublic(entry.hash, hash)) return 'known'
     const later = publishedMs - entry.descriptor.publishedMs || compareBytes(entry.hash, hash)
-    if (later < 0) return 'older'
+    // One that would be refused now was taken under a clock that was ahead: it must not keep out what comes for as long as that was.
+    const isOfFuture = entry.descriptor.publishedMs > this.#clock.unixMs() + PUBLISHED_AHEAD_MS
+    if (later < 0 && !isOfFuture) return 'older'
     return id === this.#self || entry.updates.has(now) ? 'added' : 'hasty'
   }
 

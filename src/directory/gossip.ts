@@ -86,7 +86,7 @@ export class Gossip<K> {
     return begins ? this.#startRound(link, peer, now) : []
   }
 
-  /** Descriptors that were fetched and were of another time: many of them mean that this node's clock is wrong. */
+  /** Descriptors that came in a row and were of another time: many of them mean that this node's clock is wrong. */
   get outOfWindow(): number {
     return this.#outOfWindow
   }
@@ -267,6 +267,7 @@ export class Gossip<K> {
       const verdict = this.#directory.add(bytes)
       const signed = this.#directory.signedByHash(hash)
       if (verdict === 'added' && signed) {
+        this.#outOfWindow = 0
         fresh.push([hash, signed])
         if (peer.round) peer.round.news = true
         continue

@@ -39,7 +39,8 @@ export const ERROR_CODES = {
   CONTENT_DAMAGED: 'Bytes failed verification and no other holder had right ones. Nothing wrong was delivered. Try again later.',
   CONTENT_NOT_FOUND: 'Nobody that should hold it has it: the address is wrong, it expired, or too many holders are away.',
   PATH_NOT_FOUND: 'The address is right, the path is not: look at how it is spelled, capitals too. The first page is at /.',
-  NETWORK_TOO_SMALL: 'Fewer than 4 nodes are known: no loop can be built. Check the bootstrap addresses, or start more nodes.',
+  NETWORK_TOO_SMALL:
+    'Fewer than 4 nodes are known: no loop can be built. Check the bootstrap addresses and the date of this machine, or start more nodes.',
   NODE_NOT_READY: 'Wait a little; `gyre status` shows how far it is.',
   NODE_UNREACHABLE: 'Start a node with `gyre start`, or name the right one with --data-dir or --api.',
   PORT_TAKEN: 'Another program listens on this address. Choose another with --api, --proxy, --socks or --listen.',

@@ -7,6 +7,8 @@ import { TEST_RULES } from '../support/directory.ts'
 import { isWhole, NeighbourNet, type NetNode } from '../support/neighbour-net.ts'
 import { SeededRng } from '../support/seeded-rng.ts'
 
+const HOUR = 3_600_000
+
 function network(t: TestContext, seed: string): NeighbourNet {
   const net = new NeighbourNet(seed)
   t.after(() => net.close())
@@ -155,30 +157,70 @@ test('a cut cable is mended, a stalled neighbour is given up', async (t) => {
   assert.ok((await net.until(settled, 400_000)) !== null)
 })
 
-test('a day and more of sleep: everything expired, the network finds together again', async (t) => {
+test('a day and more of sleep: everything expired, nobody is forgotten, and all is fresh within minutes', async (t) => {
   const net = network(t, 'sleep')
   const nodes = await town(net, 6)
   const settled = () => nodes.every(({ neighbours }) => neighbours.chosen().length >= 4) && isWhole(nodes)
   assert.ok((await net.until(settled, 20_000)) !== null)
-  net.clock.jumpWallClock(25 * 3_600_000)
-  assert.ok((await net.until(() => nodes.every(({ directory }) => directory.size < 6), 70_000)) !== null)
-  const took = await net.until(settled, 120_000)
-  t.diagnostic(`whole again after ${took} ms`)
+  net.clock.jumpWallClock(25 * HOUR)
+  const isFresh = ({ directory }: NetNode) => directory.all().every(({ publishedMs }) => net.clock.unixMs() - publishedMs < HOUR)
+  const took = await net.until(() => nodes.every(isFresh), 120_000)
+  t.diagnostic(`all fresh after ${took} ms`)
   assert.ok(took !== null)
+  assert.ok(nodes.every(({ directory }) => directory.size === 6))
+  assert.ok((await net.until(settled, 20_000)) !== null)
+  assert.ok(nodes.every(({ neighbours }) => neighbours.clockJumped && !neighbours.clockSuspect))
 })
+
+for (const days of [1, -1]) {
+  test(`a clock that is set ${days > 0 ? 'a day ahead' : 'back a day'} and right again: nobody is lost, on either side`, async (t) => {
+    const net = network(t, `jump ${days}`)
+    const date = { aheadMs: 0 }
+    const nodes = [
+      net.make(0),
+      ...[1, 2, 3, 4, 5].map((index) => net.make(index, { bootstrap: [net.addressOf(0)], ...(index === 5 ? { date } : {}) })),
+    ]
+    for (const node of nodes) await net.start(node)
+    const one = nodes[5]!
+    const { id } = one.identity
+    const settled = () => nodes.every(({ neighbours }) => neighbours.chosen().length >= 4) && isWhole(nodes)
+    assert.ok((await net.until(settled, 20_000)) !== null)
+    date.aheadMs = days * 24 * HOUR
+    await net.pass(10 * 60_000)
+    assert.ok(one.neighbours.clockJumped)
+    // Links go on; nobody is forgotten; the others do not take what it publishes now.
+    assert.equal(one.directory.size, 6)
+    assert.ok(one.neighbours.all().length >= 4)
+    for (const { directory } of nodes.slice(0, 5)) {
+      assert.equal(directory.size, 6)
+      assert.ok(Math.abs((directory.get(id)?.publishedMs ?? 0) - net.clock.unixMs()) < HOUR)
+    }
+    date.aheadMs = 0
+    const before = net.clock.unixMs()
+    const isTaken = () =>
+      nodes.every(({ directory }) => {
+        const published = directory.get(id)?.publishedMs ?? 0
+        return published >= before && published <= net.clock.unixMs() + 60_000
+      })
+    const took = await net.until(isTaken, 120_000)
+    t.diagnostic(`everybody has its descriptor again after ${took} ms`)
+    assert.ok(took !== null)
+    assert.ok((await net.until(settled, 20_000)) !== null)
+  })
+}
 
 test('a node with a wrong clock joins nothing, disturbs nobody, and can be told why', async (t) => {
   const net = network(t, 'clock')
   const nodes = await town(net, 6)
   assert.ok((await net.until(() => isWhole(nodes), 20_000)) !== null)
-  const late = net.make(9, { bootstrap: [net.addressOf(0)], aheadMs: 3 * 3_600_000 })
+  const late = net.make(9, { bootstrap: [net.addressOf(0)], date: { aheadMs: 3 * 3_600_000 } })
   await net.start(late)
   await net.pass(30_000)
   assert.equal(late.neighbours.all().length, 0)
   assert.ok(nodes.every(({ directory }) => directory.size === 6))
   assert.equal(late.directory.size, 7) // what others published is not too old for it
   assert.equal(nodes[0]!.neighbours.clockSuspect, false)
-  const early = net.make(10, { bootstrap: [net.addressOf(0)], aheadMs: -3 * 3_600_000 })
+  const early = net.make(10, { bootstrap: [net.addressOf(0)], date: { aheadMs: -3 * 3_600_000 } })
   await net.start(early)
   await net.pass(30_000)
   assert.equal(early.neighbours.clockSuspect, true)

@@ -62,8 +62,8 @@ export interface NetNodeOptions {
   readonly limits?: NeighbourLimits
   readonly rules?: DirectoryRules
   readonly reachable?: boolean
-  /** How far its wall clock is ahead of the others'. */
-  readonly aheadMs?: number
+  /** How far its clock is ahead of the others'; may be changed at any time. */
+  readonly date?: { aheadMs: number }
   /** Of a node that starts again. */
   readonly dataDir?: string
 }
@@ -102,12 +102,12 @@ export class NeighbourNet {
       rules = TEST_RULES,
       reachable = true,
       dataDir,
-      aheadMs = 0,
+      date = { aheadMs: 0 },
     }: NetNodeOptions = {},
   ): NetNode {
     const identity = identityOf(this.#seedOf(index))
     const host = this.wires.host(identity.id, { address: this.#listen(index), reachable })
-    const clock = aheadMs === 0 ? this.clock : skewed(this.clock, aheadMs)
+    const clock = skewed(this.clock, date)
     const directory = new Directory({ rules, clock, self: identity.id })
     const plane = new NotingPlane()
     const folder = dataDir ?? mkdtempSync(join(this.#folder, `${index}-`))
@@ -174,10 +174,10 @@ export class NeighbourNet {
   }
 }
 
-/** The same clock with another idea of the date. */
-function skewed(clock: FakeClock, aheadMs: number): Clock {
+/** The same clock with another idea of the date, which may change. */
+function skewed(clock: FakeClock, date: { readonly aheadMs: number }): Clock {
   return {
-    unixMs: () => (clock.unixMs() + aheadMs) as UnixMs,
+    unixMs: () => (clock.unixMs() + date.aheadMs) as UnixMs,
     monotonicMs: () => clock.monotonicMs(),
     setTimer: (ms, fire) => clock.setTimer(ms, fire),
     nextTurn: (fire) => clock.nextTurn(fire),

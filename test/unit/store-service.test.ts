@@ -113,6 +113,7 @@ test('a store whose disk refuses to keep something on gives no proof', async (t)
   const { store, clock } = await service(t)
   await store.putShare(share, (clock.unixMs() + HOUR) as never)
   const stuck: ShareStore = {
+    refusesWrites: false,
     quotaBytes: 0,
     putShare: async () => 'full',
     getShare: (address) => store.getShare(address),

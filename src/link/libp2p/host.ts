@@ -14,7 +14,7 @@ import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import type { MonotonicMs, NodeId } from '../../bytes/index.ts'
 import { isOverlayError, OverlayError } from '../../errors/index.ts'
-import type { Clock, Timer } from '../../runtime/index.ts'
+import { type Clock, ClockJumps, type Timer } from '../../runtime/index.ts'
 import { ADMISSION_DEFAULTS, Admission, type AdmissionLimits } from '../admission.ts'
 import { CellLink } from '../cell-link.ts'
 import { cellPools } from '../cell-pool.ts'
@@ -120,6 +120,9 @@ class Libp2pHost implements LinkHost {
   #node: { start(): void | Promise<void>; stop(): void | Promise<void> } | null = null
   #parts: Libp2pParts | null = null
   #sweeper: Timer | null = null
+  readonly #jumps: ClockJumps
+  /** Once started: makes the certificate anew, for later connections. */
+  #renewCertificate: () => void = () => {}
   #closed: Promise<void> | null = null
 
   constructor(options: Libp2pHostOptions, identity: Ed25519PrivateKey) {
@@ -127,6 +130,7 @@ class Libp2pHost implements LinkHost {
     this.#identity = identity
     this.#limits = { ...LINK_LIMITS, ...options.limits }
     this.#clock = options.clock
+    this.#jumps = new ClockJumps(options.clock)
     this.id = nodeIdOfKey(identity)
     this.#admission = new Admission(this.#limits)
     const { clock } = options
@@ -145,10 +149,18 @@ class Libp2pHost implements LinkHost {
     this.#closing.signal.throwIfAborted()
     if (this.#node !== null) return
     const { handshakeTimeoutMs } = this.#limits
-    const context = await tlsContext(this.#identity)
+    let context = await tlsContext(this.#identity)
+    this.#renewCertificate = () => {
+      tlsContext(this.#identity).then(
+        (renewed) => {
+          context = renewed
+        },
+        () => {}, // the old one serves as well as before
+      )
+    }
     const tls = new TlsTransport({
       clock: this.#clock,
-      context,
+      context: () => context,
       muxers: this.#muxers,
       admission: this.#admission,
       handshakeTimeoutMs,
@@ -372,6 +384,8 @@ class Libp2pHost implements LinkHost {
       known.stalledSweeps = stalled ? known.stalledSweeps + 1 : 0
       if (known.stalledSweeps >= SWEEPS_STALLED_MAX) known.link.close('timeout')
     }
+    // A certificate begins an hour before it was made: one of a clock that was ahead would be refused by everybody until the next start.
+    if (this.#jumps.look() !== 0) this.#renewCertificate()
     this.#sweeper = this.#clock.setTimer(SWEEP_MS, () => this.#sweep())
   }
 }

@@ -30,7 +30,8 @@ import { handshakeOptions, prepareForCells, verifiedPeer } from './tls-identity.
 /** What the transport works with. */
 export interface TlsTransportParts {
   readonly clock: Clock
-  readonly context: SecureContext
+  /** Read for each connection: certificates are renewed. */
+  readonly context: () => SecureContext
   readonly muxers: CellMuxers
   readonly admission: Admission
   readonly handshakeTimeoutMs: number
@@ -59,7 +60,7 @@ export class TlsTransport implements Transport {
     if (endpoint === null) throw new Error('not an address of this transport')
     const host = endpoint.family === 'dns' ? (await lookup(endpoint.host)).address : endpoint.host
     signal.throwIfAborted()
-    const socket = connect({ host, port: endpoint.port, ...handshakeOptions(context) })
+    const socket = connect({ host, port: endpoint.port, ...handshakeOptions(context()) })
     const peer = await authenticate(socket, signal, endpoint.peer)
     const connection = new TlsConnection(socket, address, 'outbound', clock, directRead)
     const upgrade = {
@@ -186,7 +187,7 @@ class TlsListener extends TypedEventEmitter<ListenerEvents> implements Listener 
     const { clock, context, muxers, handshakeTimeoutMs, directRead } = this.#parts
     const deadline = clock.deadline(handshakeTimeoutMs, this.#closing.signal)
     try {
-      const socket = new TLSSocket(raw, { isServer: true, ...handshakeOptions(context) })
+      const socket = new TLSSocket(raw, { isServer: true, ...handshakeOptions(context()) })
       const peer = await authenticate(socket, deadline.signal, undefined)
       const remote = multiaddr(
         `/${raw.remoteFamily === 'IPv6' ? 'ip6' : 'ip4'}/${raw.remoteAddress ?? '0.0.0.0'}/tcp/${raw.remotePort ?? 0}`,
