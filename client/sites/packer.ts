@@ -14,6 +14,7 @@ import {
   SITE_EXTENTS_MAX,
   SITE_FILES_MAX,
   SITE_PATH_BYTES_MAX,
+  SITE_PATHS_BYTES_MAX,
   SITE_TYPES_MAX,
   type SiteEncoding,
   type SiteExtent,
@@ -32,8 +33,6 @@ const LABEL_ETAG = 'gyre/1 site file'
 // Implementation constants.
 /** From this many pieces on nothing more is referred to, so that the index does not outgrow its limit: the rest is uploaded in one piece. */
 const REUSE_EXTENTS_MAX = SITE_EXTENTS_MAX / 2
-/** Paths kept together, in bytes: an index of the longest paths would not hold `SITE_FILES_MAX`. */
-const PATHS_BYTES_MAX = 16 * 1024 * 1024
 
 export interface PackerParts {
   /** Blocks that may be referred to; new ones are added. */
@@ -105,7 +104,8 @@ export class SitePacker {
     if (this.#entries.size >= SITE_FILES_MAX) throw bad(`A site has at most ${SITE_FILES_MAX} files.`)
     if (!Number.isSafeInteger(bytes) || bytes < 0 || bytes > CONTENT_BYTES_MAX) throw bad(`The length of ${said} is not one.`)
     this.#pathBytes += utf8(path).length
-    if (this.#pathBytes > PATHS_BYTES_MAX) throw bad(`The paths of a site have at most ${PATHS_BYTES_MAX} bytes together.`)
+    if (this.#pathBytes > SITE_PATHS_BYTES_MAX)
+      throw bad(`The paths of a site have at most ${SITE_PATHS_BYTES_MAX} bytes together.`)
   }
 
   async *#packFile(file: SiteFile): AsyncGenerator<Uint8Array, void, undefined> {

@@ -111,7 +111,7 @@ class SiteVersion implements ReadableSite {
     this.version = index.version
     this.bytes = index.bytes
     this.files = index.files
-    this.indexBytes = index.encodedBytes
+    this.indexBytes = index.memoryBytes
     this.#index = index
     this.#parts = parts
   }

@@ -29,8 +29,8 @@ export const PINS_MAX = 256
 /** Opened versions not used for so long are forgotten; what is pinned is opened again when it is asked for. */
 export const SITE_IDLE_MS = 60_000
 export const OPEN_SITES_MAX = 16
-/** Indexes of opened versions together; one may be 32 MiB. */
-export const INDEX_BYTES_TOTAL = 64 * 1024 * 1024
+/** Memory of opened versions' indexes together; one may take 70 MiB. */
+export const INDEX_BYTES_TOTAL = 96 * 1024 * 1024
 /** How often what is unused is looked for. */
 const SWEEP_MS = 30_000
 

@@ -19,6 +19,8 @@ export const SITE_FILES_MAX = 65_536
 export const SITE_PACKS_MAX = 16
 /** UTF-8. */
 export const SITE_PATH_BYTES_MAX = 1024
+/** All paths together, each whole: what they share is written once, but kept by a reader for each. */
+export const SITE_PATHS_BYTES_MAX = 16 * 1024 * 1024
 /** Pieces of all files together. */
 export const SITE_EXTENTS_MAX = 262_144
 /** Different media types in one site. */
@@ -35,6 +37,8 @@ const PACK_KEY_BYTES = 32
 // Implementation constant.
 /** Entries and extents looked at in one step of parsing: under a millisecond. */
 const ITEMS_PER_STEP = 1024
+/** About what a path costs beside its text, which takes up to two bytes for one of UTF-8. */
+const PATH_MEMORY_BYTES = 100
 
 /** How a file is stored. */
 export type SiteEncoding = 'identity' | 'gzip'
@@ -189,10 +193,13 @@ export function* parseSiteIndexInSteps(bytes: Uint8Array): Generator<void, Parse
   let path: Uint8Array = new Uint8Array(0)
   let total = 0
   let items = 0
+  let pathBytes = 0
   let extentsLeft = SITE_EXTENTS_MAX
   for (let file = 0; file < files; file++) {
     const next = readPath(reader, path, file === 0)
     if (next === null) return null
+    pathBytes += next.length
+    if (pathBytes > SITE_PATHS_BYTES_MAX) return null
     const text = pathText(next)
     if (text === null) return null
     path = next
@@ -220,7 +227,7 @@ export function* parseSiteIndexInSteps(bytes: Uint8Array): Generator<void, Parse
     if (++items % ITEMS_PER_STEP === 0) yield
   }
   if (!reader.ended || walk.packsUsed !== packs.length || walk.typesUsed !== types.length) return null
-  return new ParsedSiteIndex(bytes, { version, packs, types, places, bytes: total })
+  return new ParsedSiteIndex(bytes, { version, packs, types, places, bytes: total, pathBytes })
 }
 
 function readPacks(reader: BytesReader): SitePack[] | null {
@@ -310,6 +317,7 @@ interface IndexParts {
   /** Where an entry's bytes after its path begin. */
   readonly places: ReadonlyMap<string, number>
   readonly bytes: number
+  readonly pathBytes: number
 }
 
 /** A parsed index. Holds its bytes and, for each path, a number. */
@@ -318,15 +326,18 @@ export class ParsedSiteIndex {
   readonly packs: readonly SitePack[]
   /** All files together, decoded. */
   readonly bytes: number
+  /** About what it holds in memory. */
+  readonly memoryBytes: number
   readonly #encoded: Uint8Array
   readonly #types: readonly string[]
   readonly #places: ReadonlyMap<string, number>
 
-  constructor(encoded: Uint8Array, { version, packs, types, places, bytes }: IndexParts) {
+  constructor(encoded: Uint8Array, { version, packs, types, places, bytes, pathBytes }: IndexParts) {
     this.#encoded = encoded
     this.version = version
     this.packs = packs
     this.bytes = bytes
+    this.memoryBytes = encoded.length + 2 * pathBytes + PATH_MEMORY_BYTES * places.size
     this.#types = types
     this.#places = places
   }
@@ -334,11 +345,6 @@ export class ParsedSiteIndex {
   /** Files. */
   get files(): number {
     return this.#places.size
-  }
-
-  /** Bytes of its encoded form. */
-  get encodedBytes(): number {
-    return this.#encoded.length
   }
 
   /** In the order of the index: that of their bytes. */

@@ -8,6 +8,7 @@ import {
   parseSiteIndex,
   SITE_EXTENTS_MAX,
   SITE_FILES_MAX,
+  SITE_PATHS_BYTES_MAX,
   type SiteIndex,
   type SiteIndexEntry,
 } from '../../src/content/site-index.ts'
@@ -168,6 +169,18 @@ test('as many files and pieces as there may be, and not one more', () => {
   }
   assert.ok(parseSiteIndex(encodeSiteIndex(pieces(SITE_EXTENTS_MAX))) !== null)
   assert.throws(() => encodeSiteIndex(pieces(SITE_EXTENTS_MAX + 1)), RangeError)
+})
+
+test('an index of few bytes whose paths, spelled out, take much memory is none', () => {
+  const entry = { contentType: 'text/plain', encoding: 'identity', plainBytes: 0, etag: new Uint8Array(16), extents: [] } as const
+  const long = 'a'.repeat(1_000)
+  const files = (count: number) =>
+    Array.from({ length: count }, (_, at) => ({ ...entry, path: `${long}${String(at).padStart(6, '0')}` }))
+  const most = Math.floor(SITE_PATHS_BYTES_MAX / 1_006)
+  const bytes = encodeSiteIndex({ version: 1, packs: [], entries: files(most) })
+  assert.ok(bytes.length < SITE_PATHS_BYTES_MAX / 20)
+  assert.ok(parseSiteIndex(bytes)!.memoryBytes > SITE_PATHS_BYTES_MAX)
+  assert.throws(() => encodeSiteIndex({ version: 1, packs: [], entries: files(most + 1) }), RangeError)
 })
 
 test('extents that continue each other are one; packs that nothing uses are left out', () => {
