@@ -6,9 +6,9 @@
  * In memory only, bounded, forgotten at the end of the node: what waits says what was read here, though not in words. A holder is asked for a
  * proof first: others may have healed the same by then, or the holder is back with what it had.
  */
-import type { MonotonicMs } from '../../src/bytes/index.ts'
+import type { MonotonicMs, NodeId } from '../../src/bytes/index.ts'
 import type { ShareNetwork } from '../../src/content/network.ts'
-import { NONCE_BYTES } from '../../src/content/proof.ts'
+import { CHECK_BYTES, NONCE_BYTES } from '../../src/content/proof.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
 import { type Clock, type Rng, type Timer, TokenBucket } from '../../src/runtime/index.ts'
 import type { Loss } from './losses.ts'
@@ -138,9 +138,11 @@ export class Healer {
     const network = fresh()
     try {
       for (const node of loss.holders) {
+        await this.#ready(network, node, CHECK_BYTES)
         const isAt = await this.#step((signal) => loss.isAt(network, node, rng.bytes(NONCE_BYTES), { signal }))
         if (isAt === true) return this.#note(loss, 'there')
         if (isAt === null) continue
+        await this.#ready(network, node, loss.bytes)
         const put = await this.#step(async (signal) => {
           await loss.put(network, node, { signal })
           return true
@@ -151,6 +153,11 @@ export class Healer {
     } finally {
       network.close()
     }
+  }
+
+  /** Waits for a place on a loop to `node`, where asks wait for one. */
+  async #ready(network: ShareNetwork, node: NodeId, bytes: number): Promise<void> {
+    await network.ready?.(node, bytes, { signal: this.#stop.signal }).catch(() => {}) // the ask says what is wrong
   }
 
   #note(loss: Loss, what: 'healed' | 'there' | 'failed'): void {

@@ -59,7 +59,14 @@ async function careForFile(s: Uint8Array, { fresh, clock, rng }: CareParts, opti
   const network = fresh()
   try {
     const ranking = new Ranking(network.holders())
-    const search = { network, ranking, health: new HolderHealth(clock, undefined, network.patience), clock, rng, signal: rest.signal }
+    const search = {
+      network,
+      ranking,
+      health: new HolderHealth(clock, undefined, network.patience),
+      clock,
+      rng,
+      signal: rest.signal,
+    }
     const { root, sealed } = await findSealedRoot(s, search)
     const map = new FileMap(root)
     const all = allSegments(map)

@@ -21,6 +21,8 @@ const PERIODS_AHEAD = 4
 /** Nodes asked besides those where the copies belong. */
 const ASKS_BEYOND = 4
 const ASK_TIMEOUT_MS = 15_000
+/** What a record takes on a loop. */
+const RECORD_BYTES = 4096
 
 export interface RecordCareParts {
   /** A network over loops that nothing else uses; closed afterwards. */
@@ -76,6 +78,7 @@ async function careForPeriod(key: Uint8Array, period: number, parts: RecordCareP
     if (newest === null) return 0
     const parcels = places.map((place) => ({
       place,
+      ready: (node: NodeId, waiting: AbortSignal) => network.ready?.(node, RECORD_BYTES, { signal: waiting }),
       put: (node: NodeId, waiting: AbortSignal) => network.putRecord(node, newest.record, { signal: waiting }),
     }))
     const held = placed.map((node) => (found.get(node)?.sequence === newest.sequence ? node : null))
@@ -96,7 +99,8 @@ async function ask(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<SignedRecord | null> {
-  const deadline = clock.deadline(ASK_TIMEOUT_MS, signal)
+  await network.ready?.(node, RECORD_BYTES, { signal }).catch(() => {}) // the ask says what is wrong
+  const deadline = clock.deadline(Math.max(ASK_TIMEOUT_MS, 2 * (network.patience?.maxMs ?? 0)), signal)
   try {
     return await network.getRecord(node, publicKey, deadline)
   } catch (error) {

@@ -5,8 +5,10 @@
  * Limits: `ASKS_MAX` asks under way; each is tried twice.
  */
 import { equalPublic, type NodeId } from '../../src/bytes/index.ts'
+import { SHARE_BYTES } from '../../src/content/constants.ts'
 import type { ShareNetwork } from '../../src/content/network.ts'
 import { Permits } from '../../src/content/permits.ts'
+import { CHECK_BYTES } from '../../src/content/proof.ts'
 import { isShareOf } from '../../src/content/share.ts'
 import { survivedLosses } from '../../src/content/spread.ts'
 import { type Clock, type Rng, shuffled } from '../../src/runtime/index.ts'
@@ -15,6 +17,7 @@ import type { Expected, ExpectedSegment } from './expectations.ts'
 
 // Implementation constants.
 const ASKS_MAX = 24
+/** Or twice the network's own patience. */
 const ASK_TIMEOUT_MS = 10_000
 const TRIES = 2
 /** Shares that are read back whole. */
@@ -53,7 +56,7 @@ export async function confirm(segments: readonly ExpectedSegment[], parts: Confi
   )
   const check = async (share: Expected): Promise<void> => {
     const { node, address, nonce, proof } = share
-    const outcome = await ask(permits, parts, async (signal) => {
+    const outcome = await ask(node, CHECK_BYTES, permits, parts, async (signal) => {
       const answer = await network.checkShare(node, { address, nonce, keepHours: 0 }, { signal })
       return answer !== null && equalPublic(answer, proof)
     })
@@ -61,7 +64,7 @@ export async function confirm(segments: readonly ExpectedSegment[], parts: Confi
     found[outcome].add(node)
   }
   const read = async ({ node, address }: Expected): Promise<void> => {
-    const outcome = await ask(permits, parts, async (signal) => {
+    const outcome = await ask(node, SHARE_BYTES, permits, parts, async (signal) => {
       const share = await network.getShare(node, address, { signal })
       return share !== null && isShareOf(share, address)
     })
@@ -84,14 +87,17 @@ export async function confirm(segments: readonly ExpectedSegment[], parts: Confi
 }
 
 async function ask(
+  node: NodeId,
+  bytes: number,
   permits: Permits,
-  { clock, signal }: ConfirmParts,
+  { network, clock, signal }: ConfirmParts,
   run: (signal: AbortSignal) => Promise<boolean>,
 ): Promise<Outcome> {
   await permits.take(signal)
   try {
     for (let attempt = 1; attempt <= TRIES; attempt++) {
-      const deadline = clock.deadline(ASK_TIMEOUT_MS, signal)
+      await network.ready?.(node, bytes, { signal }).catch(() => {}) // the ask says what is wrong
+      const deadline = clock.deadline(Math.max(ASK_TIMEOUT_MS, 2 * (network.patience?.maxMs ?? 0)), signal)
       try {
         return (await run(deadline.signal)) ? 'right' : 'wrong'
       } catch (error) {

@@ -3,9 +3,9 @@
  * lot are enough. Spec: SPEC.md §7.8.
  */
 import type { NodeId } from '../../src/bytes/index.ts'
-import { SHARE_ADDRESS_BYTES } from '../../src/content/constants.ts'
+import { ROOT_BYTES, SHARE_ADDRESS_BYTES, SHARE_BYTES } from '../../src/content/constants.ts'
 import type { ShareNetwork, ShareWork } from '../../src/content/network.ts'
-import { shareProof, slotProof, slotValueHash } from '../../src/content/proof.ts'
+import { CHECK_BYTES, shareProof, slotProof, slotValueHash } from '../../src/content/proof.ts'
 import type { RootKeys } from '../../src/content/root.ts'
 import { signSlot, slotLocation } from '../../src/content/slot.ts'
 import { sharesOf } from '../../src/content/spread.ts'
@@ -25,6 +25,8 @@ export interface Lot {
   readonly places: readonly Uint8Array[]
   /** A proof for part `at`, not verified; `null`: the node says that it has none. Errors: those of `ShareNetwork`. */
   check(at: number, node: NodeId, challenge: Challenge, work: ShareWork): Promise<Uint8Array | null>
+  /** Waits until `node` can be checked at once (`AskTiming`). */
+  ready(node: NodeId, signal: AbortSignal): Promise<void>
 }
 
 /** The segment of `k` data blocks whose share addresses are `addresses` (n × 32). */
@@ -36,12 +38,14 @@ export function segmentLot(network: ShareNetwork, k: number, addresses: Uint8Arr
     k,
     places,
     check: (at, node, challenge, work) => network.checkShare(node, { address: places[at]!, ...challenge }, work),
+    ready: readyFor(network),
   }
 }
 
 /** The share as what is brought to a holder. */
 export function shareParcel(network: ShareNetwork, place: Uint8Array, share: Uint8Array): Parcel {
-  return { place, put: (node, signal) => network.putShare(node, share, { signal }) }
+  const ready: Parcel['ready'] = (node, signal) => network.ready?.(node, SHARE_BYTES, { signal })
+  return { place, ready, put: (node, signal) => network.putShare(node, share, { signal }) }
 }
 
 export interface SlotLot extends Lot {
@@ -59,12 +63,18 @@ export function slotLot(network: ShareNetwork, keys: RootKeys, sealed: Uint8Arra
     k: 1,
     places,
     check: (at, node, challenge, work) => network.checkSlot(node, { location: places[at]!, valueHash, ...challenge }, work),
+    ready: readyFor(network),
     parcels: places.map((place, at) => {
       const slot = signSlot(signing, at, sealed)
-      return { place, put: (node, signal) => network.putSlot(node, slot, { signal }) }
+      const ready: Parcel['ready'] = (node, signal) => network.ready?.(node, ROOT_BYTES, { signal })
+      return { place, ready, put: (node, signal) => network.putSlot(node, slot, { signal }) }
     }),
     proves: (proof, nonce) => Buffer.from(proof).equals(slotProof(nonce, sealed)),
   }
+}
+
+function readyFor(network: ShareNetwork): Lot['ready'] {
+  return async (node, signal) => network.ready?.(node, CHECK_BYTES, { signal })
 }
 
 /** Whether `proof` is the one of `share` for `nonce`. */

@@ -127,7 +127,7 @@ class Pass {
     if (known < HOLDERS_MIN)
       throw new OverlayError('unreachable', 'NETWORK_TOO_SMALL', `${known} nodes are known; ${HOLDERS_MIN} are needed.`)
     const health = new HolderHealth(clock, SUSPECT_MS, network.patience)
-    const parts = { ranking: this.#ranking, health, avoid: liars, clock, rng, signal }
+    const parts = { ranking: this.#ranking, health, avoid: liars, patience: network.patience, clock, rng, signal }
     this.#rolls = new RollCall(parts)
     this.#sender = new ParcelSender(parts)
     this.#source = new BlockSource(map, new ShareAsker({ network, ...parts }), signal)

@@ -7,7 +7,7 @@
  */
 import type { NodeId } from '../../src/bytes/index.ts'
 import { HALF_HOLDERS_MAX } from '../../src/content/constants.ts'
-import type { HolderHealth } from '../../src/content/holder-health.ts'
+import type { HolderHealth, Patience } from '../../src/content/holder-health.ts'
 import { Permits } from '../../src/content/permits.ts'
 import type { Ranking } from '../../src/content/placement.ts'
 import { NONCE_BYTES } from '../../src/content/proof.ts'
@@ -18,7 +18,7 @@ import type { Lot } from './lots.ts'
 
 // Implementation constants.
 const ASKS_MAX = 16
-/** A holder that does not answer in so long is asked once more, over another loop. */
+/** A holder that does not answer in so long, or in twice the network's own patience, is asked once more, over another loop. */
 const ASK_TIMEOUT_MS = 6_000
 const TRIES = 2
 /** Other holders that are asked for a part which its own one does not have. In a network of up to 30 nodes: all. */
@@ -29,6 +29,7 @@ export interface RollParts {
   readonly health: HolderHealth
   /** Nodes whose word counts for nothing. */
   readonly avoid: ReadonlySet<NodeId>
+  readonly patience?: Patience | undefined
   readonly clock: Clock
   readonly rng: Rng
   readonly signal: AbortSignal
@@ -91,13 +92,14 @@ export class RollCall {
   }
 
   async #ask(lot: Lot, at: number, node: NodeId, keepHours: number): Promise<Answer> {
-    const { health, avoid, clock, rng, signal } = this.#parts
+    const { health, avoid, patience, clock, rng, signal } = this.#parts
     if (avoid.has(node)) return 'away'
     await this.#asks.take(signal)
     try {
       for (let attempt = 1; attempt <= TRIES && !health.isSuspect(node); attempt++) {
         const nonce = rng.bytes(NONCE_BYTES)
-        const deadline = clock.deadline(ASK_TIMEOUT_MS, signal)
+        await lot.ready(node, signal).catch(() => {}) // the check says what is wrong
+        const deadline = clock.deadline(Math.max(ASK_TIMEOUT_MS, 2 * (patience?.maxMs ?? 0)), signal)
         const startedMs = clock.monotonicMs()
         try {
           const proof = await lot.check(at, node, { nonce, keepHours }, deadline)

@@ -13,6 +13,10 @@ import { LABEL_SHARE_PROOF, LABEL_SLOT_PROOF, LABEL_SLOT_VALUE } from './constan
 export const NONCE_BYTES = 16
 export const PROOF_BYTES = 32
 
+// Implementation constant.
+/** What a check and its answer take on a loop, at most. */
+export const CHECK_BYTES = 256
+
 /** H("gyre/1 share proof", nonce, share). */
 export function shareProof(nonce: Uint8Array, share: Uint8Array): Uint8Array {
   return taggedHash(LABEL_SHARE_PROOF, nonce, share)
