@@ -125,7 +125,7 @@ export function checks(digests: readonly Digest[], verdicts: Verdicts, clock: st
   const list: Check[] = []
   for (const { task, advantage, windows } of verdicts.shuffled) {
     list.push({
-      what: `negative control, ${task}: the interval holds 0`,
+      what: `negative control, ${task}: gains nothing (lower bound at most 0.05)`,
       found: `${three(advantage.value)} (${three(advantage.lower)} to ${three(advantage.upper)}) on ${windows} windows`,
       // Two one-sided 95 % bounds: one control in ten would fall outside by chance. What breaks the lab is a gain beyond chance and habit.
       passed: advantage.lower <= 0.05,
