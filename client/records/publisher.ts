@@ -10,7 +10,7 @@ import { HOLDERS_MIN } from '../../src/content/constants.ts'
 import { HolderHealth } from '../../src/content/holder-health.ts'
 import { sealKeyRecord } from '../../src/content/key-record.ts'
 import { Ranking } from '../../src/content/placement.ts'
-import { periodAt, recordCopies, recordPlace } from '../../src/content/record.ts'
+import { periodAt, RECORD_GRACE_MS, recordCopies, recordPlace } from '../../src/content/record.ts'
 import type { RecordNetwork } from '../../src/content/record-network.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
@@ -30,6 +30,11 @@ const REFRESH_SERVICE_MS = [HOUR_MS, 2 * HOUR_MS] as const
 const REFRESH_SITE_MS = [20 * HOUR_MS, 28 * HOUR_MS] as const
 /** After a change, from one further period to the next. */
 const STAGGER_MS = [5_000, 60_000] as const
+/**
+ * The same after a change of the service alone, for periods that nobody is in yet, whatever his clock: a service changes often, and at times
+ * that show. Less than what is taken for soon (`isNextSoon`).
+ */
+const STAGGER_SERVICE_MS = [5 * 60_000, 45 * 60_000] as const
 /** After a start: what holders may not have yet at once, or later if a live service is likely to come back and be said with it. */
 const START_MS = [1_000, 5_000] as const
 /**
@@ -63,6 +68,13 @@ interface PeriodState {
   timer: Timer | null
   /** When the timer fires, on the monotonic clock. */
   dueMs: number
+}
+
+interface Planning {
+  readonly firstMs: number
+  readonly anew: boolean
+  readonly except?: number
+  readonly stagger?: readonly [number, number]
 }
 
 interface Upkeep {
@@ -106,7 +118,8 @@ export class HolderRecordPublisher implements RecordPublisher {
       await this.#change(upkeep, parts)
       if (upkeep.saved.record.sequence === 0) return // a part taken out of a key that never said anything
       const current = periodAt(upkeep.entry.publicKey, this.#deps.clock.unixMs())
-      this.#plan(upkeep, { firstMs: 0, anew: true, except: current })
+      const stagger = parts.site === undefined ? STAGGER_SERVICE_MS : STAGGER_MS
+      this.#plan(upkeep, { firstMs: 0, anew: true, except: current, stagger })
       await this.#publish(upkeep, current, signal)
     })
   }
@@ -211,9 +224,9 @@ export class HolderRecordPublisher implements RecordPublisher {
   /**
    * Sees to it that each period that must have the record has a time at which it gets it: the current one after `firstMs`, others one after the
    * other later. Those that are over are left alone. `anew`: there is something new to say, so what was planned for later is too late.
-   * `except`: is published by the caller.
+   * `except`: is published by the caller. `stagger`: from one later one to the next.
    */
-  #plan(upkeep: Upkeep, { firstMs, anew, except }: { firstMs: number; anew: boolean; except?: number }): void {
+  #plan(upkeep: Upkeep, { firstMs, anew, except, stagger = STAGGER_MS }: Planning): void {
     const { entry, saved, periods } = upkeep
     const { record } = saved
     const now = this.#deps.clock.unixMs()
@@ -233,7 +246,9 @@ export class HolderRecordPublisher implements RecordPublisher {
       const isPlanned = !anew && (state.timer !== null || state.busy > 0)
       if (period === except || isDone || isPlanned) continue
       const isUrgent = period === current || (period === current + 1 && isNextSoon(entry.publicKey, now))
-      if (!isUrgent) laterMs += this.#drawn(STAGGER_MS)
+      // Near a border others' clocks are in the period beside already, or still.
+      const isNear = period < current || periodAt(entry.publicKey, now + RECORD_GRACE_MS) >= period
+      if (!isUrgent) laterMs += this.#drawn(isNear ? STAGGER_MS : stagger)
       this.#schedule(upkeep, period, isUrgent ? firstMs : laterMs)
     }
   }

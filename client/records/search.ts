@@ -84,7 +84,7 @@ export async function searchRecord(
     if (record === null || record.sequence < floor) parallel = Math.min(ASKS_MAX, parallel + 1)
   }
   const askOne = async (node: NodeId): Promise<void> => {
-    await network.ready?.(node, RECORD_BYTES, { signal: both }).catch(() => {}) // the ask says what is wrong
+    if (network.ready !== undefined) await network.ready(node, RECORD_BYTES, { signal: both }).catch(() => {}) // the ask says what is wrong
     if (both.aborted) return
     const deadline = clock.deadline(ASK_TIMEOUT_MS, both)
     const startedMs = clock.monotonicMs()

@@ -114,7 +114,7 @@ test('a site is published for four periods ahead, a service for one, each over a
   const one = await fixture(t)
   await one.set({ service: service(1) })
   assert.deepEqual(await one.covered(), [0])
-  await one.clock.advance(60_000)
+  await one.clock.advance(45 * 60_000)
   assert.deepEqual(await one.covered(), [0, 1])
   const { set, covered, clock, network } = await fixture(t)
   await set({ site: site(1) })
@@ -137,6 +137,8 @@ test('at the start and end of a period the one beside is served too', async (t) 
   const early = await fixture(t, { intoPeriodMs: hour })
   await early.set({ service: service(1) })
   await early.clock.advance(150_000)
+  assert.deepEqual(await early.covered(), [-1, 0])
+  await early.clock.advance(hour)
   assert.deepEqual(await early.covered(), [-1, 0, 1])
   const late = await fixture(t, { intoPeriodMs: week - hour / 2 })
   await late.set({ service: service(1) })
@@ -235,6 +237,25 @@ test('a start shows nothing at the holders of what they have: who knows when a n
     assert.equal((await saidIn(current())).sequence, before.sequence)
     assert.ok(times.length >= periods.length - 1 && times.at(-1)! - times[0]! > 60, `${times}`)
   }
+})
+
+test('what a service alone has to say reaches the next period some time later: holders of both must not know them by the minute', async (t) => {
+  const { set, clock, saidIn, current } = await fixture(t)
+  const delays: number[] = []
+  for (let change = 1; change <= 12; change++) {
+    await set({ service: service(change) })
+    assert.deepEqual((await saidIn(current())).service, service(change))
+    let minutes = 0
+    while ((await saidIn(current() + 1)).service?.x25519[0] !== change) {
+      await clock.advance(60_000)
+      assert.ok(++minutes <= 46)
+    }
+    delays.push(minutes)
+    await clock.advance(hour)
+  }
+  // A refresh may come in between.
+  const mean = delays.reduce((sum, delay) => sum + delay, 0) / delays.length
+  assert.ok(mean > 10 && Math.max(...delays) - Math.min(...delays) > 10, `${delays}`)
 })
 
 test('what had not reached all holders before a restart goes out right after it', async (t) => {
