@@ -89,6 +89,7 @@ export class Pacer {
       link.flush()
     }
     this.#onTick()
-    if (!this.#closed && this.#links.size > 0) this.#schedule()
+    // What began in this tick may have set the timer already.
+    if (!this.#closed && this.#timer === null && this.#links.size > 0) this.#schedule()
   }
 }

@@ -238,6 +238,19 @@ test('one write per link and tick; a link without anything paced is not written;
   assert.equal(clock.pendingTimers, 0)
 })
 
+test('something paced that begins within a tick does not make the pacer tick twice', () => {
+  const clock = new FakeClock()
+  const { flushes, link } = recorder(clock)
+  const other = recorder(clock).link
+  const pacer = new Pacer({ clock })
+  const second = { emit: () => {} }
+  pacer.add(link, { emit: () => pacer.add(other, second) })
+  clock.advanceNow(100)
+  assert.equal(clock.pendingTimers, 1)
+  assert.equal(new Set(flushes).size, flushes.length)
+  pacer.close()
+})
+
 test('control slots: bursts of a set-up packet at fixed times, PAD where nothing waits, the same times whatever waits', () => {
   const run = (queue: number) => {
     const clock = new FakeClock()
