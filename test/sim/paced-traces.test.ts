@@ -37,7 +37,7 @@ interface CaseOf {
   readonly meeting: number
 }
 
-function drawCase(seed: number): CaseOf {
+function drawCase(seed: number, rates: readonly number[] = RATES): CaseOf {
   const rng = seededRng(`p5a ${seed}`)
   const count = 6 + rng.below(2)
   const order = shuffle(
@@ -52,7 +52,7 @@ function drawCase(seed: number): CaseOf {
     ).slice(0, 2 + rng.below(count - 4))
     const hops = [...others]
     hops.splice(at < 2 ? 1 + rng.below(hops.length - 1) : 0, 0, meeting)
-    return { origin, hops, rate: RATES[rng.below(RATES.length)]! }
+    return { origin, hops, rate: rates[rng.below(rates.length)]! }
   })
   return { seed, count, loops, meeting }
 }
@@ -179,27 +179,35 @@ async function runCase(drawn: CaseOf, workload: ((run: Running) => void) | null)
   return { trace: trace.slice(0, writes), answered }
 }
 
+/** Runs a set of loops with nothing, then with each workload, and compares all writes. Gives the number of writes of one run. */
+async function compare(drawn: CaseOf, answered: Map<string, number>): Promise<number> {
+  const idle = await runCase(drawn, null)
+  assert.ok(idle.trace.length > 500)
+  for (const [name, workload] of Object.entries(WORKLOADS)) {
+    const busy = await runCase(drawn, workload)
+    const at = busy.trace.findIndex((line, index) => line !== idle.trace[index])
+    assert.ok(
+      at < 0 && busy.trace.length === idle.trace.length,
+      `seed ${drawn.seed}, ${name}: write ${at} is "${busy.trace[at]}", with nothing to carry "${idle.trace[at]}"`,
+    )
+    answered.set(name, (answered.get(name) ?? 0) + busy.answered)
+  }
+  return idle.trace.length
+}
+
 test(`P5a: ${SETS * Object.keys(WORKLOADS).length} seeded cases: every write on every link is at the same time and of the same size, whatever is carried`, async () => {
   const answered = new Map<string, number>()
   let writes = 0
-  for (let seed = 1; seed <= SETS; seed++) {
-    const drawn = drawCase(seed)
-    const idle = await runCase(drawn, null)
-    writes += idle.trace.length
-    assert.ok(idle.trace.length > 500)
-    for (const [name, workload] of Object.entries(WORKLOADS)) {
-      const busy = await runCase(drawn, workload)
-      const at = busy.trace.findIndex((line, index) => line !== idle.trace[index])
-      assert.ok(
-        at < 0 && busy.trace.length === idle.trace.length,
-        `seed ${seed}, ${name}: write ${at} is "${busy.trace[at]}", with nothing to carry "${idle.trace[at]}"`,
-      )
-      answered.set(name, (answered.get(name) ?? 0) + busy.answered)
-    }
-  }
+  for (let seed = 1; seed <= SETS; seed++) writes += await compare(drawCase(seed), answered)
   // The workloads did carry something.
   for (const [name, count] of answered) assert.ok(count > SETS / 4, `${name}: ${count} answers`)
   assert.ok(writes > SETS * 500)
+})
+
+test('P5a: the same at 512 and 2048 cells a second', async () => {
+  const answered = new Map<string, number>()
+  for (const seed of [1, 2, 3]) await compare(drawCase(1_000_000 + seed, [3, 3, 4]), answered)
+  for (const [name, count] of answered) assert.ok(count > 2, `${name}: ${count} answers`)
 })
 
 test('the control: a swift loop beside them is seen at once', async () => {
