@@ -115,10 +115,11 @@ async function live(config: Config, log: Logger, startNode: StartNode, supervise
     if (stop.aborted) return EXIT.done
     throw error
   }
-  const inTime = await closeAll(closers)
+  const end = await closeAll(closers)
   log.info('stopped')
-  if (!inTime) log.warn('the stop took too long and was cut short', { ms: STOP_MS })
-  return inTime ? EXIT.done : EXIT.fault
+  if (end === 'late') log.warn('the stop took too long and was cut short', { ms: STOP_MS })
+  if (end === 'faulty') log.warn('the stop could not write all that it should. Check the disk and its free space.')
+  return end === 'clean' ? EXIT.done : EXIT.fault
 }
 
 /** A face that others than this machine's user can reach is a decision to be made knowingly: HTTP is in clear, and the proxy asks nobody. */
@@ -168,10 +169,10 @@ function tellReady(face: NodeFace, log: Logger, stop: AbortSignal): { cancel(): 
   return { cancel: () => timer.cancel() }
 }
 
-/** Closes in reverse order; `false` when `STOP_MS` were not enough or something failed to close. */
-async function closeAll(closers: readonly (() => Promise<void> | void)[]): Promise<boolean> {
-  const { promise, resolve } = Promise.withResolvers<boolean>()
-  const timer = systemClock.setTimer(STOP_MS, () => resolve(false))
+/** Closes in reverse order. `late`: `STOP_MS` were not enough; `faulty`: something failed to close. */
+async function closeAll(closers: readonly (() => Promise<void> | void)[]): Promise<'clean' | 'late' | 'faulty'> {
+  const { promise, resolve } = Promise.withResolvers<'clean' | 'late' | 'faulty'>()
+  const timer = systemClock.setTimer(STOP_MS, () => resolve('late'))
   const all = async () => {
     let clean = true
     for (const close of [...closers].reverse()) {
@@ -181,12 +182,12 @@ async function closeAll(closers: readonly (() => Promise<void> | void)[]): Promi
         clean = false // the others are closed all the same
       }
     }
-    return clean
+    return clean ? 'clean' : 'faulty'
   }
-  all().then(resolve, () => resolve(false))
-  const clean = await promise
+  all().then(resolve, () => resolve('faulty'))
+  const end = await promise
   timer.cancel()
-  return clean
+  return end
 }
 
 /** Aborts when the process is told to stop. A second, later signal ends it at once. */
