@@ -7,6 +7,9 @@
  * Points are kept: by their secret tokens their names stay the same over restarts, and a record read before still leads here. One is
  * replaced when its long, random life is over, when its node left the directory, or when loops to it fail again and again while others do
  * not. Whoever kills loops to move a service to points of his own gains little: a point sees neither end, only that somebody asked.
+ *
+ * This node is drawn like any other, and stands at itself through a loop (`ServiceLoops.takeHome`). Points are in the record, and whoever makes
+ * them fail has others drawn: a node that never is one would soon be the only one left.
  */
 import type { NodeId } from '../../src/bytes/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
@@ -119,10 +122,10 @@ export class IntroductionPoints {
 
   /** Draws a node for `point`; leaves it as it is while there is none to be had. */
   #choose(point: Point): void {
-    const { clock, rng, self, view, onChosen } = this.#deps
+    const { clock, loops, rng, self, view, onChosen } = this.#deps
     const now = clock.monotonicMs()
     const taken = new Set(this.#points.flatMap((other) => (other.chosen === null ? [] : [other.chosen.node])))
-    const free = reachableNodes(view).filter((id) => id !== self && !taken.has(id))
+    const free = reachableNodes(view).filter((id) => (id !== self || loops.takeHome !== undefined) && !taken.has(id))
     const rested = free.filter((id) => (this.#shunned.get(id) ?? 0) <= now)
     const candidates = rested.length > 0 ? rested : free
     if (candidates.length === 0) return
@@ -152,7 +155,7 @@ class Point {
   /** Stands at the chosen node until the loop to it ends; for how many milliseconds. Never rejects. */
   async stand(signal: AbortSignal): Promise<number> {
     const { chosen } = this
-    const { view, loops, clock } = this.#deps
+    const { self, view, loops, clock } = this.#deps
     if (chosen === null || view.get(chosen.node) === undefined) return 0
     const over = new AbortController()
     const both = AbortSignal.any([signal, over.signal])
@@ -160,7 +163,8 @@ class Point {
     let loop: ServiceLoop | null = null
     let since: number | null = null
     try {
-      const taken = await loops.take(chosen.node, begun)
+      const taken =
+        chosen.node === self && loops.takeHome !== undefined ? await loops.takeHome(begun) : await loops.take(chosen.node, begun)
       loop = taken
       this.#loop = taken
       const polls = Promise.race(Array.from({ length: POLLS }, () => this.#poll(taken, chosen, both)))

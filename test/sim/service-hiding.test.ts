@@ -4,9 +4,9 @@
  * each payload as the rendezvous point has it; each payload as the two ends open it; both handshake messages as introduction points have
  * them. Neither end's id nor address may stand in any of it.
  *
- * Three things that do name nodes are not in it: set-up records, in which a member reads its next neighbour; the directory's gossip, in which
- * everybody is named to everybody; and message 2 as the service opens it, which names the rendezvous point that both have drawn. That may be
- * one of them, as it may be any node: it says nothing of who drew it.
+ * Things that do name nodes are not in it: set-up records, in which a member reads its next neighbour; the directory's gossip, in which
+ * everybody is named to everybody; message 2 as the service opens it, which names the rendezvous point that both have drawn; and the record as
+ * its reader opens it, which names introduction points. Both may be one of the two, as they may be any node: it says nothing of who drew it.
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

@@ -436,12 +436,33 @@ test('many introductions at once do not make the node stand still: a turn answer
   await w.close()
 })
 
+test('a service may draw its own node as introduction point, or it would be the one that never is, and works there as anywhere', async () => {
+  let own = 0
+  for (let seed = 0; seed < 12; seed++) {
+    const w = await world(`own point ${seed}`)
+    const host = w.net.nodes[0]!.id
+    const record = w.net.records.values().next().value!
+    const points = record.service!.points
+    if (points.some(({ node }) => node === host)) {
+      own++
+      // All others die: whoever comes, comes through its own node.
+      record.service = { ...record.service!, points: points.filter(({ node }) => node === host) }
+      const duplex = await w.run(w.connector.connect(w.key, 80, never))
+      await roundTrip(w, duplex, Buffer.from('through itself'))
+      assert.ok(w.net.asked.some(({ by, node, kind }) => by === host && node === host && kind === 'introduction'))
+    }
+    await w.close()
+  }
+  assert.ok(own >= 2 && own <= 9, `in ${own} of 12`)
+})
+
 test('what a record says names neither the service nor its keys, and a damaged state is left alone', async () => {
   const w = await world('record')
   const { service } = w.net.records.values().next().value!
   const host = w.net.nodes[0]!.id
-  assert.ok(service!.points.every(({ node }) => node !== host))
-  const text = Buffer.from(encodeKeyRecord({ sequence: 1, site: null, service })).toString('hex')
+  // Its node may be a point, as any other may; it stands nowhere else.
+  const points = service!.points.filter(({ node }) => node !== host)
+  const text = Buffer.from(encodeKeyRecord({ sequence: 1, site: null, service: { ...service!, points } })).toString('hex')
   assert.ok(!text.includes(host))
   for (const { token } of parseServiceState((await w.book.readPart('web', 'service'))!)!.points) {
     assert.ok(!text.includes(Buffer.from(token).toString('hex')))
