@@ -38,6 +38,7 @@ const WIRE_CELL_BYTES = CELL_BYTES + 22
 /** What a paced clock is at this node. */
 export interface PacedPlan {
   readonly clock: Exclude<ClockName, 'swift'>
+  readonly holdMs: number
   readonly controlMs: number
   readonly loops: Omit<LoopSetOptions, 'rng' | 'leadEpochs'>
   /** Epochs from a decision to `live`, for loops of so many members: their set-up waits for a burst at each. */
@@ -45,7 +46,7 @@ export interface PacedPlan {
 }
 
 /** The plan of a node's clock; `null`: it is swift. */
-export function pacedPlanOf({ clock, cover, fixedLoops, fixedRate }: Config): PacedPlan | null {
+export function pacedPlanOf({ clock, cover, fixedLoops, fixedRate, holdMs }: Config): PacedPlan | null {
   if (clock === 'swift') return null
   const { controlMs, standing, topRate } = COVER_PLANS[cover]
   const loops = clock === 'fixed' ? fixedLoops : standing
@@ -54,6 +55,7 @@ export function pacedPlanOf({ clock, cover, fixedLoops, fixedRate }: Config): Pa
   const extra = { rates: EXTRA_RATES.filter((cells) => cells <= topRate).map(ladderIndex), loopsMax: EXTRA_LOOPS_MAX }
   return {
     clock,
+    holdMs,
     controlMs,
     loops: { standing: { rate: ladderIndex(rate), phases }, extra: clock === 'fixed' ? null : extra },
     leadEpochs: (members) => Math.ceil(((members + 1) * controlMs + LEAD_MARGIN_MS) / EPOCH_MS),

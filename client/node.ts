@@ -172,7 +172,8 @@ async function compose(
   const openFiles = new OpenFiles(clock)
   const sharing = { self, view: directory, local: service, localRecords: records, clock }
   const swiftSessions = new ShareSessions({ ...sharing, pool })
-  const pacedPool = paced && makePacedPool(paced, { builder, view: directory, self, members, clock }, rng)
+  const pacedPool =
+    paced && makePacedPool(paced, { builder, view: directory, self, members, clock, log: log.child('loops') }, rng)
   const loops = pacedPool === null ? pool : new ClockedLoops(pacedPool, pool)
   const sessions =
     pacedPool === null ? swiftSessions : new ClockedSessions(new ShareSessions({ ...sharing, pool: pacedPool }), swiftSessions)
@@ -379,9 +380,9 @@ function loopStatus({ number, hops }: Loop, clock: ClockName, taken: boolean): L
   return { id: number, members: hops.length, clock, state: taken ? 'busy' : 'ready' }
 }
 
-function makePacedPool(plan: PacedPlan, deps: Omit<PacedPoolDeps, 'clockName' | 'set'>, rng: Rng): PacedPool {
+function makePacedPool(plan: PacedPlan, deps: Omit<PacedPoolDeps, 'clockName' | 'holdMs' | 'set'>, rng: Rng): PacedPool {
   const set = new LoopSet({ ...plan.loops, leadEpochs: () => plan.leadEpochs(deps.members()), rng: drawsOf(rng) })
-  return new PacedPool({ ...deps, clockName: plan.clock, set })
+  return new PacedPool({ ...deps, clockName: plan.clock, holdMs: plan.holdMs, set })
 }
 
 /** The network as one user's readers of one address see it (`workName`): a session of its own, made anew when it closed itself. */

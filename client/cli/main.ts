@@ -188,17 +188,23 @@ nodeCommand('remove', 'take a token back, at once', tokens)
   .argument('<NAME>')
   .action(async (name: string, options: object) => (await import('./tokens.ts')).removeToken(name, options, interruption()))
 
-program
+/** What a test network passes on to its nodes as it is. */
+const PASSED = KEYS.filter(({ name }) => ['cover', 'fixed-loops', 'fixed-rate', 'hold'].includes(name))
+
+const testnet = program
   .command('testnet')
   .description('run a network of N node processes on loopback; prints one line of JSON when it is ready')
   .requiredOption('--nodes <N>', 'how many nodes (1 to 64)', wholeFrom(1, 64))
   .addOption(new Option('--clock <CLOCK>', 'the clock of its nodes').choices(CLOCKS).default('swift'))
   .addOption(new Option('--log-level <LEVEL>', 'what its nodes log').choices(LOG_LEVELS).default('warn'))
   .option('--json', 'changes nothing: its answer is JSON')
-  .action(async (options: { nodes: number; clock: ClockName; logLevel: LogLevel }) => {
-    const { runTestnet } = await import('../testnet/run.ts')
-    await runTestnet(options, interruption())
-  })
+for (const key of PASSED) testnet.addOption(flagOf(key))
+testnet.action(async (options: { nodes: number; clock: ClockName; logLevel: LogLevel }) => {
+  const { runTestnet } = await import('../testnet/run.ts')
+  const given: Record<string, unknown> = kebab({ ...options })
+  const flags = PASSED.flatMap(({ name }) => (given[name] === undefined ? [] : [`--${name}`, String(given[name])]))
+  await runTestnet({ ...options, flags }, interruption())
+})
 
 program
   .command('demo')

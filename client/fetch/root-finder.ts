@@ -110,7 +110,7 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot>
     return null
   }
   const askOne = async ({ node, slot, location }: Ask): Promise<void> => {
-    await network.ready?.(node, ROOT_BYTES, { signal: both }).catch(() => {}) // the ask says what is wrong
+    if (network.ready !== undefined) await network.ready(node, ROOT_BYTES, { signal: both }).catch(() => {}) // the ask says what is wrong
     if (both.aborted) return
     const deadline = clock.deadline(ASK_TIMEOUT_MS, both)
     const startedMs = clock.monotonicMs()

@@ -74,6 +74,16 @@ export class ShareAsker {
     return this.#pace.next()
   }
 
+  async #readyFor(node: NodeId, signal: AbortSignal): Promise<void> {
+    try {
+      await this.parts.network.ready?.(node, SHARE_BYTES, { signal })
+      signal.throwIfAborted()
+    } catch (error) {
+      this.#permits.give()
+      throw error
+    }
+  }
+
   /**
    * Asks `node` for the share with `address`. `onLate` is called at most once, before the promise settles. Rejects with the signal's reason,
    * or with an error that is no holder's fault.
@@ -81,13 +91,7 @@ export class ShareAsker {
   async ask(node: NodeId, address: Uint8Array, signal: AbortSignal, onLate: () => void): Promise<Answer> {
     const { network, clock, health, trace } = this.parts
     await this.#permits.take(signal)
-    try {
-      await network.ready?.(node, SHARE_BYTES, { signal })
-      signal.throwIfAborted()
-    } catch (error) {
-      this.#permits.give()
-      throw error
-    }
+    if (network.ready !== undefined) await this.#readyFor(node, signal)
     if (trace !== undefined && this.counters.asked === 0) this.#first = trace.stage('share')
     const ending = new AbortController()
     const deadline = clock.deadline(ASK_TIMEOUT_MS, AbortSignal.any([signal, ending.signal]))

@@ -12,6 +12,7 @@ import { CELL_BYTES } from '../../src/cell/index.ts'
 import { EPOCH_MS, epochAt, pacedPlan, RATE_LADDER } from '../../src/circuit/setup/index.ts'
 import type { DirectoryView } from '../../src/directory/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
+import type { Logger } from '../../src/log/index.ts'
 import type { Clock, Timer } from '../../src/runtime/index.ts'
 import type { LoopBuilder } from './builder.ts'
 import { Lease, type LoopSource, type Taking } from './lease.ts'
@@ -38,6 +39,8 @@ const SETTLED_AT_MOST_EPOCHS = 6
 
 export interface PacedPoolDeps {
   readonly clockName: 'steady' | 'fixed'
+  /** How long each member keeps a cell. */
+  readonly holdMs: number
   readonly set: LoopSet
   readonly builder: Pick<LoopBuilder, 'buildPaced'>
   readonly view: DirectoryView
@@ -45,6 +48,7 @@ export interface PacedPoolDeps {
   /** How many other members loops should have now; 0: none can be built. */
   members(): number
   readonly clock: Clock
+  readonly log: Pick<Logger, 'debug'>
 }
 
 interface Held {
@@ -265,20 +269,24 @@ export class PacedPool implements LoopSource<Lease> {
   }
 
   async #build(wish: Wish): Promise<void> {
-    const { builder, clock, clockName, set } = this.#deps
+    const { builder, clock, clockName, holdMs, log, set } = this.#deps
     const held: Held = { wish, loop: null, owner: wish.owner, cells: 0, asks: 0, used: false, spent: new Set() }
     this.#held.set(wish.id, held)
     const { rate, liveEpoch, closeEpoch } = wish
-    const plan = pacedPlan(clock.unixMs(), { clock: clockName, rate, liveEpoch, closeEpoch })
+    const plan = pacedPlan(clock.unixMs(), { clock: clockName, rate, liveEpoch, closeEpoch, holdMs })
     try {
       const how = { signal: this.#stop.signal, plan, cover: this.#cover(wish) }
       const onEnd = (_: PacedLoop, reason: string) => {
-        if (reason !== 'expired') set.onLost(wish.id)
+        if (reason !== 'expired') {
+          log.debug('an own loop is of no more use before its time', { reason })
+          set.onLost(wish.id)
+        }
         this.#place()
       }
       held.loop = await builder.buildPaced(wish.cover[0], onEnd, how)
       set.onBuilt(wish.id, held.loop.hops)
-    } catch {
+    } catch (error) {
+      log.debug('an own loop could not be set up in time', { error })
       this.#held.delete(wish.id)
       set.onLost(wish.id) // the cause is the network's state, which status shows; the next draw may find another way
     }

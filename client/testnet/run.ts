@@ -12,12 +12,14 @@ export interface RunOptions {
   readonly nodes: number
   readonly clock: ClockName
   readonly logLevel: LogLevel
+  /** Further flags of `gyre start` for every node. */
+  readonly flags?: readonly string[]
 }
 
 const PARENT_POLL_MS = 500
 
 /** Runs until `interrupted` aborts. Errors: those of `startTestnet`. */
-export async function runTestnet({ nodes, clock, logLevel }: RunOptions, interrupted: AbortSignal): Promise<void> {
+export async function runTestnet({ nodes, clock, logLevel, flags = [] }: RunOptions, interrupted: AbortSignal): Promise<void> {
   const signal = AbortSignal.any([interrupted, npmGone(systemClock)])
   let testnet: Testnet | null = null
   try {
@@ -25,6 +27,7 @@ export async function runTestnet({ nodes, clock, logLevel }: RunOptions, interru
       nodes,
       clock,
       logLevel,
+      flags,
       signal,
       onLine: (index, line) => process.stderr.write(`node ${index}: ${line}\n`),
       onDeath: (index, how) => process.stderr.write(`gyre: node ${index} ended by itself (${how}); the others go on\n`),

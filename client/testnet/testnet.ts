@@ -53,8 +53,9 @@ export interface TestnetOptions {
 }
 
 // Implementation constants.
-/** A network that is not ready by then never will be. */
+/** A network that is not ready by then never will be; with a paced clock loops begin at public times. */
 const READY_MS = 60_000
+const PACED_READY_MS = 120_000
 const POLL_MS = 100
 /** Fewer nodes cannot build a loop: such a network is ready when everybody knows everybody. */
 const NODES_FOR_LOOPS = 4
@@ -136,13 +137,17 @@ export class Testnet {
 
   /** Waits until each running node knows `known` nodes (itself too) and has a ready loop. Errors: `TIMEOUT`, `NODE_UNREACHABLE`. */
   async ready(known: number): Promise<void> {
-    const deadline = systemClock.deadline(READY_MS, this.#options.signal)
+    const deadline = systemClock.deadline(this.#readyMs, this.#options.signal)
     try {
       const running = [...this.#slots.values()].filter((slot) => slot.process.alive)
       await Promise.all(running.map((slot) => this.#readyNode(slot, known, deadline.signal)))
     } finally {
       deadline.clear()
     }
+  }
+
+  get #readyMs(): number {
+    return (this.#options.clock ?? 'swift') === 'swift' ? READY_MS : PACED_READY_MS
   }
 
   async #readyNode({ process: child, node }: Slot, known: number, signal: AbortSignal): Promise<void> {
@@ -162,7 +167,7 @@ export class Testnet {
         throw new OverlayError(
           'timeout',
           'TIMEOUT',
-          `Node ${node.index} was not ready after ${READY_MS / 1000} s: ${last}.`,
+          `Node ${node.index} was not ready after ${this.#readyMs / 1000} s: ${last}.`,
           error,
         )
       }
