@@ -25,6 +25,7 @@ import { type Rng, systemClock, systemRng, type Timer } from '../src/runtime/ind
 import { Session } from '../src/service/index.ts'
 import { ClockedLoops, ClockedSessions, drawsOf, isolationUnder, type PacedPlan, pacedPlanOf } from './clocks.ts'
 import { openFile } from './fetch.ts'
+import { HandOver } from './handover/index.ts'
 import { Healer, type Loss } from './heal/index.ts'
 import { openIdentity } from './identity.ts'
 import { type CareParts, careForRecords, Keeper, openKeepBook, receiptOf } from './keeps/index.ts'
@@ -190,6 +191,9 @@ async function compose(
   closers.push(() => openFiles.close())
   const healer = new Healer({ fresh: () => sessions.fresh(), clock, rng })
   closers.push(() => healer.close())
+  const handOver = new HandOver({ self, store, view: directory, fresh: () => sessions.fresh(), clock, rng })
+  handOver.start()
+  closers.push(() => handOver.close())
   const keyBook = await openKeyBook(config.dataDir, rng)
   const keyRecords = await openRecords({
     dataDir: config.dataDir,

@@ -7,6 +7,7 @@ export {
   type PutVerdict,
   type ShareStore,
   type StoreOptions,
+  type StoreSlice,
   type StoreStats,
   SWEEP_HOLD_MS,
 } from './store.ts'

@@ -184,6 +184,18 @@ export class PlaceFile {
     return found
   }
 
+  /** What lies in `scan` places from place `from` on, expired or not; as long as `from` is not past the end. For who goes over everything. */
+  slice(from: number, scan: number): readonly { readonly key: Uint8Array; readonly keepUntilMs: UnixMs }[] {
+    return this.#held
+      .slice(from, from + scan)
+      .flatMap((held) => (held === undefined ? [] : [{ key: keyIn(held.name), keepUntilMs: held.keepUntilMs }]))
+  }
+
+  /** Places, free ones included. */
+  get places(): number {
+    return this.#held.length
+  }
+
   /** Puts everything written so far out of reach of a power loss. Bytes first, then the entries that name them. */
   async flush(): Promise<void> {
     if (!this.#dirty) return

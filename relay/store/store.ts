@@ -55,6 +55,12 @@ export interface StoreStats {
   readonly damaged: number
 }
 
+export interface StoreSlice {
+  /** Share addresses or slot locations, a location once for each of its variants. */
+  readonly held: readonly { readonly key: Uint8Array; readonly keepUntilMs: UnixMs }[]
+  readonly next: number | null
+}
+
 /** Whoever calls bounds how many calls run at once. After `close()` every put is `full` and every get finds nothing. */
 export interface ShareStore {
   readonly quotaBytes: number
@@ -68,6 +74,11 @@ export interface ShareStore {
   putSlot(slot: SlotValue, keepUntilMs: UnixMs): Promise<PutVerdict>
   /** The verified values at a location, at most 4; their order means nothing. */
   getSlots(location: Uint8Array): Promise<readonly SlotValue[]>
+  /**
+   * What is kept in `scan` places from `from` on, in no order that means anything; `next` is where to go on, `null` at the end. Places are looked
+   * at, nothing is read: whoever wants the bytes asks for them.
+   */
+  slice(kind: 'shares' | 'slots', from: number, scan: number): StoreSlice
   /** One bounded step of expiry; runs by itself as well. Returns how many entries it removed. */
   sweep(): Promise<number>
   stats(): StoreStats
@@ -173,6 +184,12 @@ class DiskStore implements ShareStore {
 
   get refusesWrites(): boolean {
     return this.#refusesWrites
+  }
+
+  slice(kind: 'shares' | 'slots', from: number, scan: number): StoreSlice {
+    const file = kind === 'shares' ? this.#shares : this.#slots
+    const next = from + scan < file.places ? from + scan : null
+    return this.#closing === null ? { held: file.slice(from, scan), next } : { held: [], next: null }
   }
 
   sweep(): Promise<number> {

@@ -30,7 +30,7 @@ export const CONTENT_BYTES_MAX = 2 ** 44
 export const LEVELS_MAX = 6
 /** Most root slots of a publication: what 30 holders need so that any half may vanish. */
 export const ROOT_SLOTS_MAX = 16
-/** The period that placement is computed for. Long periods come with hand-over; until then there is one. */
+/** The period that placement is computed for: there is one in this version. */
 export const PLACEMENT_PERIOD = 0
 /** Fewest nodes on which anything is published: below, no loop can be built. */
 export const HOLDERS_MIN = 4

@@ -50,6 +50,14 @@ export class Ranking {
       .map((at) => this.nodes[at]!)
   }
 
+  /** The first-ranking node, without ranking the others. */
+  first(place: Uint8Array): NodeId | undefined {
+    const scores = this.#scores(place)
+    let best = 0
+    for (let at = 1; at < scores.length; at++) if (scores[at]! > scores[best]!) best = at
+    return this.nodes[best]
+  }
+
   /**
    * The holder of each of a segment's shares, in share order: the best-ranking node that does not have its even part of the segment yet.
    * With n shares on N nodes, n mod N nodes get one more than floor(n/N). Empty if there are no nodes.

@@ -80,20 +80,22 @@ async function timed(what: string, work: () => Promise<void>): Promise<void> {
   console.log(`${what}: ${Math.round(systemClock.monotonicMs() - began)} ms`)
 }
 
-/** Waits until `node` says that it is ready, and has built a loop since its neighbours died. */
-async function recovered(nodes: readonly TestnetNode[], probe: Published): Promise<void> {
-  const end = systemClock.monotonicMs() + RECOVERY_MS
-  for (const node of nodes) {
-    for (;;) {
-      try {
-        await fetched(node, probe)
-        break
-      } catch (error) {
-        if (error instanceof assert.AssertionError || systemClock.monotonicMs() > end) throw error
-        await systemClock.sleep(250, { signal })
-      }
+/** As `fetched`, while the nodes that are left find loops round the dead: nothing wrong may come meanwhile, only nothing yet. */
+async function fetchedInTime(node: TestnetNode, object: Published, endMs: number): Promise<void> {
+  for (;;) {
+    try {
+      return await fetched(node, object)
+    } catch (error) {
+      if (error instanceof assert.AssertionError || systemClock.monotonicMs() > endMs) throw error
+      await systemClock.sleep(250, { signal })
     }
   }
+}
+
+/** All of `objects`, shared out among `nodes`. */
+async function fetchedAll(nodes: readonly TestnetNode[], objects: readonly Published[]): Promise<void> {
+  const endMs = systemClock.monotonicMs() + RECOVERY_MS
+  await each(objects, (object, at) => fetchedInTime(nodes[at % nodes.length]!, object, endMs))
 }
 
 async function kill(testnet: Testnet, nodes: readonly TestnetNode[]): Promise<void> {
@@ -149,15 +151,12 @@ async function story(testnet: Testnet, rng: Rng, seed: number): Promise<void> {
   const left = others.slice(NODES / 2 - 1)
   console.log(`killed at once: nodes ${victims.map(({ index }) => index).join(', ')}`)
   await kill(testnet, victims)
-  const probe = objects.toSorted((a, b) => a.bytes - b.bytes)[0]!
-  await timed('loops round the dead', () => recovered(left, probe))
-  await timed('all fetched with half of the nodes gone', () =>
-    each(objects, (object, at) => fetched(left[at % left.length]!, object)),
-  )
+  await timed('all fetched with half of the nodes gone', () => fetchedAll(left, objects))
 
   const bootstrap = left.flatMap(({ listen }) => listen)
   const newcomers = await Promise.all([NODES, NODES + 1].map((index) => testnet.start(index, bootstrap)))
-  await timed('two join', () => recovered(newcomers, probe))
+  const probe = objects.toSorted((a, b) => a.bytes - b.bytes)[0]!
+  await timed('two join', () => fetchedAll(newcomers, [probe, probe]))
   const keepers = left.slice(0, 2)
   let mended = 0
   await timed('kept', () =>
@@ -175,10 +174,7 @@ async function story(testnet: Testnet, rng: Rng, seed: number): Promise<void> {
   const again = shuffled(left, rng).slice(0, 2)
   console.log(`killed: nodes ${again.map(({ index }) => index).join(', ')}`)
   await kill(testnet, again)
-  await timed('loops round the dead', () => recovered(newcomers, probe))
-  await timed('all fetched with six of the first eight gone', () =>
-    each(objects, (object, at) => fetched(newcomers[at % newcomers.length]!, object)),
-  )
+  await timed('all fetched with six of the first eight gone', () => fetchedAll(newcomers, objects))
 }
 
 for (let seed = first; seed < first + runs; seed++) {

@@ -119,6 +119,7 @@ test('a store whose disk refuses to keep something on gives no proof', async (t)
     getShare: (address) => store.getShare(address),
     putSlot: async () => 'full',
     getSlots: async () => [slot],
+    slice: (...args) => store.slice(...args),
     sweep: () => store.sweep(),
     stats: () => store.stats(),
     close: () => store.close(),
@@ -132,6 +133,29 @@ test('a store whose disk refuses to keep something on gives no proof', async (t)
   ] as const) {
     assert.equal((await answer(encodeStoreRequest(request))).status, status)
   }
+})
+
+test('everything that is kept can be gone over in steps', async (t) => {
+  const { store, clock, ask } = await service(t, 10 * SHARE_BYTES)
+  const until = (clock.unixMs() + HOUR) as never
+  const shares = Array.from({ length: 5 }, (_, at) => new Uint8Array(SHARE_BYTES).fill(at + 1))
+  for (const one of shares) await store.putShare(one, until)
+  await ask(putSlot())
+  const seen: string[] = []
+  for (let from: number | null = 0; from !== null; ) {
+    const { held, next } = store.slice('shares', from, 2)
+    for (const { key, keepUntilMs } of held) {
+      assert.equal(keepUntilMs, until)
+      seen.push(String(key))
+    }
+    from = next
+  }
+  assert.deepEqual(seen.sort(), shares.map((one) => String(shareAddress(one))).sort())
+  assert.deepEqual(store.slice('shares', 99, 5), { held: [], next: null })
+  const [slotHeld] = store.slice('slots', 0, 10).held
+  assert.deepEqual(slotHeld!.key, slotLocation(slot.publicKey, 3))
+  await store.close()
+  assert.deepEqual(store.slice('shares', 0, 10), { held: [], next: null })
 })
 
 test('a full store refuses', async (t) => {
