@@ -68,6 +68,8 @@ export interface Building {
 export interface PacedBuilding extends Building {
   /** Not `swift` (`pacedPlan`). */
   readonly plan: SetUpPlan
+  /** See `PacedLoopParts.onWorn`. */
+  readonly onWorn?: () => void
 }
 
 export type LoopEndHandler = (loop: OriginLoop, reason: string) => void
@@ -98,9 +100,9 @@ export class LoopBuilder {
   /** The same with a paced clock. It is there before it is live, and goes on as filler after it was closed. */
   buildPaced(apex: NodeId | undefined, onEnd: PacedEndHandler, building: PacedBuilding): Promise<PacedLoop> {
     const { clock, rng } = this.#deps
-    const { plan } = building
+    const { plan, onWorn } = building
     const start = rng.unit()
-    return this.#build(apex, building, plan, (parts) => new PacedLoop({ ...parts, plan, start, clock, onEnd }))
+    return this.#build(apex, building, plan, (parts) => new PacedLoop({ ...parts, plan, start, clock, onEnd, onWorn }))
   }
 
   async #build<L extends OriginLoop | PacedLoop>(

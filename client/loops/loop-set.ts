@@ -81,6 +81,7 @@ interface Member {
   usedEpoch: number
   readonly holdEpochs: number
   renewed: boolean
+  worn: boolean
 }
 
 interface Place {
@@ -158,6 +159,12 @@ export class LoopSet {
     if (member !== undefined) member.owner ??= owner
   }
 
+  /** The loop is of little use: another one is to take its place, which it may be used until then. */
+  onWorn(id: number): void {
+    const member = this.#members.get(id)
+    if (member !== undefined) member.worn = true
+  }
+
   /** The loop could not be set up, or is of no more use before its time. Another one may take its place at an epoch to come. */
   onLost(id: number): void {
     const member = this.#members.get(id)
@@ -175,7 +182,9 @@ export class LoopSet {
 
   #keepStanding(at: number, place: Place, wishes: Wish[]): void {
     let until = Number.NEGATIVE_INFINITY
-    for (const member of this.#members.values()) if (member.place === at) until = Math.max(until, member.wish.closeEpoch)
+    for (const { place: whose, worn, wish } of this.#members.values()) {
+      if (whose === at && !worn) until = Math.max(until, wish.closeEpoch)
+    }
     if (this.#epoch < until - place.ahead || this.#epoch < place.notBefore) return
     place.ahead = this.#drawAhead()
     const liveEpoch = Math.max(until, this.#epoch + this.#options.leadEpochs())
@@ -195,10 +204,11 @@ export class LoopSet {
     const leadEpochs = this.#options.leadEpochs()
     for (const member of [...this.#members.values()]) {
       const { wish, owner } = member
-      if (member.place >= 0 || member.renewed || owner === null || this.#epoch < wish.closeEpoch - leadEpochs) continue
+      const due = member.worn || this.#epoch >= wish.closeEpoch - leadEpochs
+      if (member.place >= 0 || member.renewed || owner === null || !due) continue
       member.renewed = true
       if (this.#epoch - member.usedEpoch >= member.holdEpochs || this.#isSuperseded(member)) continue
-      const liveEpoch = Math.max(wish.closeEpoch, this.#epoch + leadEpochs)
+      const liveEpoch = this.#epoch + leadEpochs
       wishes.push(this.#addExtra(wish.rate, liveEpoch, owner, wish.cover))
     }
   }
@@ -292,7 +302,7 @@ export class LoopSet {
     const wish = Object.freeze({ ...plan, id: ++this.#lastId })
     const holdEpochs = place < 0 ? this.#drawLife() : 0
     const hops = new Set(wish.cover)
-    this.#members.set(wish.id, { wish, place, owner: wish.owner, hops, usedEpoch: wish.liveEpoch, holdEpochs, renewed: false })
+    this.#members.set(wish.id, { wish, place, owner: wish.owner, hops, usedEpoch: wish.liveEpoch, holdEpochs, renewed: false, worn: false })
     return wish
   }
 }

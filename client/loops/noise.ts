@@ -24,6 +24,12 @@ export class NoiseAccount {
   #runs: number[] = []
   #singles: number[] = []
   #cells = 0
+  #gone = false
+
+  /** Whether so much was noise in one piece that a member is gone. */
+  get gone(): boolean {
+    return this.#gone
+  }
 
   /** Noise cells so far. */
   get cells(): number {
@@ -35,7 +41,8 @@ export class NoiseAccount {
     if (noise) {
       this.#cells++
       if (this.#run++ === 0) this.#runSince = now
-      return this.#run < 2 || now - this.#runSince <= RUN_MAX_MS
+      this.#gone ||= this.#run >= 2 && now - this.#runSince > RUN_MAX_MS
+      return !this.#gone
     }
     if (this.#run === 0) return true
     if (this.#run === 1) this.#singles.push(counter)

@@ -41,6 +41,8 @@ const FLIGHT_CELLS_MIN = 64
 /** Nothing home for this long, or this many round trips: the loop is of no more use. */
 const STALL_MIN_MS = 3_000
 const STALL_ROUND_TRIPS = 8
+/** How long a loop with too much noise may be used until there is another. */
+const WORN_MS = 20_000
 /** The first cell is home by then. */
 const FIRST_HOME_MS = 8_000
 
@@ -68,6 +70,8 @@ export interface PacedLoopParts {
   readonly clock: Clock
   /** The loop is of no more use, for whatever reason but `close()`. Once. */
   readonly onEnd: (loop: PacedLoop, reason: LoopEndReason) => void
+  /** More of it is noise than accidents explain: another one is to take its place. Until then, for `WORN_MS`, it is used. Absent: no use at once. */
+  readonly onWorn?: (() => void) | undefined
 }
 
 export class PacedLoop implements LoopEnd, Loop {
@@ -83,6 +87,8 @@ export class PacedLoop implements LoopEnd, Loop {
   readonly #layers: OriginLayers
   readonly #clock: Clock
   readonly #onEnd: PacedLoopParts['onEnd']
+  readonly #onWorn: PacedLoopParts['onWorn']
+  #wornAt: MonotonicMs | null = null
   readonly #asks: HopAsks
   readonly #apexHop: number
   /** When the first cell goes into the line. */
@@ -128,6 +134,7 @@ export class PacedLoop implements LoopEnd, Loop {
     this.#layers = parts.layers
     this.#clock = clock
     this.#onEnd = parts.onEnd
+    this.#onWorn = parts.onWorn
     this.#asks = new HopAsks({ hops: parts.hops.length, wake: () => {}, lossy: { rate: this.rate } })
     this.#addressees = new Uint8Array(Math.max(FLIGHT_CELLS_MIN, FLIGHT_SECONDS * this.rate))
     this.#inFlight = new Uint32Array(parts.hops.length + 2)
@@ -162,6 +169,11 @@ export class PacedLoop implements LoopEnd, Loop {
     }
   }
 
+  /** Whether another loop is to take its place. */
+  get worn(): boolean {
+    return this.#wornAt !== null
+  }
+
   /** Cells that came home as noise so far. For this node's own user. */
   get noiseCells(): number {
     return this.#noise.cells
@@ -183,6 +195,7 @@ export class PacedLoop implements LoopEnd, Loop {
   /** As `join`, at any hop of the loop. */
   async joinAt(node: NodeId, cookie: Uint8Array, end: ExchangeEnd, { signal }: { signal: AbortSignal }): Promise<ExchangePort> {
     const hop = this.#hopOf(node)
+    if (this.#pairing !== null) throw ended()
     await this.#asks.join(hop, cookie, { signal })
     const pairing = new Pairing(end, this.#clock)
     if (!this.#open || this.#pairing !== null || !this.#asks.mux(hop).attach(pairing)) throw ended()
@@ -205,8 +218,8 @@ export class PacedLoop implements LoopEnd, Loop {
       },
       wake: () => {}, // the next slots come by themselves
       close: () => {
+        // The loop goes on, and with it all that it carries besides; it is joined with no other any more.
         pairing.leave()
-        this.#end('closed')
       },
     }
   }
@@ -261,7 +274,14 @@ export class PacedLoop implements LoopEnd, Loop {
       if (!mux.receive(cells, at + FRAMES_AT, at + CELL_BYTES)) return this.#end('protocol')
       if (pairing !== null) this.#arrivals.onHome(counter, this.#made, pairing.received > payloads)
     }
-    if (!this.#noise.onCell(noise, counter, now)) this.#end('noise')
+    if (!this.#noise.onCell(noise, counter, now)) this.#tooMuchNoise(now)
+  }
+
+  #tooMuchNoise(now: MonotonicMs): void {
+    if (this.#onWorn === undefined || this.#noise.gone || now - (this.#wornAt ?? now) > WORN_MS) return this.#end('noise')
+    if (this.#wornAt !== null) return
+    this.#wornAt = now
+    this.#onWorn()
   }
 
   /** Who the cell with `counter` was for; `NOBODY` if it was never made, or is forgotten. */

@@ -29,6 +29,8 @@ const ROOM_SECONDS = 1.5
 /** Asks of few cells have places of their own beside a long one, so many for each cell a second, and at least some. */
 const SMALL_CELLS = 4
 const SMALL_ASKS_MIN = 4
+/** A loop that loses cells is taken only if others would need so many times as long. */
+const WORN_FACTOR = 4
 /** Between the end of what a loop is given and its own end. */
 const CLOSE_MARGIN_MS = 1_000
 const WAITING_MAX = 4096
@@ -218,7 +220,7 @@ export class PacedPool implements LoopSource<Lease> {
       const { loop, owner } = held
       if (loop === null || !loop.running || (owner !== null && owner !== isolation)) continue
       if (!loop.hops.includes(node) || held.spent.has(node)) continue
-      const tookMs = ((held.cells + cells) * 1000) / loop.rate + loop.figures.roundTripMs
+      const tookMs = (((held.cells + cells) * 1000) / loop.rate + loop.figures.roundTripMs) * (loop.worn ? WORN_FACTOR : 1)
       if (tookMs >= bestMs || now + tookMs + CLOSE_MARGIN_MS > loop.closeAt) continue
       best = held
       bestMs = tookMs
@@ -275,10 +277,10 @@ export class PacedPool implements LoopSource<Lease> {
     const { rate, liveEpoch, closeEpoch } = wish
     const plan = pacedPlan(clock.unixMs(), { clock: clockName, rate, liveEpoch, closeEpoch, holdMs })
     try {
-      const how = { signal: this.#stop.signal, plan, cover: this.#cover(wish) }
-      const onEnd = (_: PacedLoop, reason: string) => {
+      const how = { signal: this.#stop.signal, plan, cover: this.#cover(wish), onWorn: () => set.onWorn(wish.id) }
+      const onEnd = (loop: PacedLoop, reason: string) => {
         if (reason !== 'expired') {
-          log.debug('an own loop is of no more use before its time', { reason })
+          log.debug('an own loop is of no more use before its time', { reason, count: loop.noiseCells })
           set.onLost(wish.id)
         }
         this.#place()

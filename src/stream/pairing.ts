@@ -48,11 +48,11 @@ export class Pairing implements PayloadFlow {
 
   /** Whether a payload is worth a cell of its own. */
   get urgent(): boolean {
-    return this.#owed > 0 || this.#end.wants
+    return !this.#gone && (this.#owed > 0 || this.#end.wants)
   }
 
   get due(): boolean {
-    return this.urgent || this.#clock.monotonicMs() - this.#lastGivenAt >= PAYLOAD_BEAT_MS
+    return this.urgent || (!this.#gone && this.#clock.monotonicMs() - this.#lastGivenAt >= PAYLOAD_BEAT_MS)
   }
 
   take(into: Uint8Array, at: number): void {

@@ -153,7 +153,12 @@ test('two paced loops joined at a hop exchange payloads; one may be of another r
       Array.from({ length: 200 }, (_, at) => at + 1),
     )
     talkers[0].port.close()
-    assert.equal(first.open, false)
+    assert.equal(first.open, true) // what else it carries goes on
+    const heard = talkers[1].heard.length
+    talkers[0].say(10)
+    assert.ok(await sim.clock.runFor(echoes(sim, first, 0, Uint8Array.of(7))))
+    assert.equal(talkers[1].heard.length, heard)
+    await assert.rejects(first.joinAt(sim.mesh.nodes[1]!.id, cookie, talkers[0], never), { code: 'CIRCUIT_ENDED' })
     await sim.close()
   }
 })
