@@ -206,7 +206,7 @@ export interface NameEntry {
 
 /** What `GET /v1/events` tells: coarse and private to this node's user. */
 export interface NodeEvent {
-  /** `status`, `publish`, `site`, `service`, `name`, `transfer`. */
+  /** `status`, `publish`, `site`, `service`, `name`, `transfer`, `keep`. */
   readonly type: string
   readonly data: Readonly<Record<string, string | number | boolean | null>>
 }

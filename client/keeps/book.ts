@@ -10,6 +10,7 @@ import { readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { canonicalAddress, parseAddress } from '../../src/content/address.ts'
 import { writeAtomically } from '../../src/directory/index.ts'
+import { diskFailure } from '../../src/errors/disk.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 
@@ -46,7 +47,7 @@ export async function openKeepBook(parts: KeepBookParts): Promise<KeepBook> {
   const keeps = text.length <= FILE_BYTES_MAX ? parseKeeps(text) : null
   if (keeps !== null) return new KeepBook(path, keeps)
   await rename(path, `${path}.damaged`).catch((error) => {
-    throw unusable(path, error)
+    throw diskFailure(path, error)
   })
   parts.log.warn('the list of what is kept is damaged; it was set aside as keeps.json.damaged, and an empty one begins')
   return new KeepBook(path, [])
@@ -57,12 +58,8 @@ async function readIfThere(path: string): Promise<string | null> {
     return await readFile(path, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw unusable(path, error)
+    throw diskFailure(path, error)
   }
-}
-
-function unusable(path: string, error: unknown): OverlayError {
-  return new OverlayError('config', 'DATA_DIR_UNUSABLE', `${path} cannot be read or moved.`, error)
 }
 
 /** A book's text. */

@@ -95,14 +95,19 @@ export class Keeper implements Keeps {
 
   /** Begins to keep what the book says. */
   async start(): Promise<void> {
-    const { book } = this.#parts
+    const { book, log } = this.#parts
     const sites = new Set(this.#parts.ownSites().map(({ address }) => address))
-    for (const { address, source } of book.list()) {
-      const isKey = requireAddress(address).type === AddressType.key
-      if (isKey && source === 'own' && !sites.has(address)) await book.remove(address)
+    try {
+      for (const { address, source } of book.list()) {
+        const isKey = requireAddress(address).type === AddressType.key
+        if (isKey && source === 'own' && !sites.has(address)) await book.remove(address)
+      }
+      for (const address of sites) await this.own(address)
+    } catch (error) {
+      if (!isOverlayError(error) || error.kind === 'bug') throw error
+      log.warn('the list of what is kept cannot be written; it stays as it was', { error })
     }
     for (const keep of book.list()) this.#hold(keep)
-    for (const address of sites) await this.own(address)
     this.#go()
   }
 
