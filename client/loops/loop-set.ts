@@ -209,7 +209,9 @@ export class LoopSet {
       member.renewed = true
       if (this.#epoch - member.usedEpoch >= member.holdEpochs || this.#isSuperseded(member)) continue
       const liveEpoch = this.#epoch + leadEpochs
-      wishes.push(this.#addExtra(wish.rate, liveEpoch, owner, wish.cover))
+      const next = this.#addExtra(wish.rate, liveEpoch, owner, wish.cover)
+      this.#members.get(next.id)!.usedEpoch = member.usedEpoch
+      wishes.push(next)
     }
   }
 

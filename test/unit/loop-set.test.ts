@@ -1,0 +1,243 @@
+/**
+ * The set of own paced loops (SPEC §4.6) as a machine: that it follows from configuration, public epochs and what the node's own user waits for,
+ * and from nothing else (P5b).
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import {
+  type Demand,
+  LoopSet,
+  type LoopSetOptions,
+  NO_DEMAND,
+  ROUND_EPOCHS,
+  roundAfter,
+  type Wish,
+} from '../../client/loops/loop-set.ts'
+import { type NodeId, nodeIdOf } from '../../src/bytes/index.ts'
+import { EPOCH_MS, LIFE_MAX_MS, RATE_LADDER } from '../../src/circuit/setup/index.ts'
+import { seededRng } from '../support/seeded-rng.ts'
+
+const nodes = Array.from({ length: 12 }, (_, at) => nodeIdOf(new Uint8Array(32).fill(at + 1)))
+const START = 353_445_121
+const STEADY: Omit<LoopSetOptions, 'rng'> = {
+  standing: { rate: 0, phases: [0, 1] },
+  extra: { rates: [3, 4, 5], loopsMax: 6 },
+  leadEpochs: () => 2,
+}
+const FIXED: Omit<LoopSetOptions, 'rng'> = { standing: { rate: 2, phases: [0, 1, 0] }, extra: null, leadEpochs: () => 3 }
+
+function setOf(options: Omit<LoopSetOptions, 'rng'>, seed: number | string) {
+  return new LoopSet({ ...options, rng: { standing: seededRng(`${seed} a`), extra: seededRng(`${seed} b`) } })
+}
+
+function waiting(cells: number, by: readonly NodeId[] = nodes, owner = ''): Demand {
+  return { waiting: new Map([[owner, new Map(by.map((node) => [node, cells]))]]), used: new Set() }
+}
+
+const isExtra = ({ kind }: Wish) => kind === 'extra'
+
+/** What may happen to a set in an epoch: what waits, for whom, and what becomes of loops. */
+const happenings = fc.array(
+  fc.record({
+    cells: fc.constantFrom(0, 0, 5, 500, 50_000),
+    wanted: fc.uniqueArray(fc.nat(11), { minLength: 1, maxLength: 12 }),
+    owner: fc.constantFrom('', 'a', 'b'),
+    fate: fc.constantFrom('built', 'built', 'built', 'failed', 'worn', 'ended'),
+    which: fc.nat(20),
+    used: fc.boolean(),
+  }),
+  { minLength: 1, maxLength: 400 },
+)
+
+test('P5b: standing loops are the same whatever is asked; remote parties bring no loop but one in the place of another', () => {
+  fc.assert(
+    fc.property(happenings, fc.nat(), (story, seed) => {
+      const busy = setOf(STEADY, seed)
+      const idle = setOf({ ...STEADY, extra: null }, seed)
+      let epoch = START
+      for (const { cells, wanted, owner, used } of story) {
+        const demand =
+          cells === 0
+            ? NO_DEMAND
+            : waiting(
+                cells,
+                wanted.map((at) => nodes[at]!),
+                owner,
+              )
+        const wishes = busy.onEpoch(epoch, { ...demand, used: new Set(used ? [1, 2, 3] : []) })
+        const same = idle.onEpoch(epoch++, NO_DEMAND)
+        assert.deepEqual(
+          wishes.filter((wish) => !isExtra(wish)).map(({ id: _, ...rest }) => rest),
+          same.map(({ id: _, ...rest }) => rest),
+        )
+      }
+    }),
+    { numRuns: 100 },
+  )
+})
+
+test('P5b: whatever happens: public times, bounded lives, few extra loops, none in an epoch without a wish of its own user', () => {
+  fc.assert(
+    fc.property(happenings, fc.nat(), fc.constantFrom(STEADY, FIXED), (story, seed, options) => {
+      const set = setOf(options, seed)
+      const alive: Wish[] = []
+      const worn = new Set<number>()
+      const demandedBy = new Set<string>()
+      let epoch = START
+      for (const { cells, wanted, owner, fate, which, used } of story) {
+        const demand =
+          cells === 0
+            ? NO_DEMAND
+            : waiting(
+                cells,
+                wanted.map((at) => nodes[at]!),
+                owner,
+              )
+        if (cells > 0) demandedBy.add(owner)
+        const usedNow = new Set(used ? alive.map(({ id }) => id) : [])
+        const before = alive.filter((wish) => isExtra(wish) && wish.closeEpoch > epoch)
+        const wishes = set.onEpoch(epoch, { ...demand, used: usedNow })
+        assert.deepEqual(set.onEpoch(epoch, waiting(1e6)), [], 'once an epoch')
+        const extra = wishes.filter(isExtra)
+        const due = before.filter(({ closeEpoch, id }) => closeEpoch - 2 <= epoch || worn.has(id))
+        // One step: more loops, or one of the next rate; beside those that are in the place of others.
+        assert.ok(extra.length <= due.length + (cells > 0 ? 8 : 0))
+        assert.ok(options.extra !== null || extra.length === 0)
+        for (const wish of wishes) {
+          assert.ok(wish.liveEpoch >= epoch + options.leadEpochs())
+          assert.ok((wish.closeEpoch - wish.liveEpoch) * EPOCH_MS <= LIFE_MAX_MS && wish.closeEpoch - wish.liveEpoch >= 12)
+          if (isExtra(wish)) assert.ok(demandedBy.has(wish.owner!) && wish.closeEpoch - wish.liveEpoch <= 36)
+          else assert.equal(wish.closeEpoch % (ROUND_EPOCHS / 2), 0)
+        }
+        alive.push(...wishes)
+        const one = alive[which % alive.length]!
+        if (fate === 'built') set.onBuilt(one.id, nodes.slice(which % 6, (which % 6) + 5))
+        if (fate === 'failed' || fate === 'ended') set.onLost(one.id)
+        if (fate === 'worn') {
+          worn.add(one.id)
+          set.onWorn(one.id)
+        }
+        epoch++
+      }
+    }),
+    { numRuns: 200 },
+  )
+})
+
+test('a standing place is never empty: each loop lives until the next of its phase does', () => {
+  for (const options of [STEADY, FIXED]) {
+    const set = setOf(options, 'day')
+    const places = options.standing.phases.length
+    const all: Wish[] = []
+    for (let epoch = START; epoch < START + 24 * 720; epoch++) {
+      for (const wish of set.onEpoch(epoch, NO_DEMAND)) {
+        set.onBuilt(wish.id, nodes.slice(0, 5))
+        all.push(wish)
+      }
+      if (epoch < START + 4) continue
+      const live = all.filter(({ liveEpoch, closeEpoch }) => liveEpoch <= epoch && epoch < closeEpoch)
+      assert.equal(live.length, places)
+      assert.equal(set.rateAt(epoch), places * RATE_LADDER[options.standing.rate]!)
+    }
+    // After the first of each place all are born on its phase's rounds, and live one.
+    for (const { liveEpoch, closeEpoch } of all.slice(places)) {
+      assert.equal(closeEpoch - liveEpoch, ROUND_EPOCHS)
+      assert.ok([0, 1].some((phase) => roundAfter(phase, liveEpoch) === liveEpoch))
+    }
+  }
+})
+
+test('what waits brings one step an epoch: a loop, then the next rate, then no more than there may be; it is renewed, and goes', () => {
+  const set = setOf(STEADY, 'steps')
+  const built = new Map<number, Wish>()
+  const at = (epoch: number, demand: Demand) => {
+    const wishes = set.onEpoch(epoch, demand)
+    for (const wish of wishes) {
+      built.set(wish.id, wish)
+      set.onBuilt(wish.id, isExtra(wish) ? nodes : nodes.slice(0, 5))
+    }
+    return wishes.filter(isExtra)
+  }
+  assert.deepEqual(at(START, NO_DEMAND), [])
+  assert.deepEqual(at(START + 1, waiting(4, nodes.slice(0, 5))), [], 'within a second of what there is')
+  const [first, ...none] = at(START + 2, waiting(100_000, nodes.slice(0, 5)))
+  assert.deepEqual([first?.rate, first?.owner, first?.liveEpoch, none.length], [3, '', START + 4, 0])
+  assert.deepEqual(
+    at(START + 3, waiting(100_000)).map(({ rate }) => rate),
+    [4],
+  )
+  assert.deepEqual(
+    at(START + 4, waiting(100_000)).map(({ rate }) => rate),
+    [5],
+  )
+  assert.deepEqual(
+    at(START + 5, waiting(100_000)).map(({ rate }) => rate),
+    [5],
+    'a second of the highest rate',
+  )
+  assert.deepEqual(at(START + 6, waiting(1e9)), [], 'and no more')
+  assert.deepEqual(at(START + 7, waiting(1_000)), [], 'within a second of what there is now')
+  // As long as it is used the highest rate is there, and the lower ones are not renewed.
+  const top = [...built.values()].filter(({ rate }) => rate === 5).map(({ id }) => id)
+  let epoch = START + 8
+  for (; epoch < START + 300; epoch++)
+    for (const wish of at(epoch, { waiting: new Map(), used: new Set(built.keys()) })) top.push(wish.id)
+  assert.ok([...built.values()].filter(isExtra).every(({ rate, closeEpoch }) => rate === 5 || closeEpoch < START + 60))
+  assert.ok(set.rateAt(epoch) >= 8192)
+  const quietAt = epoch
+  let lastAt = epoch
+  for (; epoch < quietAt + 100; epoch++) {
+    at(epoch, NO_DEMAND)
+    if (set.rateAt(epoch) >= 8192) lastAt = epoch
+  }
+  assert.ok(lastAt - quietAt >= 11 && lastAt - quietAt <= 75, `${lastAt - quietAt} epochs after the last use`)
+})
+
+test('nodes on no loop bring loops of the lowest extra rate, twice as many each time, up to the limit', () => {
+  const set = setOf({ ...STEADY, extra: { rates: [3, 4], loopsMax: 13 } }, 'cover')
+  for (const wish of set.onEpoch(START, NO_DEMAND)) set.onBuilt(wish.id, [])
+  const many = Array.from({ length: 60 }, (_, at) => nodeIdOf(new Uint8Array(32).fill(100 + at)))
+  let uncovered = many
+  const counts: number[] = []
+  for (let epoch = START + 1; epoch < START + 7; epoch++) {
+    const wishes = set.onEpoch(epoch, waiting(34, uncovered)).filter(isExtra)
+    counts.push(wishes.length)
+    for (const wish of wishes) {
+      assert.equal(wish.rate, 3)
+      set.onBuilt(wish.id, wish.cover.slice(0, 1))
+      uncovered = uncovered.filter((node) => node !== wish.cover[0])
+    }
+  }
+  assert.deepEqual(counts, [1, 2, 4, 6, 0, 0])
+})
+
+test('loops belong to who used them first: others cannot count on them', () => {
+  const set = setOf({ ...STEADY, standing: { rate: 0, phases: [0] } }, 'owners')
+  const [standing] = set.onEpoch(START, NO_DEMAND)
+  set.onBuilt(standing!.id, nodes)
+  assert.deepEqual(set.onEpoch(START + 1, waiting(5, nodes, 'a')), [])
+  set.onOwned(standing!.id, 'b')
+  const wishes = set.onEpoch(START + 2, waiting(5, nodes, 'a'))
+  assert.deepEqual(
+    wishes.map(({ owner, rate }) => [owner, rate]),
+    [['a', 3]],
+  )
+})
+
+test('a loop that fails is tried again later and later; one that loses cells is replaced once', () => {
+  const set = setOf({ ...STEADY, standing: { rate: 0, phases: [0] }, extra: null }, 'failures')
+  const tried: number[] = []
+  for (let epoch = 0; epoch < 40; epoch++) {
+    for (const wish of set.onEpoch(START + epoch, NO_DEMAND)) {
+      tried.push(epoch)
+      set.onLost(wish.id)
+    }
+  }
+  assert.deepEqual(tried, [0, 1, 2, 4, 8, 16, 28])
+  const [wish] = set.onEpoch(START + 40, NO_DEMAND)
+  set.onBuilt(wish!.id, nodes)
+  set.onWorn(wish!.id)
+  assert.equal(set.onEpoch(START + 41, NO_DEMAND).length, 1)
+  for (let epoch = 42; epoch < 60; epoch++) assert.deepEqual(set.onEpoch(START + epoch, NO_DEMAND), [])
+})
