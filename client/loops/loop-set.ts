@@ -304,7 +304,16 @@ export class LoopSet {
     const wish = Object.freeze({ ...plan, id: ++this.#lastId })
     const holdEpochs = place < 0 ? this.#drawLife() : 0
     const hops = new Set(wish.cover)
-    this.#members.set(wish.id, { wish, place, owner: wish.owner, hops, usedEpoch: wish.liveEpoch, holdEpochs, renewed: false, worn: false })
+    this.#members.set(wish.id, {
+      wish,
+      place,
+      owner: wish.owner,
+      hops,
+      usedEpoch: wish.liveEpoch,
+      holdEpochs,
+      renewed: false,
+      worn: false,
+    })
     return wish
   }
 }
