@@ -22,7 +22,7 @@ const ENTRY = fileURLToPath(new URL('./tapped-main.ts', import.meta.url))
 /** A busy machine takes a while to start sixteen nodes. */
 const READY_ATTEMPTS = 4
 /** What fetchers choose from, by size. */
-const LIBRARY: Readonly<Record<Size, number>> = { message: 8, page: 5, bulk: 2 }
+const LIBRARY: Readonly<Record<Size, number>> = { message: 6, page: 4, bulk: 2 }
 const PLAIN_RECORD_BYTES = 2048
 const RECORD_OVERHEAD_BYTES = CELL_RECORD_BYTES - PLAIN_RECORD_BYTES
 
@@ -95,6 +95,9 @@ export async function observe(options: RunOptions): Promise<Observation> {
     const readyMs = now() - began
     const ports = nodes.map((node) => Number(/\/tcp\/(\d+)/.exec(node.listen[0] ?? '')?.[1]))
     capture = await Capture.start(ports)
+    say(
+      `run ${run}: ${count} nodes ready after ${(readyMs / 1000).toFixed(0)} s${typeof capture === 'string' ? `; ${capture}` : ''}`,
+    )
     const library = await publishLibrary(nodes, workload.bytes, rng.fork('library'), signal)
     const hosts = planHosts(count, rng.fork('hosts'))
     const services = await hostServices(
@@ -102,9 +105,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
       target.port,
       signal,
     )
-    say(
-      `run ${run}: ${count} nodes ready after ${(readyMs / 1000).toFixed(0)} s, services up after ${((now() - began) / 1000).toFixed(0)} s`,
-    )
+    say(`run ${run}: content published and services up after ${((now() - began) / 1000).toFixed(0)} s`)
     await rest(workload.settleMs, signal)
     const stage = { nodes, services, library, workload }
     const played: Played[] = []
@@ -189,11 +190,13 @@ async function publishLibrary(
   signal: AbortSignal,
 ): Promise<Record<Size, string[]>> {
   const library: Record<Size, string[]> = { message: [], page: [], bulk: [] }
-  for (const size of SIZES) {
-    for (let item = 0; item < LIBRARY[size]; item++) {
-      library[size].push(await publish(nodes[rng.below(nodes.length)]!, rng.bytes(bytes[size]), signal))
-    }
-  }
+  const items = SIZES.flatMap((size) => Array.from({ length: LIBRARY[size] }, () => size))
+  // Each by another node, all at once: with a paced clock each takes a while.
+  const first = rng.below(nodes.length)
+  const published = items.map(async (size, at) => {
+    library[size].push(await publish(nodes[(first + at) % nodes.length]!, rng.bytes(bytes[size]), signal))
+  })
+  await Promise.all(published)
   return library
 }
 
