@@ -2,7 +2,7 @@
  * Asks the holders of a publication, over other loops than those that brought the shares, to prove what they took, and reads some shares back.
  * Spec: SPEC.md §7.10. Threat: stores that say yes and keep nothing, or keep and do not serve.
  *
- * Limits: `ASKS_MAX` asks under way; each is tried twice.
+ * Limits: `ASKS_MAX` asks under way.
  */
 import { equalPublic, type NodeId } from '../../src/bytes/index.ts'
 import { SHARE_BYTES } from '../../src/content/constants.ts'
@@ -12,14 +12,11 @@ import { CHECK_BYTES } from '../../src/content/proof.ts'
 import { isShareOf } from '../../src/content/share.ts'
 import { survivedLosses } from '../../src/content/spread.ts'
 import { type Clock, type Rng, shuffled } from '../../src/runtime/index.ts'
-import { isHolderFault } from '../fetch/share-asker.ts'
+import { askPatiently } from '../repair/patience.ts'
 import type { Expected, ExpectedSegment } from './expectations.ts'
 
 // Implementation constants.
 const ASKS_MAX = 24
-/** Or twice the network's own patience. */
-const ASK_TIMEOUT_MS = 10_000
-const TRIES = 2
 /** Shares that are read back whole. */
 const READ_BACK = 8
 
@@ -90,24 +87,15 @@ async function ask(
   node: NodeId,
   bytes: number,
   permits: Permits,
-  { network, clock, signal }: ConfirmParts,
+  parts: ConfirmParts,
   run: (signal: AbortSignal) => Promise<boolean>,
 ): Promise<Outcome> {
-  await permits.take(signal)
+  await permits.take(parts.signal)
   try {
-    for (let attempt = 1; attempt <= TRIES; attempt++) {
-      await network.ready?.(node, bytes, { signal }).catch(() => {}) // the ask says what is wrong
-      const deadline = clock.deadline(Math.max(ASK_TIMEOUT_MS, 2 * (network.patience?.maxMs ?? 0)), signal)
-      try {
-        return (await run(deadline.signal)) ? 'right' : 'wrong'
-      } catch (error) {
-        signal.throwIfAborted()
-        if (!isHolderFault(error)) throw error
-      } finally {
-        deadline.clear()
-      }
-    }
-    return 'away'
+    const { network, signal } = parts
+    const wait = () => network.ready?.(node, bytes, { signal })
+    const asked = await askPatiently({ ...parts, patience: network.patience }, run, { wait, giveUp: () => false })
+    return asked.kind !== 'answer' ? 'away' : asked.value ? 'right' : 'wrong'
   } finally {
     permits.give()
   }

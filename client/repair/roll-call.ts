@@ -11,16 +11,12 @@ import type { HolderHealth, Patience } from '../../src/content/holder-health.ts'
 import { Permits } from '../../src/content/permits.ts'
 import type { Ranking } from '../../src/content/placement.ts'
 import { NONCE_BYTES } from '../../src/content/proof.ts'
-import { isOverlayError } from '../../src/errors/index.ts'
 import { type Clock, type Rng, shuffled } from '../../src/runtime/index.ts'
-import { isHolderFault } from '../fetch/share-asker.ts'
 import type { Lot } from './lots.ts'
+import { askPatiently } from './patience.ts'
 
 // Implementation constants.
 const ASKS_MAX = 16
-/** A holder that does not answer in so long, or in twice the network's own patience, is asked once more, over another loop. */
-const ASK_TIMEOUT_MS = 6_000
-const TRIES = 2
 /** Other holders that are asked for a part which its own one does not have. In a network of up to 30 nodes: all. */
 const OTHERS_MAX = 6
 
@@ -92,29 +88,21 @@ export class RollCall {
   }
 
   async #ask(lot: Lot, at: number, node: NodeId, keepHours: number): Promise<Answer> {
-    const { health, avoid, patience, clock, rng, signal } = this.#parts
+    const { health, avoid, rng, signal } = this.#parts
     if (avoid.has(node)) return 'away'
     await this.#asks.take(signal)
     try {
-      for (let attempt = 1; attempt <= TRIES && !health.isSuspect(node); attempt++) {
-        const nonce = rng.bytes(NONCE_BYTES)
-        await lot.ready(node, signal).catch(() => {}) // the check says what is wrong
-        const deadline = clock.deadline(Math.max(ASK_TIMEOUT_MS, 2 * (patience?.maxMs ?? 0)), signal)
-        const startedMs = clock.monotonicMs()
-        try {
-          const proof = await lot.check(at, node, { nonce, keepHours }, deadline)
-          health.answered(node, clock.monotonicMs() - startedMs)
-          return proof === null ? 'absent' : { node, nonce, proof }
-        } catch (error) {
-          signal.throwIfAborted()
-          if (!isHolderFault(error)) throw error
-          // It is there and has it, and does not keep it on: as good as not having it.
-          if (isOverlayError(error, 'STORE_REFUSED')) return 'away'
-          if (attempt === TRIES) health.failed(node)
-        } finally {
-          deadline.clear()
-        }
+      const nonce = rng.bytes(NONCE_BYTES)
+      const asked = await askPatiently(this.#parts, (waiting) => lot.check(at, node, { nonce, keepHours }, { signal: waiting }), {
+        wait: () => lot.ready(node, signal),
+        giveUp: () => health.isSuspect(node),
+      })
+      if (asked.kind === 'answer') {
+        health.answered(node, asked.tookMs)
+        return asked.value === null ? 'absent' : { node, nonce, proof: asked.value }
       }
+      // One that has it and does not keep it on is as good as not having it.
+      if (asked.kind === 'away') health.failed(node)
       return 'away'
     } finally {
       this.#asks.give()

@@ -146,6 +146,7 @@ export const stillClock: Clock = {
   ...systemClock,
   monotonicMs: () => 0 as MonotonicMs,
   setTimer: () => ({ cancel: () => {} }),
+  sleep: async (_, { signal }) => signal.throwIfAborted(),
   deadline: (_, signal) => ({ signal, clear: () => {} }),
 }
 
