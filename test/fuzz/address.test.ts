@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { addressHost, canonicalAddress, formatFileAddress, parseAddress, parseAddressHost } from '../../src/content/address.ts'
+import { fuzzAssert } from '../support/fuzzing.ts'
 
 const SEED = 20_260_101
 const alphabet = fc.constantFrom(...'abcdefghijklmnopqrstuvwxyz234567ABCXYZ018=. \n\u0131\u212a')
@@ -13,7 +14,7 @@ test('address parser: arbitrary, nearly right and spoiled texts', () => {
     const text = formatFileAddress(key)
     return text.slice(0, at) + char + text.slice(at + 1)
   })
-  fc.assert(
+  fuzzAssert(
     fc.property(fc.oneof(fc.string({ unit: 'binary' }), nearly, spoiled), (text) => {
       const parsed = parseAddress(text)
       if (parsed !== null) assert.equal(canonicalAddress(parsed), text.toLowerCase())

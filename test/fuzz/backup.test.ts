@@ -7,6 +7,7 @@ import { type BackupEntry, ENTRY_BYTES_MAX, EntryReader, packEntries } from '../
 import { BACKUP_CHUNK_BYTES, BACKUP_COST, BackupChunks, encodeHeader, parseHeader } from '../../client/backup/format.ts'
 import { concat, utf8 } from '../../src/bytes/index.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
+import { fuzzAssert } from '../support/fuzzing.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
 const SEED = 20_260_402
@@ -34,7 +35,7 @@ test('headers: any 64 bytes are refused, or say what is within bounds', () => {
     for (const [at, to] of list) bytes[at % 3 === 0 ? at % 64 : 12 + (at % 12)] = to
     return bytes
   })
-  fc.assert(
+  fuzzAssert(
     fc.property(fc.oneof(nearly, fc.array(byte, { maxLength: 70 }).map(Uint8Array.from.bind(Uint8Array))), (bytes) => {
       const said = attempt(() => parseHeader(bytes))
       if (said === null) return
@@ -50,7 +51,7 @@ test('headers: any 64 bytes are refused, or say what is within bounds', () => {
 test('sealed chunks: changed, cut or swapped ones open as nothing', () => {
   const sealing = BackupChunks.sealing(header, key.slice())
   const sealed = [0, 1].map((fill) => sealing.seal(new Uint8Array(BACKUP_CHUNK_BYTES).fill(fill), fill === 1))
-  fc.assert(
+  fuzzAssert(
     fc.property(fc.nat(1), changes, fc.nat(3), (which, list, cut) => {
       const bytes = sealed[which]!.slice(0, cut === 0 ? undefined : -cut)
       for (const [at, to] of list) bytes[at % bytes.length]! ^= to
@@ -72,7 +73,7 @@ for await (const { chunk } of packEntries(packed)) chunks.push(chunk)
 
 test('contents: whatever is inside, entries are whole, in order, bounded, or it is damaged', () => {
   const starts = [0, 1, 9, 13, 29, 36, 40, 80, 91, 95]
-  fc.assert(
+  fuzzAssert(
     fc.property(changes, fc.boolean(), fc.nat(3), (list, near, extra) => {
       const bytes = concat(...chunks, new Uint8Array(extra === 0 ? BACKUP_CHUNK_BYTES : 0))
       for (const [at, to] of list) bytes[near ? starts[at % starts.length]! + (at % 5) : at % bytes.length] = to

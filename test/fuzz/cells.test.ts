@@ -10,6 +10,7 @@ import { BODY_BYTES, type CircuitId, Command, FRAMES_BYTES } from '../../src/cel
 import { HopLayer } from '../../src/circuit/index.ts'
 import { openCellCipher } from '../../src/crypto/index.ts'
 import { startFakeMesh } from '../support/fake-mesh.ts'
+import { counted } from '../support/fuzzing.ts'
 import { type SeededRng, seededRng } from '../support/seeded-rng.ts'
 
 const SEED = process.env.FUZZ_SEED ?? '1'
@@ -99,6 +100,7 @@ test('a hostile neighbour with valid framing', async (t) => {
       if (got !== null) assert.deepEqual(got, request)
     }
     end.inject(turnOf(rng, [...live], seen))
+    counted(1)
     if (turn % 10 === 0) await sim.clock.settle()
     if (turn % 200 === 199) await sim.clock.advance(1_000)
     assert.ok(end.open, 'valid framing costs no link')
@@ -142,6 +144,7 @@ test('a hostile origin with right keys: random frames to every hop', async (t) =
       }
       if (rng.below(20) === 0) origin.sendRaw(rng.bytes(BODY_BYTES))
       else origin.send(1 + rng.below(6), frames)
+      counted(1)
       if (cell % 16 === 0) await sim.clock.settle()
     }
     await sim.clock.settle()
@@ -161,6 +164,7 @@ test('random bytes in, random bytes out of a layer: nothing is recognised by cha
   const layer = new HopLayer(cipher, { cellKey: rng.bytes(32), answerKey: rng.bytes(32) })
   for (let counter = 0; counter < 2_000; counter++) {
     const cell = rng.bytes(2048)
+    counted(1)
     layer.peel(cell, Int32Array.of(0), Uint32Array.of(counter), 1)
     assert.ok(cell.subarray(5, 21).some((byte) => byte !== 0))
   }

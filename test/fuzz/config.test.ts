@@ -7,6 +7,7 @@ import { after, test } from 'node:test'
 import fc from 'fast-check'
 import { type Config, KEYS, loadConfig, variableOf } from '../../src/config/index.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
+import { fuzzAssert } from '../support/fuzzing.ts'
 
 const SEED = 9740
 const home = mkdtempSync(join(tmpdir(), 'gyre-fuzz-'))
@@ -80,7 +81,7 @@ test('flags and environment of any value', () => {
     flags: fc.dictionary(name, value, { maxKeys: 3 }),
     env: fc.dictionary(name, fc.string({ maxLength: 40 }), { maxKeys: 2 }),
   })
-  fc.assert(
+  fuzzAssert(
     fc.property(given, ({ flags, env }) => {
       const variables = Object.fromEntries(Object.entries(env).map(([key, text]) => [variableOf(key), text]))
       if (attempt(() => loadConfig({ flags, env: variables, home, cwd: home })) !== null) taken++
@@ -97,7 +98,7 @@ test('TOML files, whole and damaged', () => {
     const whole = lines.join('\n')
     return at >= whole.length ? whole : whole.slice(0, at) + cut + whole.slice(at + 1)
   })
-  fc.assert(
+  fuzzAssert(
     fc.property(text, (content) => {
       writeFileSync(path, content)
       attempt(() => loadConfig({ flags: { config: path }, env: {}, home, cwd: home }))

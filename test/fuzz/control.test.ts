@@ -32,9 +32,12 @@ import {
 } from '../../src/wire/index.ts'
 import { TEST_RULES, testClaims, testDescriptor, testNode } from '../support/directory.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { counted } from '../support/fuzzing.ts'
 import { SeededRng } from '../support/seeded-rng.ts'
 
 const FUZZ_MS = Number(process.env.FUZZ_MS ?? 2_000)
+/** Before the number of each round: other runs. */
+const SEED = process.env.FUZZ_SEED === undefined ? '' : `${process.env.FUZZ_SEED} `
 const node = testNode(1)
 const signed = testDescriptor(node, { neighbours: [testNode(2).id] })
 const hash = new Uint8Array(32).fill(7)
@@ -73,11 +76,12 @@ function fuzz(t: TestContext, seed: string, once: (rng: SeededRng) => void): voi
   let round = 0
   for (; performance.now() < end; round++) {
     try {
-      once(new SeededRng(`${seed} ${round}`))
+      once(new SeededRng(`${seed} ${SEED}${round}`))
     } catch (error) {
-      throw new Error(`fuzz '${seed}', round ${round}`, { cause: error })
+      throw new Error(`fuzz '${seed} ${SEED}', round ${round}`, { cause: error })
     }
   }
+  counted(round)
   t.diagnostic(`${round} rounds`)
 }
 

@@ -17,6 +17,7 @@ import {
   parseIntroductionRequest,
 } from '../../src/wire/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { counted } from '../support/fuzzing.ts'
 import { type SeededRng, seededRng } from '../support/seeded-rng.ts'
 import { Talker } from '../support/talker.ts'
 
@@ -55,6 +56,7 @@ test(`the parsers of introductions are total and canonical in what they accept (
   const end = performance.now() + FOR_MS
   while (performance.now() < end) {
     const bytes = mutate(seeds[rng.below(seeds.length)]!, seeds[rng.below(seeds.length)]!, rng)
+    counted(1)
     const request = parseIntroductionRequest(bytes)
     if (request !== null) assert.deepEqual(parseIntroductionRequest(encodeIntroductionRequest(request)), request)
     const reply = parseIntroductionReply(bytes)
@@ -93,6 +95,7 @@ test(`introduction points under any order of requests, ends and time (seed ${SEE
       })
     }
     for (let step = 0; step < 150; step++) {
+      counted(1)
       const shown = token()
       switch (rng.below(8)) {
         case 0:
@@ -165,6 +168,7 @@ test(`a rendezvous point under any order of joins, payloads and ends (seed ${SEE
     const circuits: { flow: PayloadFlow | null; attach(flow: PayloadFlow): boolean }[] = []
     const locals: Talker[] = []
     for (let step = 0; step < 400; step++) {
+      counted(1)
       const circuit = circuits[rng.below(circuits.length + 1)]
       const cookie = new Uint8Array(32).fill(rng.below(12))
       switch (rng.below(12)) {

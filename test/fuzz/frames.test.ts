@@ -13,6 +13,7 @@ import {
   STREAMS_MAX,
   StreamMux,
 } from '../../src/stream/index.ts'
+import { counted } from '../support/fuzzing.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
 const SEED = process.env.FUZZ_SEED ?? '1'
@@ -109,6 +110,7 @@ for (const [role, lossy] of [
           if (rng.below(3) === 0) mux.lost(rng.below(turn + 1))
           else mux.arrived(rng.below(turn + 1))
         }
+        counted(1)
         if (!mux.receive(cell, 0, cell.length, turn + 1)) {
           breaches++
           break

@@ -11,6 +11,7 @@ import { ContentScanner } from '../../client/guard/scanner.ts'
 import { stripped } from '../../client/guard/strip.ts'
 import { exifFacts } from '../../client/guard/tiff.ts'
 import { concat, equalPublic, utf8 } from '../../src/bytes/index.ts'
+import { fuzzAssert } from '../support/fuzzing.ts'
 import { exifSegment, ICC, iptcSegment, JFIF, jpeg, pdf, png, pngChunk, tiff, xmpSegment, zip } from '../support/pictures.ts'
 
 const SEED = 20_260_103
@@ -70,7 +71,7 @@ function rulesOf(bytes: Uint8Array, cut = bytes.length): readonly string[] {
 }
 
 test('strippers: any bytes, however cut, give one outcome, which stripping again leaves as it is', async () => {
-  await fc.assert(
+  await fuzzAssert(
     fc.asyncProperty(
       fc.oneof(mutated(pictures), fc.uint8Array({ maxLength: 600 })),
       fc.integer({ min: 1, max: 700 }),
@@ -87,7 +88,7 @@ test('strippers: any bytes, however cut, give one outcome, which stripping again
 })
 
 test('scanner: any bytes, however cut, give one outcome', () => {
-  fc.assert(
+  fuzzAssert(
     fc.property(
       fc.oneof(mutated([...pictures, ...others]), fc.uint8Array({ maxLength: 600 })),
       fc.integer({ min: 1, max: 700 }),
@@ -102,7 +103,7 @@ test('scanner: any bytes, however cut, give one outcome', () => {
 test('Exif: any bytes give facts or none, also cut anywhere', () => {
   const whole = tiff(parts)
   for (let length = 0; length <= whole.length; length++) exifFacts(whole.subarray(0, length))
-  fc.assert(
+  fuzzAssert(
     fc.property(fc.oneof(mutated([whole, tiff({ ...parts, bigEndian: true })]), fc.uint8Array({ maxLength: 200 })), (bytes) => {
       const facts = exifFacts(bytes)
       if (facts !== null) assert.ok(facts.orientation >= 1 && facts.orientation <= 8)
@@ -127,7 +128,7 @@ test('of a packed part that grows without end only the beginning is unpacked', (
 
 test('names: any path is judged, each part at most once', () => {
   const part = fc.oneof(fc.string(), fc.constantFrom('.git', '.env', 'a', '..', 'core', 'Cookies', '#x#', '~'))
-  fc.assert(
+  fuzzAssert(
     fc.property(fc.array(part, { maxLength: 8 }), (names) => {
       const path = names.join('/')
       assert.ok(judgePath(path).length <= path.split('/').length)

@@ -15,6 +15,7 @@ import { identityFromSeed } from '../../src/link/libp2p/identity.ts'
 import { createLibp2pHost, parseAddress } from '../../src/link/libp2p/index.ts'
 import { handshakeOptions, tlsContext } from '../../src/link/libp2p/tls-identity.ts'
 import { systemClock } from '../../src/runtime/index.ts'
+import { counted } from '../support/fuzzing.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
 const SEED = process.env.FUZZ_SEED ?? '1'
@@ -69,6 +70,7 @@ test('an authenticated peer that sends any bytes costs its own link only', { tim
     const socket = connectTls({ host: '127.0.0.1', port, ...handshakeOptions(context) })
     socket.on('error', () => {})
     await once(socket, 'secureConnect')
+    counted(1)
     const sent: number[] = []
     for (let piece = rng.below(12); piece >= 0; piece--) {
       const length = [0, 1, CELL_BYTES - 1, CELL_BYTES, CELL_BYTES + 1, rng.below(3 * CELL_BYTES), rng.below(40_000)][
@@ -115,6 +117,7 @@ test('strangers with mutated handshakes get nothing, and honest peers their link
     for (let run = 0; run < RUNS; run++) {
       const bytes = Buffer.from(rng.below(2) === 0 ? hello : Buffer.concat([upgrade, rng.bytes(rng.below(400))]))
       for (let flips = rng.below(6); flips > 0; flips--) bytes[rng.below(bytes.length)] = rng.below(256)
+      counted(1)
       const socket = connect(port, '127.0.0.1')
       socket.on('error', () => {})
       socket.on('data', () => {})

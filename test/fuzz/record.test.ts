@@ -23,10 +23,11 @@ import {
   type SignedRecord,
 } from '../../src/wire/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { counted } from '../support/fuzzing.ts'
 import { keyOfByte, naiveRecord } from '../support/naive-record.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
-const SEED = Number(process.env.FUZZ_SEED ?? 1)
+const SEED = process.env.FUZZ_SEED ?? 1
 const FOR_MS = Number(process.env.FUZZ_MS ?? 3_000)
 const ROUNDS_MAX = 200_000
 const STATUSES = new Set(['ok', 'not-found', 'refused', 'busy', 'bad-request'])
@@ -97,6 +98,7 @@ test(`the parsers take ${FOR_MS} ms of hostile bytes (seed ${SEED})`, () => {
   const end = performance.now() + FOR_MS
   let rounds = 0
   while (performance.now() < end && rounds++ < ROUNDS_MAX) {
+    counted(1)
     const bytes = hostile()
     const request = parseRecordRequest(bytes)
     if (request?.kind === 'put') checkRecord(request.record)
@@ -136,6 +138,7 @@ test(`the service answers ${FOR_MS} ms of hostile requests, and keeps what it ha
   const end = performance.now() + FOR_MS
   let rounds = 0
   while (performance.now() < end && rounds++ < ROUNDS_MAX) {
+    counted(1)
     const request = hostile()
     const { status, body } = await answer(request)
     assert.ok(STATUSES.has(status), `seed ${SEED}: status ${status}`)

@@ -5,6 +5,7 @@ import fc from 'fast-check'
 import { ROOT_BYTES } from '../../src/content/constants.ts'
 import { shapeOf } from '../../src/content/layout.ts'
 import { encodeRoot, openRoot, parseRoot, rootKeys, sealRoot } from '../../src/content/root.ts'
+import { fuzzAssert } from '../support/fuzzing.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
 const SEED = 20_260_102
@@ -30,7 +31,7 @@ function assertCanonical(bytes: Uint8Array): void {
 }
 
 test('root parser: changed roots are refused or come back byte for byte', () => {
-  fc.assert(
+  fuzzAssert(
     fc.property(fc.nat(bases.length - 1), fc.array(change, { maxLength: 4 }), (base, changes) => {
       const bytes = bases[base]!.slice()
       for (const { at, to } of changes) bytes[at] = to
@@ -41,7 +42,7 @@ test('root parser: changed roots are refused or come back byte for byte', () => 
 })
 
 test('root parser: arbitrary bytes of arbitrary length', () => {
-  fc.assert(
+  fuzzAssert(
     fc.property(fc.uint8Array({ maxLength: 200 }), fc.boolean(), (head, whole) => {
       const bytes = new Uint8Array(whole ? ROOT_BYTES : head.length)
       bytes.set(head)
@@ -58,7 +59,7 @@ test('root parser: arbitrary bytes of arbitrary length', () => {
 test('opener: any value is no root of this address', () => {
   const s = new Uint8Array(32).fill(7)
   const keys = rootKeys(s)
-  fc.assert(
+  fuzzAssert(
     fc.property(
       fc.oneof(
         fc.uint8Array({ maxLength: 100 }),

@@ -12,6 +12,7 @@ import { PayloadSealer } from '../../src/service/payload.ts'
 import { SESSION_CREDIT_MAX_BYTES, SESSION_STREAMS_MAX } from '../../src/service/session.ts'
 import { PAYLOAD_BYTES } from '../../src/stream/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { counted } from '../support/fuzzing.ts'
 import { type SeededRng, seededRng } from '../support/seeded-rng.ts'
 
 const SEED = process.env.FUZZ_SEED ?? '1'
@@ -25,6 +26,7 @@ test('messages of the handshake', (t) => {
   const identity = { network, address, blinded, x25519: keys.x25519.publicKey, mlkem768: keys.mlkem768.publicKey }
   let greeted = 0
   for (let run = 0; run < 1_500; run++) {
+    counted(1)
     const now = run as MonotonicMs
     const client = ClientHandshake.start(identity, { rng })!
     const hello = mutated(client.message, rng)
@@ -166,6 +168,7 @@ for (const role of ['client', 'service'] as const) {
       const payload = new Uint8Array(PAYLOAD_BYTES)
       exchange.fill(payload, 0)
       for (let turn = 0; turn < 40 && ended === ''; turn++) {
+        counted(1)
         scribble(sealer.plain, rng, role)
         sealer.seal(payload, 0)
         if (rng.below(12) === 0) payload[rng.below(PAYLOAD_BYTES)]! ^= 1
@@ -206,6 +209,7 @@ test('frames of random bytes', () => {
     onClose: ignore,
   }
   for (let run = 0; run < 30_000; run++) {
+    counted(1)
     const text = rng.bytes(rng.below(80))
     if (text.length > 0 && rng.below(2) === 0) text[0] = 1 + rng.below(9)
     readSessionFrames(text, 0, text.length, sink)

@@ -11,6 +11,7 @@ import { STACK_BYTES } from '../../src/circuit/setup/constants.ts'
 import { ASSEMBLIES_MAX, ephemeralOf, openSetUp, SETUP_BYTES, SetUpAssembler } from '../../src/circuit/setup/index.ts'
 import { checkReturn } from '../../src/circuit/setup/pending.ts'
 import { decodeBody, encodeBody } from '../../src/circuit/setup/record.ts'
+import { fuzzAssert } from '../support/fuzzing.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 import { sendRound, surroundings, testLoop } from '../support/setup-loops.ts'
 
@@ -42,7 +43,7 @@ const same = (a: Uint8Array, b: Uint8Array) => Buffer.from(a).equals(b)
 
 describe('bytes from a peer', () => {
   test('any packet gets a verdict; a changed stack is never passed on', () => {
-    fc.assert(
+    fuzzAssert(
       fc.property(edits, fc.constantFrom('as it is', 'own key id'), (changes, kid) => {
         const packet = edited(loop.built.packet, changes)
         if (kid === 'own key id') packet[1] = node.onion.kid
@@ -54,7 +55,7 @@ describe('bytes from a peer', () => {
   })
 
   test('noise of any length is dropped', () => {
-    fc.assert(
+    fuzzAssert(
       fc.property(fc.nat(SETUP_BYTES + 100), fc.nat(), (length, seed) => {
         const noise = seededRng(seed).bytes(length)
         assert.equal(openSetUp(noise, surroundings(loop, 0)).ok, false)
@@ -62,7 +63,7 @@ describe('bytes from a peer', () => {
       }),
       options,
     )
-    fc.assert(
+    fuzzAssert(
       fc.property(fc.nat(), (seed) => {
         const noise = seededRng(seed).bytes(SETUP_BYTES)
         noise.set([1, node.onion.kid])
@@ -73,7 +74,7 @@ describe('bytes from a peer', () => {
   })
 
   test('any return but the right one gives the origin no loop', () => {
-    fc.assert(
+    fuzzAssert(
       fc.property(edits, (changes) => {
         const packet = edited(home, changes)
         assert.equal(checkReturn(loop.state, packet) !== null, same(packet, home))
@@ -95,7 +96,7 @@ describe('bytes from a peer', () => {
           bytes[at]! %= below
       return bytes
     })
-    fc.assert(
+    fuzzAssert(
       fc.property(fc.oneof(nearly, fc.uint8Array({ maxLength: 100 })), (bytes) => {
         const body = decodeBody(bytes)
         if (body !== null) assert.deepEqual(encodeBody(body, bytes.subarray(72)), bytes)
@@ -112,7 +113,7 @@ describe('bytes from a peer', () => {
       dirty: fc.boolean(),
       waitMs: fc.nat(100),
     })
-    fc.assert(
+    fuzzAssert(
       fc.property(fc.array(cell, { maxLength: 200 }), (cells) => {
         const assembler = new SetUpAssembler()
         let now = 0

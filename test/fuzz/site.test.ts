@@ -8,6 +8,7 @@ import { encodeState, parseState } from '../../client/sites/state.ts'
 import { encodeSiteIndex, isSitePath, parseSiteIndex } from '../../src/content/site-index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { never, streamOf } from '../support/fake-share-network.ts'
+import { fuzzAssert } from '../support/fuzzing.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 import { tarOf } from '../support/tar-maker.ts'
 
@@ -73,14 +74,14 @@ function assertCanonical(bytes: Uint8Array): void {
 }
 
 test('index parser: changed indexes are refused or come back byte for byte', () => {
-  fc.assert(
+  fuzzAssert(
     fc.property(fc.nat(bases.length - 1), changes, (base, list) => assertCanonical(changed(bases[base]!, list))),
     { seed: SEED, numRuns: 20_000 },
   )
 })
 
 test('index parser: arbitrary bytes', () => {
-  fc.assert(
+  fuzzAssert(
     fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
       assertCanonical(bytes)
       assertCanonical(Uint8Array.from([1, 1, 0, ...bytes]))
@@ -103,7 +104,7 @@ test('state of a site: changed states are refused or come back byte for byte', (
     table,
   })
   assert.notEqual(parseState(base), null)
-  fc.assert(
+  fuzzAssert(
     fc.property(changes, (list) => {
       const bytes = changed(base, list)
       const state = parseState(bytes)
@@ -124,7 +125,7 @@ test('tar reader: whatever it is given, it ends with files that a site takes or 
     ]),
     await tarOf([{ name: 'big', content: new Uint8Array(5000).fill(7) }]),
   ]
-  await fc.assert(
+  await fuzzAssert(
     fc.asyncProperty(
       fc.nat(tars.length - 1),
       changes,

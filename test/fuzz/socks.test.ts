@@ -11,6 +11,7 @@ import { concat, utf8 } from '../../src/bytes/index.ts'
 import { silentLog } from '../../src/log/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import { FakeFace } from '../support/fake-face.ts'
+import { counted, fuzzAssert } from '../support/fuzzing.ts'
 import { askRaw } from '../support/http.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
@@ -71,7 +72,7 @@ function steps(bytes: Uint8Array, cuts: readonly number[]): { sent: number[]; la
 
 test('a conversation comes to the same however it is cut', () => {
   let wishes = 0
-  fc.assert(
+  fuzzAssert(
     fc.property(mutated, fc.array(fc.nat(300), { maxLength: 6 }), (bytes, cuts) => {
       const whole = steps(bytes, [])
       const split = steps(bytes, cuts)
@@ -85,7 +86,7 @@ test('a conversation comes to the same however it is cut', () => {
 })
 
 test('the parsers agree with a naive reading', () => {
-  fc.assert(
+  fuzzAssert(
     fc.property(fc.oneof(mutated, fc.uint8Array({ maxLength: 40 })), (bytes) => {
       const asked = parseRequest(bytes)
       if (asked.kind === 'value') {
@@ -113,13 +114,14 @@ test('mutated conversations on a socket', { timeout: 60_000 }, async () => {
   const proxy = await startProxy({ ...parts, face })
   const socks = await startSocks({ ...parts, gate: proxy.gate })
   try {
-    const rng = seededRng(SEED)
+    const rng = seededRng(process.env.FUZZ_SEED ?? SEED)
     const good = concat(Uint8Array.of(5, 2, 0, 2, 1, 1, 97, 1, 98, 5, 1, 0, 3, NAME.length), utf8(NAME), Uint8Array.of(0, 80))
     const rounds = Array.from({ length: 600 }, () => {
       const bytes = good.slice()
       for (let changes = rng.below(3); changes > 0; changes--) bytes[rng.below(bytes.length)] = rng.below(256)
       return bytes.subarray(0, rng.below(8) === 0 ? rng.below(bytes.length) : bytes.length)
     })
+    counted(rounds.length)
     for (let at = 0; at < rounds.length; at += 50) {
       const answers = await Promise.all(rounds.slice(at, at + 50).map((bytes) => askRaw(socks.at, bytes, 200)))
       for (const answer of answers) {

@@ -12,9 +12,10 @@ import { signSlot, slotLocation, verifySlot } from '../../src/content/slot.ts'
 import { signingKey } from '../../src/crypto/index.ts'
 import { encodeStoreRequest, parseStoreReply } from '../../src/wire/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { counted } from '../support/fuzzing.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
-const SEED = Number(process.env.FUZZ_SEED ?? 1)
+const SEED = process.env.FUZZ_SEED ?? 1
 const FOR_MS = Number(process.env.FUZZ_MS ?? 3_000)
 const ROUNDS_MAX = 200_000
 const STATUSES = new Set(['ok', 'not-found', 'refused', 'busy', 'bad-request'])
@@ -81,6 +82,7 @@ test(`the service answers ${FOR_MS} ms of hostile requests (seed ${SEED})`, asyn
   const end = performance.now() + FOR_MS
   let rounds = 0
   while (performance.now() < end && rounds++ < ROUNDS_MAX) {
+    counted(1)
     const request = hostile()
     const before = new Uint8Array(request)
     check(await answer(request))
