@@ -130,7 +130,9 @@ class Pass {
     const parts = { ranking: this.#ranking, health, avoid: liars, patience: network.patience, clock, rng, signal }
     this.#rolls = new RollCall(parts)
     this.#sender = new ParcelSender(parts)
-    this.#source = new BlockSource(map, new ShareAsker({ network, ...parts }), signal)
+    // Its readers call a holder suspect that is a second late: for them others are as good, and it must not count as gone here.
+    const reading = new HolderHealth(clock, undefined, network.patience)
+    this.#source = new BlockSource(map, new ShareAsker({ network, ...parts, health: reading }), signal)
   }
 
   /** Ends early, unless `toTheEnd`, when a holder was found to lie. */

@@ -14,6 +14,7 @@ import { Ranking } from '../../src/content/placement.ts'
 import { rootKeys } from '../../src/content/root.ts'
 import { evenCounts, survivedLosses, worstHalfLeft } from '../../src/content/spread.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { collect, type FakeNode, FakeShareNetwork, never, stillClock, streamOf } from '../support/fake-share-network.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
@@ -256,4 +257,30 @@ test('too few nodes are an error', async () => {
   const { network, pass } = await world(22, 10)
   const options: Partial<PassOptions> = { network: Object.create(network, { holders: { value: () => [] } }) as FakeShareNetwork }
   await assert.rejects(pass(options), (error) => isOverlayError(error, 'NETWORK_TOO_SMALL'))
+})
+
+test('a holder that is slow to serve is not taken for one that has lost its part', async () => {
+  const clock = new FakeClock()
+  const network = new FakeShareNetwork(8, 30, { clock })
+  const parts = { rng: seededRng(1), clock }
+  const body = seededRng(2).bytes(3_000_000)
+  const { address } = await clock.runFor(publishFile(network, streamOf(body), { signal: never }, parts))
+  const slow = network.nodes[3]!
+  slow.delayMs = 4_500
+  for (const node of network.nodes) if (node !== slow) node.delayMs = 5
+  const s = requireFileAddress(address).key
+  const search = { network, ranking: new Ranking(network.holders()), health: new HolderHealth(clock), ...parts, signal: never }
+  const { root, sealed } = await clock.runFor(findSealedRoot(s, search))
+  const what = {
+    network,
+    map: new FileMap(root),
+    keys: rootKeys(s),
+    sealed,
+    ...parts,
+    signal: never,
+    keepHours: 0,
+    liars: new Set<NodeId>(),
+  }
+  const report = await clock.runFor(runPass({ ...what, mend: true }), 3_600_000)
+  assert.deepEqual([report.missing, report.mended, report.holders.size], [0, 0, 8])
 })
