@@ -125,7 +125,11 @@ async function publishingIn(dir: string, holders: FakeRecordNetwork, clock: Fake
       bytes += chunk.length
       hash = sha256(hash, chunk) as Uint8Array<ArrayBuffer>
     }
-    return { address: formatFileAddress(hash), bytes, receipt: { survives: 1, of: 4, checked: 1, parts: 1, missing: 0, at: 0 } } as never
+    return {
+      address: formatFileAddress(hash),
+      bytes,
+      receipt: { survives: 1, of: 4, checked: 1, parts: 1, missing: 0, at: 0 },
+    } as never
   }
   const finder = { find: () => Promise.reject(new Error('nobody is asked')) } as never
   const sites = new SitePublisher({ publish, keys: book, records, finder, clock, rng, log: silentLog })

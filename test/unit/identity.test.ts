@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { holdDataDir, openApiToken, openIdentity } from '../../client/identity.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
 import { systemClock, systemRng } from '../../src/runtime/index.ts'
+import { FaultyDisk } from '../support/faulty-disk.ts'
 import { SeededRng } from '../support/seeded-rng.ts'
 
 const tools = { clock: systemClock, rng: systemRng, signal: new AbortController().signal }
@@ -128,4 +129,40 @@ test('a folder that cannot be made says so', async (t) => {
   const dir = await folder(t)
   await writeFile(join(dir, 'file'), '')
   await assert.rejects(holdDataDir(join(dir, 'file', 'data'), tools), (error) => isOverlayError(error, 'DATA_DIR_UNUSABLE'))
+})
+
+test('what starters that were killed left beside the lock is swept, but not what another starter has just put there', async (t) => {
+  const dir = await folder(t)
+  const [old, older, young, other] = ['lock.0123456789abcdef', 'lock.fedcba9876543210.old', 'lock.00000000000000aa', 'lock.txt']
+  for (const name of [old, older, young, other]) await writeFile(join(dir, name!), 'x')
+  const before = new Date(systemClock.unixMs() - 3_600_000)
+  for (const name of [old, older, other]) await utimes(join(dir, name!), before, before)
+  const held = await holdDataDir(dir, tools)
+  assert.deepEqual((await readdir(dir)).sort(), ['lock', young, other].sort())
+  await held.release()
+})
+
+test('a folder that cannot be written is held for reading, if no node lives in it; for a node it is unusable', async (t) => {
+  const dir = await folder(t)
+  const disk = new FaultyDisk(dir)
+  disk.plan = ({ changes }) => (changes ? { fail: 'EROFS' } : 'pass')
+  const reading = { ...tools, purpose: 'read' } as const
+  disk.install()
+  try {
+    const held = await holdDataDir(dir, reading)
+    assert.equal(held.writable, false)
+    await held.release()
+    await assert.rejects(
+      holdDataDir(dir, tools),
+      (error) => isOverlayError(error, 'DATA_DIR_UNUSABLE') && /read-only/.test(error.message),
+    )
+    disk.plan = () => 'pass'
+    const node = await holdDataDir(dir, tools)
+    disk.plan = ({ changes }) => (changes ? { fail: 'EROFS' } : 'pass')
+    await assert.rejects(holdDataDir(dir, reading), (error) => isOverlayError(error, 'DATA_DIR_LOCKED'))
+    disk.plan = () => 'pass'
+    await node.release()
+  } finally {
+    await disk.uninstall()
+  }
 })
