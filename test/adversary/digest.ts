@@ -11,13 +11,15 @@ import { colludingPairs, outsidePairs, type Pairs } from './linking.ts'
 import { circuitCells, trueLoops } from './loops.ts'
 import { insideTrace, type Observation } from './observe.ts'
 import { oneWay } from './oneway.ts'
-import { WINDOW_MS } from './scenes.ts'
+import { type SceneKind, WINDOW_MS } from './scenes.ts'
 import { TapKind } from './tap-file.ts'
 import { type Agreement, compareTaps, rowAt, type WireTrace } from './wire-trace.ts'
 
 export interface RoleSample extends Sample {
   readonly role: Role
   readonly size: string | null
+  readonly host: boolean
+  readonly scene: SceneKind
 }
 
 /** Records per 100 ms, all links of one node. */
@@ -90,15 +92,15 @@ export function digest(observation: Observation, rng: SeededRng): Digest {
       shown.set(label.role, { role: label.role, size: label.size, in: sum('in'), out: sum('out') })
     }
     const { node, role, size, host } = label
-    return { run, node, role, size, stratum: host ? 'host' : 'other', values: features.values }
+    return { run, node, role, size, host, scene: played[label.window]!.scene.kind, stratum: '', values: features.values }
   })
   const loops = trueLoops(observation)
   const cells = observation.taps.map(({ records }) => circuitCells(records))
   const halved = oneWay(observation, trace, loops, cells)
-  const oneWayRoles = labelled.flatMap(({ node, role, size, host, from: start, to: end }): RoleSample[] => {
+  const oneWayRoles = labelled.flatMap(({ node, role, size, host, window, from: start, to: end }): RoleSample[] => {
     if (!CONTROLLED.has(role)) return []
     const { values } = featuresOf(linksOf(halved, node, start, end), WINDOW_MS)
-    return [{ run, node, role, size, stratum: host ? 'host' : 'other', values }]
+    return [{ run, node, role, size, host, scene: played[window]!.scene.kind, stratum: '', values }]
   })
   const from = played[0]?.from ?? 0
   const to = played.at(-1)?.to ?? 0

@@ -95,7 +95,7 @@ export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: st
   const of = (roles: readonly Role[], size?: string) =>
     samples.filter((sample) => roles.includes(sample.role) && (size === undefined || sample.size === size))
   const ask = (task: string, classes: readonly string[], lists: readonly (readonly RoleSample[])[], shuffled = false) => {
-    const result = evaluate({ task, classes, samples: lists, names, rng: rng.fork(task), shuffled })
+    const result = evaluate({ task, classes, samples: matched(lists), names, rng: rng.fork(task), shuffled })
     if (result !== null) say(`${task}: ${result.advantage.value.toFixed(3)} on ${result.windows} windows`)
     return result
   }
@@ -112,14 +112,14 @@ export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: st
     (size) =>
       ask(`serve-live / receive, ${size}`, ['serve-live', 'receive'], [of(['serve-live'], size), of(['receive'], size)]) ?? [],
   )
-  const idle = of(['idle']).map((sample) => ({ ...sample, stratum: '' }))
-  const hosts = new Set(of(['idle']).flatMap(({ stratum, run, node }) => (stratum === 'host' ? [`${run}/${node}`] : [])))
-  const isHost = ({ run, node }: Sample) => hosts.has(`${run}/${node}`)
-  const hosting = ask(
-    'hosts a service / does not, both idle',
-    ['hosts', 'does not'],
-    [idle.filter(isHost), idle.filter((sample) => !isHost(sample))],
-  )
+  const idle = of(['idle'])
+  const hosting = evaluate({
+    task: 'hosts a service / does not, both idle',
+    classes: ['hosts', 'does not'],
+    samples: [idle.filter(({ host }) => host), idle.filter(({ host }) => !host)],
+    names,
+    rng: rng.fork('hosting'),
+  })
   const worst = [...pairs].sort((a, b) => b.advantage.value - a.advantage.value)[0]
   const told = pairs.find(({ task }) => task === 'serve / receive')
   const controls = [...new Set([told, worst])].flatMap((pair) => pair ?? [])
@@ -156,6 +156,17 @@ export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: st
   }
 }
 
+/**
+ * Windows are compared with windows of the same kind of scene and of nodes that host a service likewise: what the rest of the network does, and who
+ * hosts, must not stand for what a node does. Idle windows have a scene of their own, so where they are one of the classes scenes cannot be matched.
+ */
+function matched(lists: readonly (readonly RoleSample[])[]): readonly (readonly RoleSample[])[] {
+  const withIdle = lists.some((list) => list.some(({ role }) => role === 'idle'))
+  return lists.map((list) =>
+    list.map((sample) => ({ ...sample, stratum: `${sample.host ? 'host' : 'other'}${withIdle ? '' : ` ${sample.scene}`}` })),
+  )
+}
+
 function byGroup(
   task: string,
   classes: readonly string[],
@@ -166,7 +177,7 @@ function byGroup(
   const groupOf = (name: string) => name.split(':')[0]!.replace(/ (in|out|\d)$/, '')
   return [...new Set(names.map(groupOf))].flatMap((group) => {
     const places = names.flatMap((name, at) => (groupOf(name) === group ? [at] : []))
-    const cut = lists.map((list) =>
+    const cut = matched(lists).map((list) =>
       list.map((sample) => ({ ...sample, values: Float64Array.from(places, (at) => sample.values[at]!) })),
     )
     const groupNames = places.map((at) => names[at]!)

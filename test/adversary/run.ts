@@ -69,33 +69,42 @@ const stop = new AbortController()
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)))
 
-const rng = new SeededRng(`adversary ${seed}`)
+/** Each part has draws of its own, so that what is judged again is judged alike. */
+const rngOf = (part: string) => new SeededRng(`adversary ${seed} ${part}`)
 const say = (text: string) => console.error(text)
 const began = performance.now()
 const digests: Digest[] = []
 const loads: number[] = []
 if (values.again === undefined) {
+  await playAll().catch((error: unknown) => {
+    if (!stop.signal.aborted) throw error
+    console.error(String(stop.signal.reason))
+    process.exit(130)
+  })
+} else {
+  const files = readdirSync(values.again).filter((name) => name.endsWith('.v8'))
+  for (const name of files.sort()) take(deserialize(readFileSync(join(values.again, name))) as Observation)
+}
+
+async function playAll(): Promise<void> {
   for (let run = 0; run < runs; run++) {
     const scenes = values.short ? SHORT_RUN : FULL_RUN
-    const observation = await observe({ run, nodes, clock, scenes, hands, rng: rng.fork(`run ${run}`), signal: stop.signal, say })
+    const observation = await observe({ run, nodes, clock, scenes, hands, rng: rngOf(`run ${run}`), signal: stop.signal, say })
     if (values.keep !== undefined) {
       mkdirSync(values.keep, { recursive: true })
       writeFileSync(join(values.keep, `run-${String(run).padStart(3, '0')}.v8`), serialize(observation))
     }
     take(observation)
   }
-} else {
-  const files = readdirSync(values.again).filter((name) => name.endsWith('.v8'))
-  for (const name of files.sort()) take(deserialize(readFileSync(join(values.again, name))) as Observation)
 }
 
 function take(observation: Observation): void {
   loads.push(observation.load)
-  digests.push(digest(observation, rng.fork(`digest ${observation.run}`)))
+  digests.push(digest(observation, rngOf(`digest ${observation.run}`)))
 }
 
 const observedMs = performance.now() - began
-const verdicts = judge(digests, rng.fork('judge'), say)
+const verdicts = judge(digests, rngOf('judge'), say)
 const windows = digests.reduce((sum, { roles }) => sum + roles.length, 0)
 const limit = windows >= LONG_RUN_WINDOWS ? LONG_RUN_LIMIT : SHORT_RUN_LIMIT
 const rows = tableRows(digests, verdicts, clock, limit)

@@ -2,7 +2,7 @@
  * What the nodes of a run do, window by window: scenes of 20 s in which some nodes have work of their own and all others have none. Pure: drawn
  * from the run's generator. In each scene other nodes play each part, so that no classifier can learn a node instead of a role.
  *
- * Six in ten nodes host a live service all the time, used or not, and some of them download from others' services: else "hosts a service" and
+ * Nearly all nodes host a live service all the time, used or not, and download from others' services: else "hosts a service" and
  * "serves now" would be one thing, and the lab would measure the first. Tasks compare windows of hosts with hosts (`evaluate.ts`). What nodes do in a scene without being told to (answer from their store, relay, be a rendezvous point) is not planned here
  * but read from the insider's records afterwards (`labels.ts`).
  */
@@ -66,11 +66,11 @@ export const FULL_RUN: readonly SceneKind[] = [
 export const SHORT_RUN: readonly SceneKind[] = ['idle', 'live', 'store', 'live']
 
 /** Of 16 nodes; fewer for fewer nodes. */
-const LIVE_PAIRS = 5
+const LIVE_PAIRS = 4
 const FETCHERS = 5
 const PUBLISHERS = 4
-/** Of the nodes: five serve at a time, others must be there that host and do not. */
-const HOSTS_SHARE = 0.6
+/** Of the nodes. The others are there to ask whether hosting itself shows. */
+const HOSTS_SHARE = 0.85
 
 /** The scenes of one run. Roles move through a random order of the nodes from scene to scene. */
 export function planScenes(kinds: readonly SceneKind[], hosts: ReadonlySet<number>, nodes: number, rng: SeededRng): Scene[] {
@@ -81,15 +81,15 @@ export function planScenes(kinds: readonly SceneKind[], hosts: ReadonlySet<numbe
   let served = 0
   const scaled = (count: number) => Math.max(1, Math.floor((count * nodes) / 16))
   const size = () => SIZES[rng.below(SIZES.length)]!
-  /** Servers in turn among the hosts; clients in turn, every other one a host, so that hosts that serve and hosts that receive are about as many. */
+  /** Servers in turn among the hosts; clients in turn, hosts as long as there are such: they are compared with hosts that serve. */
   const livePairs = () => {
     const count = Math.min(scaled(LIVE_PAIRS), hosting.length)
     const servers = Array.from({ length: count }, () => hosting[served++ % hosting.length]!)
     const busy = new Set(servers)
-    return servers.map((server, at) => {
+    return servers.map((server) => {
       const hostsLeft = hosting.some((host) => !busy.has(host))
       let client = next()
-      while (busy.has(client) || (at % 2 === 0 && hostsLeft && !hosts.has(client))) client = next()
+      while (busy.has(client) || (hostsLeft && !hosts.has(client))) client = next()
       busy.add(client)
       return { kind: 'live' as const, server, client, size: size() }
     })
