@@ -11,7 +11,7 @@ import { OverlayError } from '../src/errors/index.ts'
 import type { Rng } from '../src/runtime/index.ts'
 import { Lease, type LoopSource, type Taking, type Work } from './loops/lease.ts'
 import { type LoopSetOptions, PHASES } from './loops/loop-set.ts'
-import type { ShareSession, ShareSessions } from './shares.ts'
+import { type ShareSession, type ShareSessions, SMALL_NETWORK } from './shares.ts'
 
 // Implementation constants: start values, which the adversary lab decides.
 interface CoverPlan {
@@ -70,6 +70,24 @@ function ladderIndex(cells: number): number {
 export function scheduledBytesPerHour(cellsPerSecond: number, { controlMs }: PacedPlan, links: number): number {
   const control = (links * BURST_CELLS * 1000) / controlMs
   return Math.round((cellsPerSecond + control) * 3600 * WIRE_CELL_BYTES)
+}
+
+/** What a user should know of the clock, in plain words. */
+export function clockWarnings(
+  clock: ClockName,
+  nodes: number,
+  pool: { readonly backlog: { readonly asks: number; readonly seconds: number } } | null,
+  swiftLoops: number,
+): string[] {
+  if (pool === null) return ['The clock is swift: whoever watches all wires of this node can correlate its traffic.']
+  const warnings: string[] = []
+  if (nodes < SMALL_NETWORK)
+    warnings.push(`The clock is ${clock}, but only ${nodes} nodes are known: they are all that it can hide this node among.`)
+  if (swiftLoops > 0) warnings.push('Requests asked for the clock swift: whoever watches all wires can correlate their traffic.')
+  const { asks, seconds } = pool.backlog
+  if (clock === 'fixed' && asks > 0 && Number.isFinite(seconds))
+    warnings.push(`Requests wait for room on the loops, which are always as many: ${asks}, for about ${Math.ceil(seconds)} s.`)
+  return warnings
 }
 
 /** One rng for both uses: the machine's own tells nothing of what was drawn before. */

@@ -1,7 +1,7 @@
 /** What the faces (API, proxy, command) ask of a running node. Types only: the faces depend on these, `node.ts` supplies them. */
 import type { Duplex } from 'node:stream'
 import type { NodeId } from '../src/bytes/index.ts'
-import type { ClockName } from '../src/config/index.ts'
+import type { ClockName, Cover } from '../src/config/index.ts'
 import type { Trace, TraceReport } from './trace/index.ts'
 
 /**
@@ -309,6 +309,28 @@ export interface LoopStatus {
   readonly state: 'ready' | 'busy'
 }
 
+/** How a node's loops that go by time are. */
+export interface PacedStatus {
+  readonly cover: Cover
+  /** How long each member keeps a cell, in milliseconds. */
+  readonly holdMs: number
+  /** Own loops now; the rate of the fastest and of all together, in cells a second. */
+  readonly loops: number
+  readonly topRate: number
+  readonly cellsPerSecond: number
+  /** What own loops and control slots put on this node's links in an hour, each way, by the schedule; others' loops through it apart. */
+  readonly bytesPerHour: number
+  /** Nodes among which this one hides from who watches all wires: those that are known. */
+  readonly hiddenAmong: number
+  /** Requests that wait for room on the loops, and the seconds that these take for them; more, if they are for few nodes. */
+  readonly waiting: number
+  readonly waitSeconds: number
+  /** Cells that were lost on own loops so far. */
+  readonly noiseCells: number
+  /** Own swift loops that are open now, for requests that asked for that clock. */
+  readonly swiftLoops: number
+}
+
 /** Snake-case-free JSON of `GET /v1/status`: coarse, nothing per peer or circuit. */
 export interface NodeStatus {
   readonly id: NodeId
@@ -318,6 +340,8 @@ export interface NodeStatus {
   readonly neighbours: number
   readonly loopsReady: number
   readonly clock: ClockName
+  /** What the clock `steady` or `fixed` does now; absent: the clock is swift. */
+  readonly paced?: PacedStatus | undefined
   readonly sharesHeld: number
   readonly storeBytes: number
   readonly storeQuotaBytes: number

@@ -23,14 +23,23 @@ import { createLibp2pHost } from '../src/link/libp2p/index.ts'
 import type { Logger } from '../src/log/index.ts'
 import { type Rng, systemClock, systemRng, type Timer } from '../src/runtime/index.ts'
 import { Session } from '../src/service/index.ts'
-import { ClockedLoops, ClockedSessions, drawsOf, isolationUnder, type PacedPlan, pacedPlanOf } from './clocks.ts'
+import {
+  ClockedLoops,
+  ClockedSessions,
+  clockWarnings,
+  drawsOf,
+  isolationUnder,
+  type PacedPlan,
+  pacedPlanOf,
+  scheduledBytesPerHour,
+} from './clocks.ts'
 import { openFile } from './fetch.ts'
 import { HandOver } from './handover/index.ts'
 import { Healer, type Loss } from './heal/index.ts'
 import { openIdentity } from './identity.ts'
 import { type CareParts, careForRecords, Keeper, openKeepBook, receiptOf } from './keeps/index.ts'
 import { openKeyBook } from './keys/index.ts'
-import type { Asking, LoopStatus, NodeEvent, NodeFace, NodeStatus } from './library.ts'
+import type { Asking, LoopStatus, NodeEvent, NodeFace, NodeStatus, PacedStatus } from './library.ts'
 import { LoopBuilder } from './loops/builder.ts'
 import type { Loop } from './loops/loop.ts'
 import { LoopSet } from './loops/loop-set.ts'
@@ -51,6 +60,12 @@ import { VERSION } from './version.ts'
 
 /** How often onion keys are looked at; they change every 6 hours. */
 const KEY_TICK_MS = 60_000
+/** Loops that go by time are there after seconds, not at once, and slower by half a second a round. */
+const PACED_SLOWER = 6
+/** Said of what waits while no loop runs. */
+const UNKNOWN_WAIT_SECONDS = 3_600
+const SERVICES_REFUSED =
+  'Live services need the clock swift in this version: what their clients ask would bring loops, and that would show. Start a second node for them.'
 /** To the next multiple of this, circuits that are relayed are told. */
 const CIRCUITS_STEP = 16
 
@@ -234,6 +249,7 @@ async function compose(
       return { loops: own, close }
     },
     healthy: () => (pacedPool ?? pool).ready > 0,
+    refusal: paced === null ? undefined : SERVICES_REFUSED,
     joinLocally: (cookie, end) => rendezvous.joinLocally(cookie, end),
     makeSession: sessionOf('service'),
     emit: (event) => {
@@ -248,6 +264,7 @@ async function compose(
     self,
     view: directory,
     loops,
+    slower: pacedPool === null ? 1 : PACED_SLOWER,
     joinLocally: (cookie, end) => rendezvous.joinLocally(cookie, end),
     introduceLocally: (request, waiting) => introductions.askLocally(request, waiting),
     records: keyRecords.finder,
@@ -261,6 +278,23 @@ async function compose(
   const keyTimer = tickKeys(onionKeys, () => neighbours.republish())
   closers.push(() => keyTimer.cancel())
 
+  const pacedStatus = (plan: PacedPlan, own: PacedPool): PacedStatus => {
+    const { rate, backlog, noiseCells } = own
+    const running = own.open().map(({ loop }) => loop.rate)
+    return {
+      cover: config.cover,
+      holdMs: plan.holdMs,
+      loops: running.length,
+      topRate: Math.max(0, ...running),
+      cellsPerSecond: rate,
+      bytesPerHour: scheduledBytesPerHour(rate, plan, neighbours.all().length),
+      hiddenAmong: directory.size,
+      waiting: backlog.asks,
+      waitSeconds: Number.isFinite(backlog.seconds) ? Math.ceil(backlog.seconds) : UNKNOWN_WAIT_SECONDS,
+      noiseCells,
+      swiftLoops: pool.open().length,
+    }
+  }
   const status = (): NodeStatus => {
     const { shares, bytes } = store.stats()
     return {
@@ -271,13 +305,18 @@ async function compose(
       neighbours: neighbours.all().length,
       loopsReady: (pacedPool ?? pool).ready,
       clock: config.clock,
+      ...(paced === null || pacedPool === null ? {} : { paced: pacedStatus(paced, pacedPool) }),
       sharesHeld: shares,
       storeBytes: bytes,
       storeQuotaBytes: config.storeQuotaBytes,
       cipher: cipher.implementation,
       uptimeSeconds: Math.floor((clock.monotonicMs() - startedMs) / 1000),
       circuitsRelayed: Math.ceil(relay.relayed / CIRCUITS_STEP) * CIRCUITS_STEP,
-      warnings: [...troublesOf(neighbours, store), ...warningsOf(directory.size, neighbours.all().length, host.addresses.length)],
+      warnings: [
+        ...troublesOf(neighbours, store),
+        ...warningsOf(directory.size, neighbours.all().length, host.addresses.length),
+        ...clockWarnings(config.clock, directory.size, pacedPool, pool.open().length),
+      ],
     }
   }
   const traces = new Traces({ clock, rng })
@@ -373,7 +412,11 @@ async function compose(
   const resolver = new Resolver({
     open: (address, waiting) => face.open(address, waiting),
     finder: keyRecords.finder,
-    live: ({ key, found }) => (found.record.service === null ? null : connector.service(key, found.record.service.ports)),
+    live({ key, found }) {
+      if (found.record.service === null) return null
+      const { ports, connect } = connector.service(key, found.record.service.ports)
+      return { ports, connect: async (port, asking) => connect(port, isolated(asking)) }
+    },
     clock,
   })
   closers.push(() => resolver.close())
@@ -443,6 +486,5 @@ function warningsOf(nodes: number, neighbours: number, addresses: number): strin
   else if (nodes < 20) warnings.push('Under 20 nodes nothing is claimed against members of the network.')
   if (neighbours === 0) warnings.push('This node has no neighbours. Check the bootstrap addresses and the network name.')
   if (addresses === 0) warnings.push('This node accepts no links; it relays over those that it opened.')
-  warnings.push('The clock is swift: whoever watches all wires of this node can correlate its traffic.')
   return warnings
 }

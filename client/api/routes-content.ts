@@ -8,6 +8,7 @@ import { OverlayError } from '../../src/errors/index.ts'
 import { guarded } from '../guard/index.ts'
 import {
   ClientGone,
+  clockOf,
   failureOf,
   HttpFailure,
   type Served,
@@ -16,6 +17,7 @@ import {
   serveSite,
   signalOf,
 } from '../http/index.ts'
+import type { Asking } from '../library.ts'
 import { API_HEADERS, isBug, noSuch, refuse, sendJson, told } from './answers.ts'
 import { bodyOf } from './body.ts'
 import { described, json, nothing } from './openapi.ts'
@@ -120,6 +122,7 @@ async function publish(request: PublishRequest, reply: FastifyReply, parts: Rout
   if (name !== undefined && utf8(name).length > NAME_BYTES_MAX)
     throw new BadField('query.name', `"query.name" takes at most ${NAME_BYTES_MAX} bytes of UTF-8.`)
   const contentType = bodyTypeOf(request)
+  const loopClock = clockOf(request.headers, 'API_BAD_REQUEST')
   reply.hijack()
   const signal = signalOf(request.raw, reply.raw, closing)
   const id = events.nextWork()
@@ -129,6 +132,7 @@ async function publish(request: PublishRequest, reply: FastifyReply, parts: Rout
     const { address, bytes, shares, holders, receipt, kept } = await face.publish(body, {
       signal,
       keep: keep !== 'false',
+      ...(loopClock === undefined ? {} : { loopClock }),
       ...(name === undefined ? {} : { name }),
       ...(contentType === undefined ? {} : { contentType }),
       onProgress: (done) => events.tell('publish', { id, state: 'running', bytes: done }),
@@ -159,6 +163,7 @@ export function bodyTypeOf(request: FastifyRequest): string | undefined {
 async function fetchContent(request: FastifyRequest, reply: FastifyReply, wanted: string, parts: RouteParts): Promise<void> {
   const { face, clock, log, closing, transfers, events } = parts
   const address = addressOf(wanted, parts)
+  const loopClock = clockOf(request.headers, 'API_BAD_REQUEST')
   reply.hijack()
   const signal = signalOf(request.raw, reply.raw, closing)
   const transfer = transfers.begin()
@@ -167,6 +172,7 @@ async function fetchContent(request: FastifyRequest, reply: FastifyReply, wanted
   events.tell('transfer', { id: transfer.id, trace: trace.id, state: 'running' })
   try {
     const served = await serve(request, reply, `/v1/fetch/${wanted}`, address, parts, {
+      loopClock,
       clock,
       signal,
       trace,
@@ -195,12 +201,12 @@ async function serve(
   base: string,
   address: string,
   { face }: RouteParts,
-  options: ServeOptions,
+  { loopClock, ...options }: ServeOptions & Pick<Asking, 'loopClock'>,
 ): Promise<Served> {
   const { signal, trace } = options
   const path = pathAfter(base, request.raw.url ?? '')
   // Programs ask for single files: each is of the newest version, however long ago its site was looked up for another.
-  const found = await face.resolve(address, trace === undefined ? { signal } : { signal, trace })
+  const found = await face.resolve(address, { signal, loopClock, ...(trace === undefined ? {} : { trace }) })
   if (found.kind === 'file') {
     if (path === '') return serveFile(found.file, request.raw, reply.raw, options)
     const error = new OverlayError('not-found', 'PATH_NOT_FOUND', 'The address is one file, which has no paths.')

@@ -2,7 +2,7 @@
  * What the API takes and answers, as JSON Schema: the requests are checked against these (`validation.ts`) and `/v1/openapi.json` shows them.
  * An object of ours has no other members than those named here; only a problem may grow new ones.
  */
-import { CLOCKS } from '../../src/config/index.ts'
+import { CLOCKS, COVERS } from '../../src/config/index.ts'
 import { ADDRESS_CHARS } from '../../src/content/address.ts'
 import type { ErrorCode } from '../../src/errors/index.ts'
 
@@ -148,6 +148,20 @@ export const TRANSFER = object({
 
 export const HEALTH = object({ ready: { type: 'boolean' } })
 
+const PACED = object({
+  cover: { type: 'string', enum: COVERS },
+  holdMs: { ...COUNT, description: 'How long each member keeps a cell, in milliseconds.' },
+  loops: COUNT,
+  topRate: { ...COUNT, description: 'Cells a second of the fastest own loop.' },
+  cellsPerSecond: { ...COUNT, description: 'Of all own loops together.' },
+  bytesPerHour: { ...BYTES, description: "Own loops and control slots, each way, by the schedule; others' loops apart." },
+  hiddenAmong: { ...COUNT, description: 'Nodes among which this one hides from who watches all wires.' },
+  waiting: { ...COUNT, description: 'Requests that wait for room on the loops.' },
+  waitSeconds: { type: 'number', minimum: 0, description: 'Seconds that the loops take for what waits, at least.' },
+  noiseCells: { ...COUNT, description: 'Cells lost on own loops so far.' },
+  swiftLoops: { ...COUNT, description: 'Own swift loops open now, for requests that asked for that clock.' },
+})
+
 export const STATUS = object(
   {
     id: TEXT,
@@ -157,6 +171,7 @@ export const STATUS = object(
     neighbours: COUNT,
     loopsReady: COUNT,
     clock: CLOCK,
+    paced: PACED,
     sharesHeld: COUNT,
     storeBytes: BYTES,
     storeQuotaBytes: BYTES,
@@ -165,7 +180,7 @@ export const STATUS = object(
     circuitsRelayed: { ...COUNT, description: "Circuits of others' loops through this node, to the next 16." },
     warnings: { type: 'array', items: TEXT },
   },
-  ['circuitsRelayed'],
+  ['circuitsRelayed', 'paced'],
 )
 
 export const PEERS = object({

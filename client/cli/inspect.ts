@@ -1,5 +1,5 @@
 /** `gyre status`, `health`, `peers`, `loops` and `keys`: what the node says of itself, for people or as JSON. */
-import type { LoopStatus, NodeStatus, PeerStatus, SiteStatus } from '../library.ts'
+import type { LoopStatus, NodeStatus, PacedStatus, PeerStatus, SiteStatus } from '../library.ts'
 import { findNode, getJson, type NodeChoice } from './api-client.ts'
 import { formatBytes, formatDate, formatSeconds, print, table } from './output.ts'
 
@@ -18,10 +18,26 @@ export async function status(flags: InspectFlags, signal: AbortSignal): Promise<
     ['neighbours', String(found.neighbours)],
     ['loops ready', String(found.loopsReady)],
     ['clock', found.clock],
+    ...(found.paced === undefined ? [] : pacedRows(found.paced)),
     ['store', `${found.sharesHeld} shares, ${formatBytes(found.storeBytes)} of ${formatBytes(found.storeQuotaBytes)}`],
     ['cipher', found.cipher],
   ]
   await print(table(rows) + found.warnings.map((warning) => `warning: ${warning}\n`).join(''))
+}
+
+function pacedRows(paced: PacedStatus): [string, string][] {
+  const { cover, holdMs, loops, topRate, cellsPerSecond, bytesPerHour, hiddenAmong, waiting, waitSeconds, noiseCells } = paced
+  const waits = waiting === 0 ? [] : [['waiting', `${waiting} requests, ${waitSeconds} s at least`] as [string, string]]
+  return [
+    [
+      'loops by time',
+      `${loops}, the fastest of ${topRate} cells/s, all together ${cellsPerSecond}; hold ${holdMs} ms, cover ${cover}`,
+    ],
+    ['cost', `${formatBytes(bytesPerHour)} an hour each way, beside what others' loops bring`],
+    ['hides among', `${hiddenAmong} nodes`],
+    ['cells lost', String(noiseCells)],
+    ...waits,
+  ]
 }
 
 /** Errors: `NODE_NOT_READY`, `NODE_UNREACHABLE`: exit code 4. For the health checks of containers and scripts. */

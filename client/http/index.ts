@@ -1,4 +1,5 @@
 /** What API and proxy share: errors as HTTP, conditions and ranges, the serving of a publication, limits of a server. */
+export { clockOf } from './clock.ts'
 export { ClientGone, type Failure, failureOf, HttpFailure, problemJson } from './failure.ts'
 export { matchesEtag, parseRange, quotedEtag, rangeStands, safeContentType, type Wanted } from './range.ts'
 export { type Representation, reset, type Served, type ServeOptions, serveFile, signalOf } from './serve.ts'

@@ -77,7 +77,7 @@ interface Member {
   readonly place: number
   owner: string | null
   /** Its members, once it is built; before, those it should have. */
-  hops: ReadonlySet<NodeId>
+  hops: Set<NodeId>
   usedEpoch: number
   readonly holdEpochs: number
   renewed: boolean
@@ -157,6 +157,11 @@ export class LoopSet {
   onOwned(id: number, owner: string): void {
     const member = this.#members.get(id)
     if (member !== undefined) member.owner ??= owner
+  }
+
+  /** The loop is not to be asked for `node` any more. */
+  onSpent(id: number, node: NodeId): void {
+    this.#members.get(id)?.hops.delete(node)
   }
 
   /** The loop is of little use: another one is to take its place, which it may be used until then. */

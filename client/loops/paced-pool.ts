@@ -206,7 +206,10 @@ export class PacedPool implements LoopSource<Lease> {
     held.cells += cells
     held.asks++
     held.used = true
-    if (this.#deps.view.size >= SMALL_NETWORK) held.spent.add(node)
+    if (this.#deps.view.size >= SMALL_NETWORK) {
+      held.spent.add(node)
+      this.#deps.set.onSpent(held.wish.id, node)
+    }
     this.#leases.set(lease, held)
     return lease
   }

@@ -8,7 +8,7 @@ import { isIPv6, type Socket } from 'node:net'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import type { Clock } from '../../src/runtime/index.ts'
-import { ClientGone, type Failure, HttpFailure, isPageRequest, isReload } from '../http/index.ts'
+import { ClientGone, clockOf, type Failure, HttpFailure, isPageRequest, isReload } from '../http/index.ts'
 import type { NodeFace } from '../library.ts'
 import type { Trace, TraceReport } from '../trace/index.ts'
 import { serveContent } from './content.ts'
@@ -110,7 +110,8 @@ async function attempt(
   const target = opened === undefined ? targetOf(method, url, headers) : originTargetOf(opened, url, headers)
   const isolation = opened?.isolation ?? isolationFrom(headers['proxy-authorization'])
   const pinned = !isPageRequest(target.path.replace(/\?.*$/s, ''), headers)
-  const asking: RouteAsking = { signal, isolation, trace, pinned, fresh: !pinned && isReload(headers) }
+  const fresh = !pinned && isReload(headers)
+  const asking: RouteAsking = { signal, isolation, trace, pinned, fresh, loopClock: clockOf(headers, 'PROXY_BAD_REQUEST') }
   const replaceable = (method === 'GET' || method === 'HEAD') && upgraded === undefined
   const route = await parts.destinations.route(target, asking, replaceable)
   const shared = { ...parts, asking, headers: isLocal(socket) ? { 'Gyre-Trace': trace.id } : {} }

@@ -105,8 +105,6 @@ function checkHeaders(at: HostTarget, headers: IncomingHttpHeaders): void {
   // Pages of other sites of this network may load and send (CORS is theirs to say); pages of the open internet may not.
   const web = origin === undefined ? null : /^https?:\/\/(.*)$/i.exec(origin)
   if (web !== null && !isGyreOrigin(origin ?? '')) throw refused('The request was sent by a page of the open internet.')
-  const clock = headers['gyre-clock']
-  if (clock !== undefined && clock !== 'swift') throw malformed('The header Gyre-Clock takes "swift" in this version.')
 }
 
 /** Whether an Origin header names a web origin of this network. */

@@ -17,6 +17,8 @@ import type { MakeSession } from './sessions.ts'
 // Implementation constants.
 /** A connection is there within this time, whatever goes wrong on the way. */
 export const CONNECT_MS = 30_000
+/** Where loops are slow, at most so many times that. */
+const MORE_TIME_MAX = 3
 /** A session without streams is kept ready for so long. */
 export const WARM_MS = 60_000
 /** Set-ups for one connection: what fails behind the introduction point may well work with another rendezvous point. */
@@ -35,6 +37,8 @@ const ABSENT_MS = 1_000
 export interface ClientSessionDeps {
   readonly introducer: Pick<Introducer, 'introduce' | 'join'>
   readonly makeSession: MakeSession
+  /** As `IntroducerDeps.slower`. */
+  readonly slower?: number | undefined
   /** The session has ended, and nobody waits for it. */
   readonly onOver: () => void
   readonly clock: Clock
@@ -64,6 +68,10 @@ export class ClientSession {
     this.#deps = deps
   }
 
+  get #connectMs(): number {
+    return CONNECT_MS * Math.min(MORE_TIME_MAX, this.#deps.slower ?? 1)
+  }
+
   /** Whether a stream is open or wanted. */
   get busy(): boolean {
     return this.#connects > 0 || (this.#session?.openStreams ?? 0) > 0
@@ -72,7 +80,7 @@ export class ClientSession {
   /** A stream to `port`, taken by the service. Errors: as `LiveService.connect`, those of `RecordFinder.find`. */
   async connect(port: number, { signal, trace }: Asking): Promise<Duplex> {
     const { clock } = this.#deps
-    const deadline = clock.deadline(CONNECT_MS, AbortSignal.any([signal, this.#stop.signal]))
+    const deadline = clock.deadline(this.#connectMs, AbortSignal.any([signal, this.#stop.signal]))
     this.#connects++
     try {
       for (;;) {
@@ -84,7 +92,7 @@ export class ClientSession {
     } catch (error) {
       if (signal.aborted) throw signal.reason
       if (!deadline.signal.aborted || this.#stop.signal.aborted) throw error
-      const seconds = CONNECT_MS / 1000
+      const seconds = this.#connectMs / 1000
       throw new OverlayError(
         'timeout',
         'TIMEOUT',
@@ -142,7 +150,7 @@ export class ClientSession {
 
   async #setUp(trace: Trace | undefined): Promise<void> {
     const { introducer, clock } = this.#deps
-    const deadline = clock.deadline(CONNECT_MS, this.#stop.signal)
+    const deadline = clock.deadline(this.#connectMs, this.#stop.signal)
     const beganMs = clock.monotonicMs()
     const asking: SetUpAsking = {
       signal: deadline.signal,
@@ -164,7 +172,7 @@ export class ClientSession {
       const { received } = session.figures
       await introducer.join(introduced, session.prepare(established.keys), asking)
       this.#waiting?.cancel()
-      const patienceMs = Math.max(HEARD_MS, 2 * (clock.monotonicMs() - beganMs))
+      const patienceMs = Math.max(HEARD_MS * (this.#deps.slower ?? 1), 2 * (clock.monotonicMs() - beganMs))
       this.#waiting = clock.setTimer(patienceMs, () => {
         if (!session.over && session.figures.received === received) way.abandon()
       })

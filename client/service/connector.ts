@@ -68,6 +68,7 @@ export class Connector {
       const made = new ClientSession(key, isolation, {
         introducer: this.#introducer,
         makeSession: this.#deps.makeSession,
+        slower: this.#deps.slower,
         onOver: () => {
           if (this.#sessions.get(name) === made) this.#sessions.delete(name)
         },

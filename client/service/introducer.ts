@@ -66,6 +66,8 @@ export interface IntroducerDeps extends MeetingDeps {
   readonly view: ServiceView
   readonly records: RecordFinder
   readonly introduceLocally: AskLocally
+  /** How many times as long as with swift loops all takes. Default 1. */
+  readonly slower?: number
   readonly clock: Clock
   readonly rng: Rng
 }
@@ -99,9 +101,11 @@ export class Introducer {
   readonly #deps: IntroducerDeps
   readonly #places: MeetingPlaces
   readonly #work: WorkLane
+  readonly #slower: number
 
   constructor(deps: IntroducerDeps) {
     this.#deps = deps
+    this.#slower = deps.slower ?? 1
     this.#work = new WorkLane(deps.clock)
     this.#places = new MeetingPlaces(deps.view)
   }
@@ -153,9 +157,9 @@ export class Introducer {
     return firstOf(points, {
       clock: this.#deps.clock,
       signal: asking.signal,
-      hedgeMs: POINT_HEDGE_MS + 2 * workMs,
+      hedgeMs: this.#slower * POINT_HEDGE_MS + 2 * workMs,
       // Luck is uneven: one search in fifty takes four times as long as expected.
-      most: POINT_MS + 4 * workMs,
+      most: this.#slower * POINT_MS + 4 * workMs,
       attempt: (point, signal) => this.#greetAt(identity, point, service.effort, resume, asking, signal),
       discard: (greeting) => {
         greeting.handshake.wipe()
@@ -173,14 +177,14 @@ export class Introducer {
     point: ServicePoint,
     effort: number,
     resume: SessionTicket | null,
-    { trace }: SetUpAsking,
+    { trace, isolation }: SetUpAsking,
     signal: AbortSignal,
   ): Promise<Greeting> {
     const { rng } = this.#deps
     const ended = trace?.stage('introduction')
     const handshake = ClientHandshake.start(identity, resume === null ? { rng } : { rng, resume })
     if (handshake === null) throw unreachable('The keys in its record cannot be used.')
-    const line = await this.#lineTo(point.node, signal).catch((error: unknown) => {
+    const line = await this.#lineTo(point.node, isolation, signal).catch((error: unknown) => {
       handshake.wipe()
       ended?.({ note: 'no loop to the point', failed: true })
       throw error
@@ -205,7 +209,7 @@ export class Introducer {
   }
 
   /** A loop to the introduction point's node. If that is this node, a loop as well: a service chooses its points, and sees how soon clients go on. */
-  async #lineTo(node: NodeId, signal: AbortSignal): Promise<Line> {
+  async #lineTo(node: NodeId, isolation: string, signal: AbortSignal): Promise<Line> {
     const { self, loops, introduceLocally } = this.#deps
     if (node === self && loops.takeHome === undefined) {
       const introduce: Line['introduce'] = async (point, message, work, until) => {
@@ -216,7 +220,7 @@ export class Introducer {
       }
       return { loop: 0, introduce, release: () => {} }
     }
-    const loop = node === self ? await loops.takeHome!({ signal }) : await loops.take(node, { signal })
+    const loop = node === self ? await loops.takeHome!({ signal }) : await loops.take(node, { signal, isolation })
     return {
       loop: loop.number,
       introduce: async (point, message, work, until) =>
@@ -230,7 +234,7 @@ export class Introducer {
   async #meet({ workMs, handshake, drawn, say }: Greeting, asking: SetUpAsking): Promise<Introduced> {
     asking.onStage(STAGE.rendezvous)
     const way = await this.#approach(drawn.location, asking)
-    const deadline = this.#deps.clock.deadline(POINT_MS + workMs, asking.signal)
+    const deadline = this.#deps.clock.deadline(this.#slower * POINT_MS + workMs, asking.signal)
     try {
       asking.onStage(STAGE.handshake)
       const ended = asking.trace?.stage('handshake')
@@ -248,16 +252,16 @@ export class Introducer {
     }
   }
 
-  #approach(location: Uint8Array, { signal, trace }: SetUpAsking): Promise<Approach> {
+  #approach(location: Uint8Array, { signal, isolation, trace }: SetUpAsking): Promise<Approach> {
     return firstOf(this.#places.drawn(location), {
       clock: this.#deps.clock,
       signal,
-      hedgeMs: APPROACH_HEDGE_MS,
-      most: APPROACH_MS,
+      hedgeMs: this.#slower * APPROACH_HEDGE_MS,
+      most: this.#slower * APPROACH_MS,
       attempt: async (node, nodeSignal) => {
         const ended = trace?.stage('rendezvous')
         try {
-          const way = await approach(node, this.#deps, { signal: nodeSignal })
+          const way = await approach(node, this.#deps, { signal: nodeSignal, isolation })
           ended?.({ loop: way.loop })
           return way
         } catch (error) {
@@ -273,7 +277,7 @@ export class Introducer {
   /** Joins; on failure says so as every other stage does. */
   async join({ established, way }: Introduced, end: Parameters<Approach['join']>[1], asking: SetUpAsking): Promise<void> {
     asking.onStage(STAGE.join)
-    const deadline = this.#deps.clock.deadline(JOIN_MS, asking.signal)
+    const deadline = this.#deps.clock.deadline(this.#slower * JOIN_MS, asking.signal)
     try {
       await way.join(established.meetingCookie, end, deadline)
     } catch (error) {

@@ -26,7 +26,7 @@ export interface ServiceLoop {
 
 /** Loops to be had, as `LoopPool` is. */
 export interface ServiceLoops<Loop extends ServiceLoop = ServiceLoop> {
-  take(apex: NodeId, waiting: { readonly signal: AbortSignal }): Promise<Loop>
+  take(apex: NodeId, waiting: { readonly signal: AbortSignal; readonly isolation?: string }): Promise<Loop>
   /** A loop whose requests are for this node itself, and take as long as others'. Without it they are answered at once, and that shows. */
   takeHome?(waiting: { readonly signal: AbortSignal }): Promise<Loop>
   release(loop: Loop): void

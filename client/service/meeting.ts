@@ -64,9 +64,9 @@ export interface Approach {
 export async function approach(
   node: NodeId,
   { self, loops, joinLocally }: MeetingDeps,
-  { signal }: { readonly signal: AbortSignal },
+  { signal, isolation = '' }: { readonly signal: AbortSignal; readonly isolation?: string },
 ): Promise<Approach> {
-  if (node !== self) return loopApproach(node, await loops.take(node, { signal }), loops)
+  if (node !== self) return loopApproach(node, await loops.take(node, { signal, isolation }), loops)
   if (loops.takeHome === undefined) return localApproach(node, joinLocally)
   return loopApproach(node, await loops.takeHome({ signal }), loops)
 }

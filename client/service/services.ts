@@ -42,6 +42,8 @@ export interface ServicesDeps {
   /** Loops for one service, standing by from now on. */
   readonly loopsFor: (preference: LoopPreference) => OwnLoops
   readonly healthy: () => boolean
+  /** Why this node hosts no services; absent: it does. */
+  readonly refusal?: string | undefined
   readonly joinLocally: MeetingDeps['joinLocally']
   readonly makeSession: MakeSession
   readonly emit: (event: NodeEvent) => void
@@ -73,13 +75,15 @@ export class LiveServices implements Services {
 
   /** Hosts what was hosted when the node stopped. A state that is damaged is left alone, and said. */
   async start(): Promise<void> {
-    const { book, log } = this.#deps
+    const { book, log, refusal } = this.#deps
     for (const entry of book.list()) {
       const state = await this.#read(entry.name).catch((error: unknown) => {
         log.warn('what a service was cannot be read: it is not hosted. Check the disk, or add it anew', { error })
         return null
       })
-      if (state !== null && state.ports.length > 0 && this.#running.size < SERVICES_MAX) this.#host(entry, state)
+      if (state === null || state.ports.length === 0 || this.#running.size >= SERVICES_MAX) continue
+      if (refusal === undefined) this.#host(entry, state)
+      else log.warn('a live service of this node is not offered: such services need the clock swift')
     }
   }
 
@@ -88,6 +92,8 @@ export class LiveServices implements Services {
       throw new OverlayError('config', 'CONFIG_BAD', 'A name is 1 to 32 of a-z, 0-9 and -, with no - at its ends.')
     }
     const port = targetOf(wish)
+    const { refusal } = this.#deps
+    if (refusal !== undefined) throw new OverlayError('config', 'CLOCK_REFUSED', refusal)
     return this.#change(async () => {
       const running = this.#running.get(wish.name)
       if (running === undefined && this.#running.size >= SERVICES_MAX) {

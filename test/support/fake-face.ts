@@ -4,6 +4,7 @@
  */
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { isolationUnder } from '../../client/clocks.ts'
 import type {
   Asking,
   ByteRange,
@@ -104,6 +105,7 @@ export class FakeFace implements NodeFace {
   async publish(body: AsyncIterable<Uint8Array>, options: PublishOptions): Promise<Publication> {
     const chunks: Uint8Array[] = []
     const { signal: _signal, onProgress, ...kept } = options
+    isolationUnder('swift', options.loopClock)
     this.lastPublish = kept
     await this.beforeTake()
     for await (const chunk of body) {
@@ -198,6 +200,7 @@ export class FakeFace implements NodeFace {
 
   async resolve(address: string, waiting: Parameters<NodeFace['resolve']>[1]): Promise<Destination> {
     requireAddress(address)
+    isolationUnder('swift', waiting.loopClock)
     return this.keys.get(address) ?? { kind: 'file', file: await this.open(address, waiting) }
   }
 

@@ -1,0 +1,234 @@
+/**
+ * The pool of own paced loops (SPEC §4.6) over real members on memory links and a fake clock: that work gets through, that loops come at public
+ * epochs and go, that names are kept apart, and that nothing is left behind.
+ */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { pacedPlanOf } from '../../client/clocks.ts'
+import { LoopBuilder } from '../../client/loops/builder.ts'
+import { LoopSet } from '../../client/loops/loop-set.ts'
+import { PacedPool } from '../../client/loops/paced-pool.ts'
+import { ShareSession, ShareSessions } from '../../client/shares.ts'
+import type { NodeId } from '../../src/bytes/index.ts'
+import { EPOCH_MS } from '../../src/circuit/setup/index.ts'
+import { type Config, defaultConfig } from '../../src/config/index.ts'
+import type { Descriptor, DirectoryView } from '../../src/directory/index.ts'
+import { isOverlayError } from '../../src/errors/index.ts'
+import { silentLog } from '../../src/log/index.ts'
+import { shuffled } from '../../src/runtime/index.ts'
+import { encodeHopRequest, parseHopReply } from '../../src/wire/index.ts'
+import { startFakeMesh } from '../support/fake-mesh.ts'
+import { seededRng } from '../support/seeded-rng.ts'
+
+const never = new AbortController().signal
+const storeCall = (request: Uint8Array) => encodeHopRequest({ kind: 'store', request })
+
+/** A mesh whose node 0 has a pool, as `client/node.ts` makes it. `named`: how many nodes its directory seems to have. */
+async function poolOn(
+  seed: string,
+  { count = 8, size = count, ...config }: Partial<Config> & { count?: number; size?: number } = {},
+) {
+  const plan = pacedPlanOf(defaultConfig({ dataDir: '/', clock: 'steady', ...config }))!
+  const sim = await startFakeMesh(seed, { count, pacing: { control: { everyMs: plan.controlMs } } })
+  const { mesh, clock } = sim
+  const rng = seededRng(`${seed} pool`)
+  const self = mesh.nodes[0]!
+  const others = mesh.nodes.slice(1).map(({ id }) => id)
+  const descriptors = new Map<NodeId, Descriptor>()
+  for (const { id, onionKeys } of mesh.nodes) {
+    const rest = { addresses: [], capacityClass: 0, storeQuotaBytes: 0, publishedMs: clock.unixMs(), neighbours: [], family: [] }
+    descriptors.set(id, { id, onion: onionKeys.published, ...rest })
+  }
+  const view: DirectoryView = {
+    size,
+    version: 1,
+    get: (id) => descriptors.get(id),
+    all: () => [...descriptors.values()],
+    linked: (id) => others.filter((other) => other !== id),
+  }
+  const draw = (apex: NodeId | undefined) => {
+    const middle = apex ?? others[rng.below(others.length)]!
+    const around = shuffled(
+      others.filter((id) => id !== middle),
+      rng,
+    ).slice(0, 4)
+    return { hops: [...around.slice(0, 2), middle, ...around.slice(2)], apexIndex: 2 }
+  }
+  const { network, cipher } = mesh
+  const parts = { network, self: self.id, onionKeys: self.onionKeys, view, draw, port: self.relay, cipher, clock, rng }
+  const builder = new LoopBuilder(parts)
+  /** When each loop was asked for. */
+  const asked: number[] = []
+  const set = new LoopSet({ ...plan.loops, leadEpochs: () => plan.leadEpochs(5), rng: { standing: rng, extra: rng } })
+  const pool = new PacedPool({
+    clockName: plan.clock,
+    holdMs: plan.holdMs,
+    set,
+    builder: {
+      buildPaced(...how) {
+        asked.push(clock.unixMs())
+        return builder.buildPaced(...how)
+      },
+    },
+    view,
+    self: self.id,
+    members: () => 5,
+    clock,
+    log: silentLog,
+  })
+  pool.start()
+  const echo = async (node: NodeId, bytes: number, isolation = '') => {
+    const lease = await pool.take(node, { signal: never, isolation, bytes })
+    try {
+      const request = rng.bytes(bytes)
+      const reply = parseHopReply(await lease.ask(storeCall(request), { signal: never }))
+      assert.deepEqual(reply?.body, request)
+      return lease.number
+    } finally {
+      pool.release(lease)
+    }
+  }
+  return { sim, mesh, clock, pool, others, view, self: self.id, echo, asked }
+}
+
+test('steady: standing loops of both phases reach all of a small network; they come and go on public times alone', async () => {
+  const { sim, clock, pool, others, echo, asked } = await poolOn('standing', { count: 7 })
+  assert.equal(pool.ready, 0)
+  await clock.runUntil(() => pool.ready === 2, 60_000)
+  assert.deepEqual(new Set(pool.open().flatMap(({ loop }) => loop.hops)), new Set(others))
+  for (const node of others) await clock.runFor(echo(node, 100))
+  const ends = new Set<number>()
+  for (let minute = 0; minute < 11; minute++) {
+    await clock.advance(60_000)
+    for (const { loop, kind } of pool.open()) {
+      assert.equal(kind, 'standing')
+      ends.add(loop.plan.closeEpoch)
+    }
+    assert.ok(pool.ready >= 1, 'one phase runs while the other changes')
+    assert.equal(pool.rate, 16)
+  }
+  assert.ok(asked.every((at) => at % EPOCH_MS < 20))
+  assert.ok([...ends].every((epoch) => epoch % 60 === 0) && ends.size >= 3)
+  assert.equal(pool.noiseCells, 0)
+  pool.close()
+  await clock.advance(25 * 60_000)
+  assert.ok(sim.mesh.nodes.every(({ relay }) => relay.relayed === 0 && relay.tableEntries === 0))
+  await sim.close()
+})
+
+test('steady: what waits brings faster loops, one step an epoch; they serve it, for a few minutes', async () => {
+  const { sim, clock, pool, others, echo, asked } = await poolOn('demand')
+  await clock.runUntil(() => pool.ready === 2, 60_000)
+  const before = asked.length
+  const began = clock.monotonicMs()
+  const work = Array.from({ length: 16 }, (_, at) => echo(others[at % others.length]!, 65_536))
+  const used = await clock.runFor(Promise.all(work), 300_000)
+  const took = clock.monotonicMs() - began
+  assert.ok(took < 30_000, `${took} ms for 1 MiB`)
+  assert.ok(new Set(used).size > 2)
+  const steps = asked.slice(before)
+  assert.ok(steps.length >= 1 && steps.every((at) => at % EPOCH_MS < 20))
+  assert.equal(pool.backlog.asks, 0)
+  for (const { loop, kind } of pool.open()) {
+    const lives = loop.plan.closeEpoch - loop.plan.liveEpoch
+    assert.ok(kind === 'standing' || (lives >= 12 && lives <= 36))
+  }
+  pool.close()
+  await sim.close()
+})
+
+test('fixed: always as many loops of one rate; what does not fit waits, and how long is said', async () => {
+  const { sim, clock, pool, others, echo, asked } = await poolOn('fixed', { clock: 'fixed', fixedLoops: 3, fixedRate: 32 })
+  await clock.runUntil(() => pool.ready === 3, 60_000)
+  const began = asked.length
+  const work = Array.from({ length: 30 }, (_, at) => echo(others[at % others.length]!, 65_536))
+  await clock.advance(1_000)
+  assert.ok(pool.backlog.asks > 20)
+  assert.ok(pool.backlog.seconds > 5 && pool.backlog.seconds < 20, `${pool.backlog.seconds} s`)
+  const startedAt = clock.monotonicMs()
+  await clock.runFor(Promise.all(work), 300_000)
+  assert.ok(clock.monotonicMs() - startedAt < 40_000)
+  for (const { loop, kind } of pool.open()) assert.deepEqual([kind, loop.rate], ['standing', 32])
+  assert.ok(asked.length - began <= 3)
+  pool.close()
+  await sim.close()
+})
+
+test('names are kept apart: a loop is one’s who used it first, and another’s work waits for a loop of its own', async () => {
+  const { sim, clock, pool, others, echo } = await poolOn('names')
+  await clock.runUntil(() => pool.ready === 2, 60_000)
+  const mine: number[] = []
+  for (const node of others) mine.push(await clock.runFor(echo(node, 100, 'a')))
+  const theirs: number[] = []
+  for (const node of others.slice(0, 3)) theirs.push(await clock.runFor(echo(node, 100, 'b'), 120_000))
+  assert.ok(theirs.every((loop) => !mine.includes(loop)))
+  pool.close()
+  await sim.close()
+})
+
+test('in a larger network each hop of a loop is asked once', async () => {
+  const { sim, clock, pool, others, echo } = await poolOn('once', { size: 40 })
+  await clock.runUntil(() => pool.ready === 2, 60_000)
+  const asked = new Set<string>()
+  for (let round = 0; round < 3; round++) {
+    for (const node of others.slice(0, 3)) {
+      const pair = `${await clock.runFor(echo(node, 100), 240_000)} ${node}`
+      assert.ok(!asked.has(pair))
+      asked.add(pair)
+    }
+  }
+  pool.close()
+  await sim.close()
+})
+
+test('a loop that loses cells is replaced, and what it carried comes over another; leases of gone loops are given back', async () => {
+  const { sim, mesh, clock, pool, others, echo } = await poolOn('noise')
+  await clock.runUntil(() => pool.ready === 2, 60_000)
+  const { loop } = pool.open()[0]!
+  const member = loop.hops[1]!
+  for (let stall = 0; stall < 4; stall++) {
+    mesh.wires.stall(member, true)
+    await clock.advance(800)
+    mesh.wires.stall(member, false)
+    await clock.advance(2_000)
+  }
+  assert.ok(loop.worn || !loop.open)
+  await clock.runUntil(() => pool.ready >= 2 && !loop.open, 60_000)
+  for (const node of others) await clock.runFor(echo(node, 500), 60_000)
+  pool.close()
+  await sim.close()
+})
+
+test('who gives up waits no longer; nothing is left after close', async () => {
+  const { sim, pool, others } = await poolOn('give up')
+  const controller = new AbortController()
+  const given = pool.take(others[0]!, { signal: controller.signal })
+  const closed = pool.take(others[1]!, { signal: never })
+  controller.abort(new Error('enough'))
+  await assert.rejects(given, /enough/)
+  assert.equal(pool.backlog.asks, 1)
+  pool.close()
+  await assert.rejects(closed, (error) => isOverlayError(error, 'CIRCUIT_ENDED'))
+  await assert.rejects(pool.take(others[0]!, { signal: never }), (error) => isOverlayError(error, 'CIRCUIT_ENDED'))
+  assert.equal(pool.backlog.asks, 0)
+  await sim.close()
+})
+
+test('sessions: `ready` waits and keeps its place; an ask whose loop ends takes another; what was not used is given back', async () => {
+  const { sim, clock, pool, others, view, self } = await poolOn('sessions')
+  const nothing = async () => ({ status: 'ok', body: new Uint8Array(0) }) as const
+  const sessions = new ShareSessions({ self, view, pool, local: nothing, localRecords: nothing, clock })
+  const session = sessions.fresh()
+  assert.ok(session instanceof ShareSession && session.patience !== undefined)
+  const ready = session.ready(others[0]!, 65_536, { signal: never })
+  await clock.runFor(ready, 60_000)
+  assert.equal(pool.open().filter(({ taken }) => taken).length, 1)
+  // The echo is no answer of a store: that it is malformed says that it came.
+  const asked = session.getShare(others[0]!, new Uint8Array(32), { signal: never })
+  await assert.rejects(clock.runFor(asked, 60_000), (error) => isOverlayError(error, 'STORE_UNREACHABLE'))
+  await clock.runFor(session.ready(others[1]!, 100, { signal: never }), 60_000)
+  session.close()
+  assert.equal(pool.open().filter(({ taken }) => taken).length, 0)
+  pool.close()
+  await sim.close()
+})

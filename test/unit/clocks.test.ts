@@ -1,0 +1,101 @@
+/** What a clock means for a node's parts (`client/clocks.ts`): plans, costs, warnings, and requests with a clock of their own. */
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import {
+  ClockedLoops,
+  ClockedSessions,
+  clockWarnings,
+  isolationUnder,
+  pacedPlanOf,
+  type Sessions,
+  scheduledBytesPerHour,
+} from '../../client/clocks.ts'
+import { Lease, type LoopSource, type Taking } from '../../client/loops/lease.ts'
+import type { OriginLoop } from '../../client/loops/origin-loop.ts'
+import type { PacedLoop } from '../../client/loops/paced-loop.ts'
+import type { ShareSession } from '../../client/shares.ts'
+import { type NodeId, nodeIdOf } from '../../src/bytes/index.ts'
+import { RATE_LADDER } from '../../src/circuit/setup/index.ts'
+import { COVERS, defaultConfig } from '../../src/config/index.ts'
+import { isOverlayError } from '../../src/errors/index.ts'
+
+const node = nodeIdOf(new Uint8Array(32).fill(1))
+
+test('plans: swift has none; each cover costs twice the one before; fixed has no extra loops, and its own rate', () => {
+  assert.equal(pacedPlanOf(defaultConfig({ dataDir: '/' })), null)
+  const costs = COVERS.map((cover) => {
+    const plan = pacedPlanOf(defaultConfig({ dataDir: '/', clock: 'steady', cover }))!
+    const { rate, phases } = plan.loops.standing
+    assert.equal(RATE_LADDER[rate], 8)
+    assert.ok(plan.loops.extra?.rates.every((at) => RATE_LADDER[at] !== undefined))
+    return scheduledBytesPerHour(phases.length * RATE_LADDER[rate]!, plan, 8)
+  })
+  assert.deepEqual(costs, [(8 + 32) * 3600 * 2070, (16 + 64) * 3600 * 2070, (32 + 128) * 3600 * 2070])
+  const fixed = pacedPlanOf(defaultConfig({ dataDir: '/', clock: 'fixed', fixedLoops: 5, fixedRate: 512 }))!
+  assert.equal(fixed.loops.extra, null)
+  assert.deepEqual(fixed.loops.standing, { rate: 3, phases: [0, 1, 0, 1, 0] })
+})
+
+test('a set-up has time for a burst at each member, whatever the cover', () => {
+  for (const cover of COVERS) {
+    const plan = pacedPlanOf(defaultConfig({ dataDir: '/', clock: 'steady', cover }))!
+    for (let members = 3; members <= 11; members++) {
+      const leadMs = plan.leadEpochs(members) * 5_000
+      assert.ok(leadMs >= (members + 1) * plan.controlMs + 2_000 && leadMs <= 30_000)
+    }
+  }
+})
+
+test('a clock of one’s own: swift where the node’s is paced, and nothing else', () => {
+  assert.equal(isolationUnder('swift', undefined, 'a'), 'a')
+  assert.equal(isolationUnder('steady', 'steady', 'a'), 'a')
+  const swift = isolationUnder('steady', 'swift', 'a')
+  assert.notEqual(swift, 'a')
+  assert.notEqual(swift, isolationUnder('steady', 'swift', 'b'))
+  for (const [own, wanted] of [
+    ['swift', 'steady'],
+    ['swift', 'fixed'],
+    ['steady', 'fixed'],
+    ['fixed', 'steady'],
+  ] as const) {
+    assert.throws(
+      () => isolationUnder(own, wanted),
+      (error) => isOverlayError(error, 'CLOCK_REFUSED'),
+    )
+  }
+})
+
+test('work goes to the loops and sessions of its clock, and loops go back to where they came from', async () => {
+  const calls: string[] = []
+  const lease = new Lease({} as PacedLoop, node, 1)
+  const loop = {} as OriginLoop
+  const source = <L>(name: string, given: L) => ({
+    takesPerAsk: true,
+    async take(_: NodeId, { isolation }: Taking) {
+      calls.push(`${name} takes ${isolation?.length}`)
+      return given
+    },
+    release: () => void calls.push(`${name} releases`),
+  })
+  const loops: LoopSource = new ClockedLoops(source('paced', lease), source('swift', loop))
+  const taking = (isolation: string) => ({ signal: new AbortController().signal, isolation })
+  loops.release(await loops.take(node, taking('a')))
+  loops.release(await loops.take(node, taking(isolationUnder('steady', 'swift', 'a'))))
+  assert.deepEqual(calls, ['paced takes 1', 'paced releases', 'swift takes 8', 'swift releases'])
+  const session = (name: string) => ({ name }) as unknown as ShareSession
+  const sessionsOf = (name: string): Sessions => ({ fresh: () => session(name), named: () => session(name), close: () => {} })
+  const sessions = new ClockedSessions(sessionsOf('paced'), sessionsOf('swift'))
+  assert.deepEqual(
+    [sessions.fresh(), sessions.named('x', 'a'), sessions.fresh(isolationUnder('fixed', 'swift'))],
+    [session('paced'), session('paced'), session('swift')],
+  )
+})
+
+test('warnings say what the clock does not hide, and what waits', () => {
+  const quiet = { backlog: { asks: 0, seconds: 0 } }
+  assert.match(clockWarnings('swift', 100, null, 9).join(), /swift/)
+  assert.deepEqual(clockWarnings('steady', 100, quiet, 0), [])
+  assert.match(clockWarnings('steady', 19, quiet, 0).join(), /only 19 nodes/)
+  assert.match(clockWarnings('steady', 100, quiet, 1).join(), /swift/)
+  assert.match(clockWarnings('fixed', 100, { backlog: { asks: 7, seconds: 41.2 } }, 0).join(), /7, for about 42 s/)
+})
