@@ -90,6 +90,11 @@ export interface Call {
   readonly redirects?: boolean
 }
 
+/** What asks the node for another clock than its own, for one request. */
+export function clockHeader({ clock }: { readonly clock?: string | undefined }): Readonly<Record<string, string>> {
+  return clock === undefined ? {} : { 'Gyre-Clock': clock }
+}
+
 /** The guard of the API objects: `confirm` lets out what `listing` shows. */
 export class ConfirmationNeeded extends OverlayError {
   readonly listing: Listing

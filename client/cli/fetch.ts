@@ -12,7 +12,7 @@ import { OverlayError } from '../../src/errors/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import type { TransferReport } from '../api/transfers.ts'
 import { isPetname } from '../names/rules.ts'
-import { call, findNode, getJson, type NodeAt, type NodeChoice } from './api-client.ts'
+import { call, clockHeader, findNode, getJson, type NodeAt, type NodeChoice } from './api-client.ts'
 import { namesOf } from './names.ts'
 import { formatBytes, Progress, print, UsageError } from './output.ts'
 import { traceOf, traceTable } from './trace.ts'
@@ -20,6 +20,8 @@ import { traceOf, traceTable } from './trace.ts'
 export interface FetchFlags extends NodeChoice {
   readonly output?: string | undefined
   readonly trace?: boolean | undefined
+  /** The clock of this fetch, if it is not the node's. */
+  readonly clock?: string | undefined
   readonly json?: boolean | undefined
 }
 
@@ -44,7 +46,7 @@ export async function fetchTo(text: string, flags: FetchFlags, signal: AbortSign
     traceId = headers['gyre-trace'] === undefined ? traceId : String(headers['gyre-trace'])
   }
   try {
-    const response = await answerTo(node, `/v1/fetch/${address}${wanted.path}`, onHead, signal)
+    const response = await answerTo(node, `/v1/fetch/${address}${wanted.path}`, clockHeader(flags), onHead, signal)
     const bytes =
       target === undefined ? await toStandardOutput(node, response, signal) : await toFile(target, node, response, signal)
     const ms = Math.round(systemClock.monotonicMs() - began)
@@ -93,6 +95,7 @@ async function addressOf({ host }: Wanted, node: NodeAt, signal: AbortSignal): P
 async function answerTo(
   node: NodeAt,
   path: string,
+  headers: Readonly<Record<string, string>>,
   onHead: (headers: IncomingHttpHeaders) => void,
   signal: AbortSignal,
 ): Promise<IncomingMessage> {
@@ -103,7 +106,7 @@ async function answerTo(
       location = headers.location
       onHead(headers)
     }
-    const response = await call(node, { path: at, signal, onHead: heard, redirects: step < REDIRECTS_MAX })
+    const response = await call(node, { path: at, headers, signal, onHead: heard, redirects: step < REDIRECTS_MAX })
     if (response.statusCode !== 301 && response.statusCode !== 308) return response
     response.resume()
     // Stays on this node's own API, whatever a site says.

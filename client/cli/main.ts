@@ -36,6 +36,13 @@ function nodeCommand(name: string, description: string, parent: Command = progra
     .option('--json', 'answer with JSON')
 }
 
+/** For single requests. */
+function ownClock(): Option {
+  return new Option('--clock <CLOCK>', "the clock of this one, if it is not the node's: only swift can be asked for").choices(
+    CLOCKS,
+  )
+}
+
 function flagOf(key: Key): Option {
   const several = key.several ? '...' : ''
   return new Option(
@@ -69,6 +76,7 @@ nodeCommand('publish', 'publish a file, standard input (-) or a folder as a site
   .option('--max-file <SIZE>', 'the longest file of a folder that the guard lets pass (default: 512MiB)')
   .option('--name <NAME>', 'the name kept inside a single file (default: the file name)')
   .option('--type <TYPE>', 'the media type of a single file (default: by extension)')
+  .addOption(ownClock())
   .option('--no-keep', 'do not keep the file: it expires after 30 days, and this node does not note its address')
   .action(async (path: string, options: object) => (await import('./publish.ts')).publish(path, options, interruption()))
 
@@ -76,6 +84,7 @@ nodeCommand('fetch', 'fetch ADDRESS, NAME, or a path of a site there, to standar
   .argument('<ADDRESS>')
   .option('-o, --output <FILE>', 'the file to write; it appears whole or not at all')
   .option('--trace', 'show where the time went, stage by stage, on standard error')
+  .addOption(ownClock())
   .action(async (address: string, options: object) => (await import('./fetch.ts')).fetchTo(address, options, interruption()))
 
 nodeCommand('keep', 'keep what is at ADDRESS alive: check its shares now and daily, renew them, put back what is missing')

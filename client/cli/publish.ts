@@ -24,7 +24,7 @@ import {
 import { isKeyName } from '../keys/book.ts'
 import type { Publication, SitePublication } from '../library.ts'
 import { mediaTypeOf } from '../sites/media-types.ts'
-import { findNode, type NodeAt, type NodeChoice, present } from './api-client.ts'
+import { clockHeader, findNode, type NodeAt, type NodeChoice, present } from './api-client.ts'
 import { receiptText } from './keeps.ts'
 import { countOf, EXIT, formatBytes, listingTable, Progress, print, UsageError } from './output.ts'
 import { upload } from './upload.ts'
@@ -39,6 +39,8 @@ export interface PublishFlags extends NodeChoice {
   readonly maxFile?: string | undefined
   /** `false`: the node does not keep a single file. Sites are always kept. */
   readonly keep?: boolean | undefined
+  /** The clock of a single file, if it is not the node's. */
+  readonly clock?: string | undefined
   readonly json?: boolean | undefined
 }
 
@@ -62,6 +64,8 @@ export async function publish(path: string, flags: PublishFlags, signal: AbortSi
   if (!isFolder && key === undefined) return publishFile(node, looked, flags, signal)
   if (isFolder && key === undefined && (flags.name ?? flags.type) !== undefined)
     throw new UsageError('--name and --type are for a single file.')
+  if (flags.clock !== undefined)
+    throw new UsageError('--clock is for a single file: a site is published with the clock of its node.')
   return publishSite(node, looked, key ?? keyNamedAfter(path), isFolder, flags, signal)
 }
 
@@ -115,7 +119,7 @@ async function publishFile(node: NodeAt, looked: Survey, flags: PublishFlags, si
   const name = flags.name ?? file.path
   const sent = {
     path: `/v1/publish?name=${encodeURIComponent(name)}${flags.keep === false ? '&keep=false' : ''}`,
-    headers: { 'Content-Type': typeOf(flags, name), 'Content-Length': file.bytes },
+    headers: { 'Content-Type': typeOf(flags, name), 'Content-Length': file.bytes, ...clockHeader(flags) },
     bytes: file.bytes,
     body: file.bytes === 0 ? null : () => Readable.from(contentOf(file, flags.strip === true, signal), { objectMode: false }),
     // The node judges by the name that is kept inside, which may be another one.
@@ -131,7 +135,7 @@ async function publishInput(flags: PublishFlags, signal: AbortSignal): Promise<v
   const { name } = flags
   const sent = {
     path: `/v1/publish?keep=${flags.keep !== false}${name === undefined ? '' : `&name=${encodeURIComponent(name)}`}`,
-    headers: { 'Content-Type': typeOf(flags, name), 'Transfer-Encoding': 'chunked' },
+    headers: { 'Content-Type': typeOf(flags, name), 'Transfer-Encoding': 'chunked', ...clockHeader(flags) },
     bytes: null,
     body: () => process.stdin,
     isAllowed: () => false,
