@@ -71,7 +71,16 @@ export async function publishFile(
   const expectations = new Expectations(sample ?? receiptSegments(holders), { clock, rng })
   const liars = new Set<NodeId>()
   const sender = new ShareSender({
-    ...{ network, ranking, health: new HolderHealth(clock, undefined, network.patience), avoid: liars, expectations, rng, clock, signal },
+    ...{
+      network,
+      ranking,
+      health: new HolderHealth(clock, undefined, network.patience),
+      avoid: liars,
+      expectations,
+      rng,
+      clock,
+      signal,
+    },
     onStored: (blocks) => progress.add(blocks * SHARE_BYTES, writer.length),
     onFailure: (error) => ending.abort(error),
   })
