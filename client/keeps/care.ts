@@ -25,7 +25,7 @@ export interface CareParts {
   readonly rng: Rng
 }
 
-export interface CareOptions extends Pick<PassOptions, 'keepHours' | 'mend' | 'liars' | 'signal' | 'pace'> {
+export interface CareOptions extends Pick<PassOptions, 'keepHours' | 'mend' | 'liars' | 'signal' | 'pace' | 'health'> {
   /** Which of a file's segments are gone through. `holders`: nodes known. */
   readonly pick: (segments: readonly SegmentAt[], holders: number) => readonly SegmentAt[]
   /** If more than this part of what was gone through was missing, the rest of the file is gone through as well. Default: never. */

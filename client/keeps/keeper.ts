@@ -15,12 +15,13 @@ import {
   requireAddress,
   requireFileAddress,
 } from '../../src/content/address.ts'
+import { HolderHealth } from '../../src/content/holder-health.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import { type Clock, type Rng, type Timer, TokenBucket } from '../../src/runtime/index.ts'
 import type { KeepStatus, Keeps, NodeEvent } from '../library.ts'
 import type { RecordFinder } from '../records/index.ts'
-import { isAsPromised } from '../repair/index.ts'
+import { AWAY_MS, isAsPromised } from '../repair/index.ts'
 import { KEEP_HOURS } from '../shares.ts'
 import type { Keep, KeepBook } from './book.ts'
 import { type CareOptions, type CareParts, type CareReport, careFor } from './care.ts'
@@ -81,6 +82,8 @@ export class Keeper implements Keeps {
   readonly #parts: KeeperParts
   readonly #held = new Map<string, Held>()
   readonly #budget: TokenBucket
+  /** Who did not answer. */
+  readonly #health: HolderHealth
   readonly #liars = new Map<NodeId, MonotonicMs>()
   readonly #running = new Set<Promise<void>>()
   readonly #stop = new AbortController()
@@ -90,6 +93,7 @@ export class Keeper implements Keeps {
 
   constructor(parts: KeeperParts) {
     this.#parts = parts
+    this.#health = new HolderHealth(parts.clock, AWAY_MS)
     this.#budget = new TokenBucket(KEEP_BYTES_PER_HOUR / 3600, BURST_BYTES, parts.clock.monotonicMs())
   }
 
@@ -265,7 +269,7 @@ export class Keeper implements Keeps {
     const isLongAgo = checkedMs !== 0 && clock.unixMs() - checkedMs > ALL_AFTER_MS
     const liars = this.liars
     const options: CareOptions = {
-      ...{ keepHours: KEEP_HOURS, mend: true, liars, signal, allAbove: ALL_ABOVE },
+      ...{ keepHours: KEEP_HOURS, mend: true, liars, signal, health: this.#health, allAbove: ALL_ABOVE },
       pick: (segments) => (isLongAgo ? segments : windowOf(segments, passes)),
       ...(asked ? {} : { pace: (bytes) => (bytes === 0 ? pause() : this.#allowed(bytes, signal)) }),
     }

@@ -30,8 +30,8 @@ import { type Claim, type Roll, RollCall } from './roll-call.ts'
 const AUDITS = 4
 /** Passes begun again because a holder lied; after that what was found counts. */
 const ROUNDS_MAX = 5
-/** A holder that did not answer twice is left alone for so long. */
-const SUSPECT_MS = 300_000
+/** A holder that did not answer is left alone for so long. */
+export const AWAY_MS = 300_000
 /** Shares hashed in one turn of the event loop. */
 const HASHES_PER_TURN = 8
 
@@ -57,6 +57,8 @@ export interface PassOptions {
   readonly mend: boolean
   /** Whether what is at another holder than its own counts as missing, if that one can be reached. Default `true`. */
   readonly home?: boolean
+  /** Who did not answer passes just before: shared by passes that follow each other, so that the dead are waited for once (`AWAY_MS`). */
+  readonly health?: HolderHealth
   /** Nodes known to lie; those found out are added. */
   readonly liars: Set<NodeId>
   /** Waited for before `bytes` are moved (0: before the next segment is looked at). Default: at once. */
@@ -126,7 +128,7 @@ class Pass {
     const known = this.#ranking.nodes.length
     if (known < HOLDERS_MIN)
       throw new OverlayError('unreachable', 'NETWORK_TOO_SMALL', `${known} nodes are known; ${HOLDERS_MIN} are needed.`)
-    const health = new HolderHealth(clock, SUSPECT_MS, network.patience)
+    const health = options.health ?? new HolderHealth(clock, AWAY_MS, network.patience)
     const parts = { ranking: this.#ranking, health, avoid: liars, patience: network.patience, clock, rng, signal }
     this.#rolls = new RollCall(parts)
     this.#sender = new ParcelSender(parts)
