@@ -3,12 +3,13 @@
  * tries to tell who serves, who receives and who only relays. Prints what was to be reached and what was found, with bounds; exits with 1 if the lab
  * itself does not work (a control failed) or, with `--gate`, if a claim does not hold. What it measures and how: README.md here.
  *
- *   --runs 4           fresh networks; two at least           --clock swift     or steady, fixed, once there are such
+ *   --runs 4           fresh networks; two to judge           --clock swift     or steady, fixed, once there are such
  *   --nodes 16         processes in each                      --short           four windows a run: what CI affords
  *   --seed 1           decides workloads, folds and learners  --report FILE     one self-contained page
  *   --json FILE        everything that was found, seeds too   --gate            claims that do not hold end with 1
  *   --hands delay      a quarter of the nodes delay (or garble) what they relay: only the row of colluding members says more then
  *   --keep DIR         what was observed is kept there        --again DIR       judges what was kept, without playing
+ *   --first N          number of the first run: to keep more runs of one seed in one folder, one after the other
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -35,6 +36,7 @@ const { values } = parseArgs({
     report: { type: 'string' },
     json: { type: 'string' },
     hands: { type: 'string' },
+    first: { type: 'string', default: '0' },
     keep: { type: 'string' },
     again: { type: 'string' },
     gate: { type: 'boolean', default: false },
@@ -53,7 +55,8 @@ function whole(text: string, name: string, least: number, most: number): number 
   return process.exit(2)
 }
 
-const runs = whole(values.runs ?? (values.short ? '2' : '4'), 'runs', 2, 1000)
+const runs = whole(values.runs ?? (values.short ? '2' : '4'), 'runs', 1, 1000)
+const first = whole(values.first, 'first', 0, 1000)
 const nodes = whole(values.nodes, 'nodes', 8, 64)
 const { clock, seed } = values
 if (!CLOCKS.some((known) => known === clock)) {
@@ -87,7 +90,7 @@ if (values.again === undefined) {
 }
 
 async function playAll(): Promise<void> {
-  for (let run = 0; run < runs; run++) {
+  for (let run = first; run < first + runs; run++) {
     const scenes = values.short ? SHORT_RUN : FULL_RUN
     const observation = await observe({ run, nodes, clock, scenes, hands, rng: rngOf(`run ${run}`), signal: stop.signal, say })
     if (values.keep !== undefined) {
