@@ -254,25 +254,31 @@ export class LoopSet {
     let worst: Need | null = null
     let most = STEP_SECONDS
     for (const [owner, byNode] of waiting) {
+      // What waits for one node shares its loops with what waits for the others.
+      let together = 0
+      for (const [node, cells] of byNode) if (this.#rateTo(owner, node) > 0) together += cells
+      const overall = together / this.#rateTo(owner, null)
       const slow: { readonly node: NodeId; readonly seconds: number }[] = []
       for (const [node, cells] of byNode) {
         const seconds = cells / this.#rateTo(owner, node)
-        if (seconds > STEP_SECONDS) slow.push({ node, seconds })
+        if (Math.max(seconds, overall) > STEP_SECONDS) slow.push({ node, seconds })
       }
       slow.sort((a, b) => b.seconds - a.seconds)
-      if (slow[0] === undefined || slow[0].seconds <= most) continue
-      most = slow[0].seconds
+      const longest = Math.max(slow[0]?.seconds ?? 0, slow.length === 0 ? 0 : overall)
+      if (longest <= most) continue
+      most = longest
       const nodes = slow.map(({ node }) => node)
       worst = { owner, slow: nodes, uncovered: nodes.filter((node) => this.#rateTo(owner, node) === 0) }
     }
     return worst
   }
 
-  /** Cells a second to `node` on loops that `owner` has, or may come to have. */
-  #rateTo(owner: string, node: NodeId): number {
+  /** Cells a second to `node` (`null`: to any) on loops that `owner` has, or may come to have. */
+  #rateTo(owner: string, node: NodeId | null): number {
     let cells = 0
     for (const member of this.#members.values()) {
-      if ((member.owner === null || member.owner === owner) && member.hops.has(node)) cells += RATE_LADDER[member.wish.rate]!
+      if (member.owner !== null && member.owner !== owner) continue
+      if (node === null || member.hops.has(node)) cells += RATE_LADDER[member.wish.rate]!
     }
     return cells
   }
