@@ -257,7 +257,7 @@ export class LoopSet {
       // What waits for one node shares its loops with what waits for the others.
       let together = 0
       for (const [node, cells] of byNode) if (this.#rateTo(owner, node) > 0) together += cells
-      const overall = together / this.#rateTo(owner, null)
+      const overall = together === 0 ? 0 : together / this.#rateTo(owner, null)
       const slow: { readonly node: NodeId; readonly seconds: number }[] = []
       for (const [node, cells] of byNode) {
         const seconds = cells / this.#rateTo(owner, node)
