@@ -15,8 +15,7 @@ export type Hands = (typeof HANDS)[number]
 
 const SLOT_MS = 500
 /** Share of slots in which hands are laid on. */
-const DELAYED = 0.5
-const GARBLED = 0.02
+const SHARES: Readonly<Record<Hands, number>> = { delay: 0.5, garble: 0.02 }
 /** Cells of one circuit that are held; more let all of them go. */
 const HELD_CELLS_MAX = 512
 
@@ -29,8 +28,8 @@ interface Held {
   timer: NodeJS.Timeout | null
 }
 
-/** Lays hands on every circuit that this node relays from now on. */
-export function layHands(hands: Hands, now: () => number): void {
+/** Lays hands on every circuit that this process relays from now on, until the returned function is called. */
+export function layHands(hands: Hands, now: () => number, share: number = SHARES[hands]): () => void {
   const circuits = new Map<RelayHop, Held>()
   let count = 0
   const { run, close } = RelayHop.prototype
@@ -62,7 +61,7 @@ export function layHands(hands: Hands, now: () => number): void {
     const slot = Math.floor(at / SLOT_MS)
     if (slot !== held.slot) {
       held.slot = slot
-      held.acting = held.pattern.unit() < (hands === 'delay' ? DELAYED : GARBLED)
+      held.acting = held.pattern.unit() < share
     }
     const [block] = args
     if (hands === 'garble') {
@@ -90,5 +89,10 @@ export function layHands(hands: Hands, now: () => number): void {
     if (held?.timer) clearTimeout(held.timer)
     circuits.delete(this)
     return Reflect.apply(close, this, [])
+  }
+
+  return () => {
+    for (const held of circuits.values()) if (held.timer !== null) clearTimeout(held.timer)
+    Object.assign(RelayHop.prototype, { run, close })
   }
 }
