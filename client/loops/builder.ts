@@ -61,7 +61,9 @@ export interface Building {
   /** For the loops of a pseudonym. */
   readonly preference?: LoopPreference
   /** Nodes that the loop should have among its members: of some draws, that which has most of them is taken. */
-  readonly cover?: ReadonlySet<NodeId>
+  readonly cover?: () => ReadonlySet<NodeId>
+  /** Called for each draw, before its set-up goes out: others that are drawn meanwhile may cover what this one does not. */
+  readonly onDrawn?: (hops: readonly NodeId[]) => void
 }
 
 /** For a paced loop: its rate and times, the same for all attempts. */
@@ -117,6 +119,8 @@ export class LoopBuilder {
       signal.throwIfAborted()
       if (plan !== null && refusePlan(plan, this.#deps.clock.unixMs()) !== null) break // no time is left
       const { hops, apexIndex } = this.#draw(apex, building)
+      building.onDrawn?.(hops)
+      building.onDrawn?.(hops)
       try {
         const loop = await this.#attempt({ hops, apexIndex }, plan, make, signal)
         for (const hop of hops) this.#avoided.delete(hop)
@@ -130,8 +134,10 @@ export class LoopBuilder {
     throw new OverlayError('unreachable', 'LOOP_FAILED', `No loop came home in ${ATTEMPTS} attempts, or in time.`, failure)
   }
 
-  #draw(apex: NodeId | undefined, { preference, cover = NONE }: Building): DrawnPath {
+  #draw(apex: NodeId | undefined, building: Building): DrawnPath {
     const { draw } = this.#deps
+    const { preference } = building
+    const cover = building.cover?.() ?? NONE
     let best: DrawnPath | null = null
     let most = -1
     for (let left = cover.size > 0 ? COVERING_DRAWS : 1; left > 0 && most < cover.size; left--) {

@@ -55,7 +55,11 @@ export interface PacedPoolDeps {
 
 interface Held {
   readonly wish: Wish
+  /** Members of the last draw: what the loop will reach, once it is there. */
+  drawn: readonly NodeId[]
   loop: PacedLoop | null
+  /** Its members, or those of the path that is tried now. */
+  hops: readonly NodeId[]
   owner: string | null
   /** Cells, and asks, that places were given for. */
   cells: number
@@ -275,12 +279,16 @@ export class PacedPool implements LoopSource<Lease> {
 
   async #build(wish: Wish): Promise<void> {
     const { builder, clock, clockName, holdMs, log, set } = this.#deps
-    const held: Held = { wish, loop: null, owner: wish.owner, cells: 0, asks: 0, used: false, spent: new Set() }
+    const held: Held = { wish, drawn: [], loop: null, owner: wish.owner, cells: 0, asks: 0, used: false, spent: new Set() }
     this.#held.set(wish.id, held)
     const { rate, liveEpoch, closeEpoch } = wish
     const plan = pacedPlan(clock.unixMs(), { clock: clockName, rate, liveEpoch, closeEpoch, holdMs })
     try {
-      const how = { signal: this.#stop.signal, plan, cover: this.#cover(wish), onWorn: () => set.onWorn(wish.id) }
+      const cover = () => this.#cover(held)
+      const onDrawn = (hops: readonly NodeId[]) => {
+        held.drawn = hops
+      }
+      const how = { signal: this.#stop.signal, plan, cover, onDrawn, onWorn: () => set.onWorn(wish.id) }
       const onEnd = (loop: PacedLoop, reason: string) => {
         if (reason !== 'expired') {
           log.debug('an own loop is of no more use before its time', { reason, count: loop.noiseCells })
@@ -298,13 +306,15 @@ export class PacedPool implements LoopSource<Lease> {
   }
 
   /** What a loop should reach: in a small network, where the standing loops can reach all nodes, those that no other reaches. */
-  #cover({ kind, cover }: Wish): ReadonlySet<NodeId> {
+  #cover(held: Held): ReadonlySet<NodeId> {
     const { view, self } = this.#deps
+    const { kind, cover } = held.wish
     if (kind === 'extra' || view.size >= SMALL_NETWORK) return new Set(cover)
     const missing = new Set(view.all().map(({ id }) => id))
     missing.delete(self)
-    for (const { loop, wish } of this.#held.values()) {
-      if (wish.kind === 'standing' && loop?.open === true) for (const hop of loop.hops) missing.delete(hop)
+    for (const other of this.#held.values()) {
+      const reaches = other.loop === null ? other.drawn : other.loop.open ? other.loop.hops : []
+      if (other !== held && other.wish.kind === 'standing') for (const hop of reaches) missing.delete(hop)
     }
     return missing
   }
