@@ -58,8 +58,6 @@ interface Held {
   /** Members of the last draw: what the loop will reach, once it is there. */
   drawn: readonly NodeId[]
   loop: PacedLoop | null
-  /** Its members, or those of the path that is tried now. */
-  hops: readonly NodeId[]
   owner: string | null
   /** Cells, and asks, that places were given for. */
   cells: number
