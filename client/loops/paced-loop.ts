@@ -326,7 +326,7 @@ export class PacedLoop implements LoopEnd, Loop {
   /** Whether the loop still brings anything home. */
   #look(now: MonotonicMs, startedAt: MonotonicMs): void {
     if (!this.#open) return
-    const patience = Math.max(STALL_MIN_MS, STALL_ROUND_TRIPS * this.#lastRoundTripMs)
+    const patience = Math.max(STALL_MIN_MS, STALL_ROUND_TRIPS * this.#roundTripMs)
     const since = this.#home === 0 ? startedAt + FIRST_HOME_MS : this.#lastHomeAt + patience
     if (now > since) this.#end('stalled')
   }
