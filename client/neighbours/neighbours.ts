@@ -1,7 +1,8 @@
 /**
  * The owner of this node's links: greets, chooses and keeps neighbours, runs the directory's gossip over them, and keeps the own
  * descriptor true. A driver: what is decided is decided in the pure parts beside it (`greeting.ts`, `choice.ts`, `book.ts`,
- * `tries.ts`, `visits.ts`; `src/directory/gossip.ts`); here are links, timers and files.
+ * `tries.ts`, `visits.ts`; `src/directory/gossip.ts`); here are links, timers and files: one
+ * owner of all of them, which is why the file is long.
  *
  * Why fixed links (DESIGN §1): loops run only over links that were there before and stay after, so that no link ever tells of a loop. So
  * nothing here opens or closes a link because of one. Threats: a node that wants to be everybody's neighbour (random choice, capped
