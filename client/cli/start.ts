@@ -50,6 +50,8 @@ export const STOP_MS = 5_000
 /** How often a node that has just started is asked whether it has joined, and after how long without it its user is told. */
 const READY_POLL_MS = 250
 const NOT_READY_MS = 20_000
+/** The same where loops begin at public times, after the directory has settled. */
+const PACED_NOT_READY_MS = 60_000
 /** Signals this close together are one wish: a terminal and a parent process both send them. */
 const SAME_SIGNAL_MS = 1_000
 
@@ -107,7 +109,7 @@ async function live(config: Config, log: Logger, startNode: StartNode, supervise
     closers.push(() => rmSync(join(config.dataDir, RUN_FILE), { force: true }))
     warnOfOthers(config, log)
     announce(listening, log, supervised)
-    const watch = tellReady(node.face, log, stop)
+    const watch = tellReady(node.face, resolved, log, stop)
     closers.push(() => watch.cancel())
     await aborted(stop)
   } catch (error) {
@@ -146,8 +148,9 @@ function announce(listening: Listening, log: Logger, supervised: boolean): void 
 }
 
 /** Says when the node has joined its network, and once, after a while, that it has not and why: a wrong bootstrap address looks like nothing else. */
-function tellReady(face: NodeFace, log: Logger, stop: AbortSignal): { cancel(): void } {
+function tellReady(face: NodeFace, { clock }: Config, log: Logger, stop: AbortSignal): { cancel(): void } {
   const terminal = process.stderr.isTTY === true
+  const patienceMs = clock === 'swift' ? NOT_READY_MS : PACED_NOT_READY_MS
   const began = systemClock.monotonicMs()
   let told = false
   let timer = systemClock.setTimer(READY_POLL_MS, look)
@@ -159,7 +162,7 @@ function tellReady(face: NodeFace, log: Logger, stop: AbortSignal): { cancel(): 
       if (terminal) process.stderr.write(`Ready: ${nodesKnown} nodes known, ${neighbours} neighbours.\n`)
       return
     }
-    if (!told && ms >= NOT_READY_MS) {
+    if (!told && ms >= patienceMs) {
       told = true
       log.warn('not ready: no neighbours or no loop yet; `gyre status` says why', { ms, count: nodesKnown })
       if (terminal) process.stderr.write(`Not ready yet. ${warnings.join(' ')}\n`)

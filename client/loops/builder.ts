@@ -120,7 +120,6 @@ export class LoopBuilder {
       if (plan !== null && refusePlan(plan, this.#deps.clock.unixMs()) !== null) break // no time is left
       const { hops, apexIndex } = this.#draw(apex, building)
       building.onDrawn?.(hops)
-      building.onDrawn?.(hops)
       try {
         const loop = await this.#attempt({ hops, apexIndex }, plan, make, signal)
         for (const hop of hops) this.#avoided.delete(hop)
