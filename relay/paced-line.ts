@@ -169,6 +169,12 @@ export class PacedLine implements Lane, Paced, PacedSupply {
     return this.#sent
   }
 
+  /** CIRCUIT slots that have passed, whether their cells were sent in them or are still to be, in a tick that is late. */
+  get dueCells(): number {
+    if (this.#firstSlot === Number.POSITIVE_INFINITY) return 0
+    return Math.max(this.#sent, this.#slotsBy(this.#now()) - this.#firstSlot)
+  }
+
   /** Cells that came too late, or did not fit: each went out as random bytes. Never reported for a circuit of somebody else's. */
   get lateCells(): number {
     return this.#late
@@ -229,9 +235,7 @@ export class PacedLine implements Lane, Paced, PacedSupply {
   /** Sends what is due at `now`. The number of cells is decided before anything that is kept is looked at. */
   emit(now: MonotonicMs): void {
     if (this.#over) return
-    const due =
-      Math.min(Math.floor((Math.min(now, this.#plan.closeAt) - this.#base) / this.#slotMs) + 1, Number.MAX_SAFE_INTEGER) -
-      this.#slots
+    const due = this.#slotsBy(now) - this.#slots
     if (due * this.#slotMs > STALL_MS + this.#slotMs) return this.#end('overload')
     // A link that takes nothing more makes this line late, as a process that stands still does.
     for (let slot = 0; slot < due && this.#sendOne(); slot++) {}
@@ -257,6 +261,11 @@ export class PacedLine implements Lane, Paced, PacedSupply {
     this.#slots++
     this.#sent++
     return true
+  }
+
+  /** Slots up to `now`. */
+  #slotsBy(now: number): number {
+    return Math.floor((Math.min(now, this.#plan.closeAt) - this.#base) / this.#slotMs) + 1
   }
 
   #slotAt(slot: number): number {

@@ -47,7 +47,7 @@ const WORN_MS = 20_000
 const FIRST_HOME_MS = 8_000
 
 const FRAMES_AT = CELL_HEADER_BYTES + RECOGNISED_BYTES
-/** In place of an addressee: the cell was never made, and left as random bytes. */
+/** In place of an addressee: the cell was never made and left as random bytes, or was made when its counter had come home. */
 const NOBODY = 0
 
 /** Scratch of one batch, shared by all loops: one thread, no nesting. */
@@ -164,7 +164,7 @@ export class PacedLoop implements LoopEnd, Loop {
       roundTripMs: this.#roundTripMs,
       lastRoundTripMs: this.#lastRoundTripMs,
       windowCells: this.#launched?.supply?.wantedCells ?? 0,
-      inFlight: this.#made - this.#home,
+      inFlight: Math.max(0, this.#made - this.#home),
       cells: this.#made,
     }
   }
@@ -246,8 +246,8 @@ export class PacedLoop implements LoopEnd, Loop {
     }
     this.#home += count
     if (!this.#open) return
-    if (this.#home > (this.#launched?.supply?.sentCells ?? 0)) return this.#end('protocol')
-    this.#time(now)
+    // While this node stands still the members go on: what is home may be more than was sent, but not more than time has asked for.
+    if (this.#home > (this.#launched?.supply?.dueCells ?? 0)) return this.#end('protocol')
     for (let hop = 1; hop <= this.hops.length + 1; hop++) {
       let members = 0
       for (let cell = 0; cell < count; cell++) {
@@ -260,11 +260,13 @@ export class PacedLoop implements LoopEnd, Loop {
     for (let cell = 0; cell < count && this.#open; cell++) {
       if (addressees[cell] !== NOBODY) this.#takeCell(addressees[cell]!, first + cell, cells, offsets[cell]!, now)
     }
+    if (this.#home > this.#timedCell) this.#timedAt = null
   }
 
   #takeCell(addressee: number, counter: number, cells: Uint8Array, at: number, now: MonotonicMs): void {
     const mux = this.#asks.at(addressee)
     const noise = !isRecognised(cells, at + CELL_HEADER_BYTES)
+    if (counter === this.#timedCell && !noise) this.#time(now)
     if (noise) {
       mux?.lost(counter)
     } else if (mux !== undefined) {
@@ -291,8 +293,9 @@ export class PacedLoop implements LoopEnd, Loop {
     return this.#addressees[counter % length]!
   }
 
+  /** The cell that is timed is home, and went round: one that was lost may be back before it went. */
   #time(now: MonotonicMs): void {
-    if (this.#timedAt === null || this.#home <= this.#timedCell) return
+    if (this.#timedAt === null) return
     this.#lastRoundTripMs = now - this.#timedAt
     this.#roundTripMs = this.#roundTripMs === 0 ? this.#lastRoundTripMs : Math.min(this.#roundTripMs, this.#lastRoundTripMs)
     this.#timedAt = null
@@ -333,16 +336,19 @@ export class PacedLoop implements LoopEnd, Loop {
 
   /** A slot was missed: this node stood still. Its cell left as random bytes. */
   #pass(): void {
-    this.#addressees[this.#made++ % this.#addressees.length] = NOBODY
-    this.#inFlight[NOBODY]!++
+    this.#note(NOBODY)
     this.#launched!.lane.push(Command.CIRCUIT, EMPTY_BODY)
   }
 
   #make(count: number): void {
     const first = this.#made
+    const filler = this.hops.length + 1
     for (let cell = 0; cell < count; cell++) {
-      const addressee = this.#nextAddressee()
+      // A counter that came home before its cell was made is spent: nothing that rode in it would ever be heard of.
+      const spent = this.#made < this.#home
+      const addressee = spent ? filler : this.#nextAddressee()
       this.#plain(addressee, cell)
+      this.#note(spent ? NOBODY : addressee)
       addressees[cell] = addressee
     }
     for (let hop = 1; hop <= this.hops.length + 1; hop++) {
@@ -398,6 +404,10 @@ export class PacedLoop implements LoopEnd, Loop {
     outCells.fill(0, at, at + FRAMES_AT)
     if (mux === undefined) outCells.fill(0, at + FRAMES_AT, at + CELL_BYTES)
     else mux.fill(outCells, at + FRAMES_AT, at + CELL_BYTES, this.#made)
+  }
+
+  /** The next cell is on its way to `addressee`. */
+  #note(addressee: number): void {
     this.#addressees[this.#made % this.#addressees.length] = addressee
     this.#inFlight[addressee]!++
     this.#made++

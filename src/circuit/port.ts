@@ -44,6 +44,8 @@ export interface Launch {
 export interface PacedSupply {
   /** Counter of the next cell to leave. A counter that was not supplied in time left as random bytes. */
   readonly sentCells: number
+  /** What `sentCells` would be by the time alone: more where this node, or its link, stood still. */
+  readonly dueCells: number
   /** Cells that are to lie in the line: those of one hold, and of one tick. */
   readonly wantedCells: number
   /** Whether the line sends nothing any more. */

@@ -218,6 +218,36 @@ test('P7: members whose wall clocks differ by seconds carry the loop all the sam
   }
 })
 
+test('P7: an origin that stands still for most of a second finds more cells home than it has sent; it loses some cells, not the loop', async () => {
+  let late = 0
+  const sim = await startFakeMesh('origin stands', {
+    pacing: PACING,
+    clockOf: (index) => faultyClock(sim0.clock!, { late: () => (index === 0 ? late : 0) }),
+    onClock: (clock) => {
+      sim0.clock = clock
+    },
+  })
+  const counts = countCells(sim)
+  const loop = await sim.buildPaced(0, { rate: 3, lifeEpochs: 12 })
+  await untilLive(sim, loop)
+  const rng = seededRng(5)
+  for (const lateMs of [900, 1_500]) {
+    const asked = loop.hops.map((_, hop) => echoes(sim, loop, hop, rng.bytes(20_000)))
+    await sim.clock.advance(100)
+    late = lateMs
+    await sim.clock.advance(20)
+    late = 0
+    await sim.clock.advance(lateMs + 400)
+    assert.equal(sim.ended.get(loop), undefined)
+    assert.ok((await sim.clock.runFor(Promise.all(asked))).every((well) => well))
+    assert.equal(loop.figures.inFlight < 512, true)
+    await sim.clock.advance(30_000 - (sim.clock.monotonicMs() % 1_000))
+  }
+  await sim.clock.advance(loop.closeAt + 1_000 - sim.clock.monotonicMs())
+  assertConserved(sim, counts, loop)
+  await sim.close()
+})
+
 test('P7: a stall is one run of noise: the loop goes on; a third within a minute ends its use, and it goes on as filler', async () => {
   const sim = await startFakeMesh('stalls', { pacing: PACING })
   const counts = countCells(sim)

@@ -84,7 +84,16 @@ function rig(rate = 2) {
   })
   const pushed: Uint8Array[] = []
   const flying: (Uint8Array | null)[] = []
-  const supply = { sentCells: 0, wantedCells: WANTED, over: false }
+  const supply = {
+    sentCells: 0,
+    /** Slots that have passed without a cell. */
+    behind: 0,
+    get dueCells() {
+      return this.sentCells + this.behind
+    },
+    wantedCells: WANTED,
+    over: false,
+  }
   const lane = {
     id: 2 as CircuitId,
     queuedCells: 0,
@@ -213,6 +222,38 @@ test('a cell more than was sent, and frames that no hop sends, end its use', asy
   await other.slots(30)
   await asked
   assert.deepEqual(other.ends, ['protocol'])
+})
+
+test('while this node stands still the members go on: what they send is noise and no breach', async () => {
+  const { clock, loop, hops, slots, start, supply, pushed, ends } = rig()
+  await start()
+  await slots(20)
+  const asked = assert.rejects(loop.ask(new Uint8Array(9_000), never), { code: 'CELL_LOST' })
+  await slots(2)
+  // Forty slots pass and nothing is sent; the members send random bytes for the cells that they miss, and those come home.
+  const home = () => loop.onHome(seededRng(1).bytes(CELL_BYTES), Int32Array.of(0), 1)
+  for (; supply.behind < 40; supply.behind++) {
+    await clock.advance(8)
+    if (supply.behind > 0) home()
+  }
+  await asked
+  assert.deepEqual(ends, [])
+  // The link takes some of them, and then the rest: what has come home is not made any more as if it could.
+  const before = hops[1]!.addressed.length
+  const sent = supply.sentCells
+  while (supply.sentCells < sent + 40) {
+    await clock.advance(8)
+    supply.behind--
+    supply.sentCells++
+    loop.onDue()
+    assert.equal(pushed.length, supply.sentCells + WANTED)
+  }
+  assert.equal(hops[1]!.addressed.length, before)
+  assert.ok(loop.noiseCells >= WANTED && loop.noiseCells <= WANTED + WAY)
+  for (let left = loop.figures.inFlight - WANTED; left > 0; left--) home()
+  assert.deepEqual(ends, [])
+  home()
+  assert.deepEqual(ends, ['protocol'])
 })
 
 test('noise that hits a request costs that request, CELL_LOST; asked again it comes', async () => {
