@@ -1,7 +1,8 @@
 /**
  * What a hop does when an origin addresses it: one request per stream, one answer, always in a later turn. Knows which services there
- * are; each service knows its own messages. Memory that all origins together may hold here is bounded, and the newest request is the one
- * refused. Nothing is logged or counted per request. Spec: SPEC.md §5.3.
+ * are; each service knows its own messages. Memory that all origins together may hold here is bounded, and shared among the links that their
+ * circuits come in by. At a limit what has waited longest goes, of the link that is at its limit, or else of the one that has most: it waits for
+ * bytes that do not come or for somebody who does not take them. Nothing is logged or counted per request. Spec: SPEC.md §5.3.
  */
 import { lengthOf, type Pieces } from '../src/bytes/index.ts'
 import type { Clock, Timer } from '../src/runtime/index.ts'
@@ -14,6 +15,7 @@ import {
   sendMessage,
 } from '../src/stream/index.ts'
 import { HOP_REQUEST_BYTES_MAX, type HopStatus, hopReplyPieces, PING_BYTES_MAX, parseHopRequest } from '../src/wire/index.ts'
+import { type Claimant, FairShare } from './fair-share.ts'
 
 /** Answers one request of its kind, borrowed until the promise settles or `call.parked()`. Never rejects; bounds its own work. */
 export type ApexService = (request: Uint8Array, call: ApexCall) => Promise<ApexAnswer>
@@ -24,12 +26,16 @@ export interface ApexCall {
   onEnd: (() => void) | null
   /** The service has read the request and does not touch its bytes again, though the answer may take long. */
   parked(): void
+  /** Whom what the request takes counts for. Absent: this node itself. */
+  readonly claimant?: Claimant
 }
 
 /** The circuit that a request came on, for who moves payloads through it. */
 export interface HopPort {
   /** Payloads of the circuit come from and go to `flow` from now on. `false`: the circuit has ended, or there is an exchange already. */
   attach(flow: PayloadFlow): boolean
+  /** The link that the circuit comes in by. Absent: it is this node's own. */
+  readonly claimant?: object
 }
 
 /** Joins circuits in pairs. Bounds its own work. */
@@ -52,6 +58,10 @@ export interface ApexServices {
 
 /** Bytes of requests and answers that all circuits together may hold. */
 export const APEX_BYTES_MAX = 256 * 1024 * 1024
+/** What circuits of one link may hold of it. */
+export const APEX_LINK_BYTES_MAX = APEX_BYTES_MAX / 4
+/** Streams given up at most to make room for one request. */
+const EVICTIONS_MAX = 64
 /** What a stream is charged with besides its messages: its state here, and in the mux. */
 export const STREAM_BYTES = 2048
 /** A request that is not whole by then is refused: half ones must not fill the memory of all. */
@@ -70,7 +80,9 @@ export class Apex {
   readonly #rendezvous: JoinService | null
   readonly #clock: Clock
   readonly #buffers: Uint8Array[] = []
-  #held = 0
+  readonly #memory = new FairShare({ total: APEX_BYTES_MAX, each: APEX_LINK_BYTES_MAX })
+  /** Streams of each link that wait for their origin, for bytes or to be taken: who has waited longest comes first. */
+  readonly #waiting = new Map<object, Set<ApexStream>>()
 
   constructor(deps: { readonly services: ApexServices; readonly rendezvous?: JoinService; readonly clock: Clock }) {
     this.#services = deps.services
@@ -84,23 +96,45 @@ export class Apex {
 
   /** What all circuits hold now. */
   get heldBytes(): number {
-    return this.#held
+    return this.#memory.taken
   }
 
   /** A new stream of an origin's on the circuit `port`: who hears it, or why it is refused. */
   accept(stream: MuxStream, port: HopPort): StreamEvents | number {
-    return this.hold(STREAM_BYTES) ? new ApexStream(this, stream, port) : ResetCode.BUSY
+    return this.hold(STREAM_BYTES, port.claimant) ? new ApexStream(this, stream, port) : ResetCode.BUSY
   }
 
-  /** Charges `bytes` to the memory of all; `false`: there is not as much left. */
-  hold(bytes: number): boolean {
-    if (this.#held + bytes > APEX_BYTES_MAX) return false
-    this.#held += bytes
+  /** Charges `bytes` to the memory of all, and to `claimant`'s part. `false`: there is not as much left, and nothing that may go for it. */
+  hold(bytes: number, claimant: Claimant = null): boolean {
+    for (let evictions = 0; !this.#memory.take(claimant, bytes); evictions++) {
+      const from = this.#memory.fits(bytes) ? claimant : this.#memory.fullest
+      const [longest] = (from !== null && this.#waiting.get(from)) || []
+      if (longest === undefined || evictions >= EVICTIONS_MAX) return false
+      longest.evict()
+    }
     return true
   }
 
-  release(bytes: number): void {
-    this.#held -= bytes
+  release(bytes: number, claimant: Claimant = null): void {
+    this.#memory.give(claimant, bytes)
+  }
+
+  /** `stream` waits for its origin from now on, behind all that do already. Called by its streams. */
+  waits(stream: ApexStream, claimant: Claimant): void {
+    if (claimant === null) return
+    let streams = this.#waiting.get(claimant)
+    if (streams === undefined) {
+      streams = new Set()
+      this.#waiting.set(claimant, streams)
+    }
+    streams.delete(stream)
+    streams.add(stream)
+  }
+
+  /** It waits no more. */
+  waitsNoMore(stream: ApexStream, claimant: Claimant): void {
+    const streams = claimant === null ? undefined : this.#waiting.get(claimant)
+    if (streams?.delete(stream) && streams.size === 0) this.#waiting.delete(claimant!)
   }
 
   /** Memory for a request: shares come by the hundred, and fresh memory for each keeps the collector busy. */
@@ -140,6 +174,7 @@ class ApexStream implements StreamEvents, ApexCall {
   readonly #apex: Apex
   readonly #stream: MuxStream
   readonly #port: HopPort
+  readonly claimant: Claimant
   /** The request, as long as its memory is in use. */
   #request: Uint8Array | null = null
   readonly #reader: MessageReader
@@ -152,18 +187,30 @@ class ApexStream implements StreamEvents, ApexCall {
     this.#apex = apex
     this.#stream = stream
     this.#port = port
+    this.claimant = port.claimant ?? null
     this.#reader = new MessageReader({
-      onLength: (bytes) => bytes <= HOP_REQUEST_BYTES_MAX && this.#hold(bytes),
+      onLength: (bytes) => {
+        if (bytes > HOP_REQUEST_BYTES_MAX) return false
+        this.#apex.waits(this, this.claimant) // it has begun just now
+        return this.#hold(bytes)
+      },
       allocate: (bytes) => apex.takeBuffer(bytes),
       onMessage: (message) => void this.#answer(message),
       onFail: () => this.#refuse(ResetCode.REFUSED),
     })
     this.#reader.stream = stream
     this.#late = apex.clock.setTimer(REQUEST_TIMEOUT_MS, () => this.#refuse(ResetCode.REFUSED))
+    apex.waits(this, this.claimant)
+  }
+
+  /** Gives its memory to others. */
+  evict(): void {
+    this.#refuse(ResetCode.BUSY)
   }
 
   async #answer(message: Uint8Array): Promise<void> {
     this.#late.cancel()
+    this.#apex.waitsNoMore(this, this.claimant)
     this.#request = message
     const { status, body } = await this.#apex.answer(message, this, this.#port)
     this.onEnd = null
@@ -171,6 +218,7 @@ class ApexStream implements StreamEvents, ApexCall {
     if (this.#gone) return
     if (!this.#hold(lengthOf(body))) return this.#refuse(ResetCode.BUSY)
     this.#late = this.#apex.clock.setTimer(ANSWER_TIMEOUT_MS, () => this.#refuse(ResetCode.CANCELLED))
+    this.#apex.waits(this, this.claimant)
     sendMessage(this.#stream, hopReplyPieces(status, body))
   }
 
@@ -179,12 +227,17 @@ class ApexStream implements StreamEvents, ApexCall {
     this.#apex.giveBuffer(this.#request)
     this.#request = null
     if (this.#gone) return // given back with the stream
-    this.#apex.release(this.#heldBytes)
+    this.#apex.release(this.#heldBytes, this.claimant)
     this.#heldBytes = 0
   }
 
   #hold(bytes: number): boolean {
-    if (!this.#apex.hold(bytes)) return false
+    if (!this.#apex.hold(bytes, this.claimant)) return false
+    if (this.#gone) {
+      // Nothing else was left to go.
+      this.#apex.release(bytes, this.claimant)
+      return false
+    }
     this.#heldBytes = bytes
     return true
   }
@@ -199,7 +252,8 @@ class ApexStream implements StreamEvents, ApexCall {
     if (this.#gone) return
     this.#gone = true
     this.#late.cancel()
-    this.#apex.release(STREAM_BYTES + this.#heldBytes)
+    this.#apex.waitsNoMore(this, this.claimant)
+    this.#apex.release(STREAM_BYTES + this.#heldBytes, this.claimant)
     const { onEnd } = this
     this.onEnd = null
     onEnd?.()

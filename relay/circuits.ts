@@ -7,6 +7,7 @@ import { type CircuitId, NO_CIRCUIT } from '../src/cell/index.ts'
 import type { Launch, LoopEnd } from '../src/circuit/index.ts'
 import { type Lane, type Link, TURN_CELLS } from '../src/link/index.ts'
 import type { Rng } from '../src/runtime/index.ts'
+import { FairShare } from './fair-share.ts'
 import type { PacedHop, RelayHop } from './hop.ts'
 
 /** The end of a loop at its origin, as the switch holds it. */
@@ -17,24 +18,28 @@ export class HomeCircuit {
   end: LoopEnd
   /** `null`: a circuit that was relayed here and is over. */
   readonly own: OwnLoop | null
-  /** Kept at least until then. */
+  /** Kept at least until then, if its loop is over. */
   keepUntil = 0
+  /** And not longer than this, whatever still comes. */
+  goneBy = Number.POSITIVE_INFINITY
   constructor(end: LoopEnd, own: OwnLoop | null, now: MonotonicMs) {
     this.end = end
     this.own = own
     this.lastCellAt = now
   }
 
-  /** Swallows what still comes, until it stays away. */
-  silence(keepUntil: number): void {
+  /** Swallows what still comes, until it stays away or `goneBy`. */
+  silence(keepUntil: number, goneBy: number): void {
     this.turnCells = 0
     this.end = SILENT_END
     this.keepUntil = keepUntil
+    this.goneBy = goneBy
   }
 }
 
 /**
- * What takes the place of a loop that its origin ended: it swallows cells until they stay away for as long as every member waits. Answering
+ * What takes the place of a loop that its origin ended: it swallows cells until they stay away for as long as every member waits, or for some
+ * minutes, whatever comes. Answering
  * them with DESTROY, which no member does that still forwards, would tell the last member who the origin is. Likewise for paced circuits that
  * ended here while their predecessor goes on.
  */
@@ -59,13 +64,37 @@ export class LinkState {
   neighbour = false
   /** Circuits whose cells come in here. */
   readonly incoming = new Map<CircuitId, RelayHop | HomeCircuit>()
-  /** Circuits whose cells go out here. */
+  /** Circuits whose cells go out here. Changed by `addOutgoing` and `removeOutgoing` alone. */
   readonly outgoing = new Map<CircuitId, RelayHop | OwnLoop>()
+  /** How many of them come in by which link: those of one never more than are left for all others. */
+  readonly #shares: FairShare
   nextId: number
-  constructor(link: Link, rng: Rng) {
+  constructor(link: Link, rng: Rng, circuitsMax: number) {
     this.link = link
     this.nextId = rng.below(0x4000_0000) * 2 + (link.even ? 2 : 1)
+    this.#shares = new FairShare({ total: circuitsMax })
   }
+
+  /** Whether a circuit that comes in by `from` may go out here; `null`: one of this node's own. */
+  mayAdd(from: Link | null): boolean {
+    return this.#shares.mayTake(from)
+  }
+
+  addOutgoing(id: CircuitId, circuit: RelayHop | OwnLoop): void {
+    this.#shares.take(linkInto(circuit))
+    this.outgoing.set(id, circuit)
+  }
+
+  removeOutgoing(id: CircuitId): void {
+    const circuit = this.outgoing.get(id)
+    if (circuit === undefined) return
+    this.outgoing.delete(id)
+    this.#shares.give(linkInto(circuit))
+  }
+}
+
+function linkInto(circuit: RelayHop | OwnLoop): Link | null {
+  return 'from' in circuit ? circuit.from : null
 }
 
 /** Whether a circuit id is one that the other side of the link may give: never 0, and of its parity. */

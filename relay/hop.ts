@@ -115,6 +115,10 @@ export class RelayHop implements HopPort {
     this.#mux?.close(ResetCode.CANCELLED)
   }
 
+  get claimant(): object {
+    return this.from
+  }
+
   attach(flow: PayloadFlow): boolean {
     return this.#mux?.attach(flow) ?? false
   }

@@ -38,6 +38,11 @@ import { Pacing, type PacingOptions, type Reservation } from './pacing.ts'
 // Implementation constants.
 /** Circuits that may come in over one link, and set-ups that may wait for their turn. */
 export const CIRCUITS_PER_LINK_MAX = 12_288
+/**
+ * What comes home after its loop's end is swallowed for so long at most, drawn between the two, then answered as any unknown circuit is. A last
+ * member that goes on sending would keep it for ever. Random, so that the time does not tell how far away the origin was.
+ */
+export const SILENT_LIFE_MS = [300_000, 600_000] as const
 const SETUPS_WAITING_MAX = 64
 /** Own set-ups under way at once. */
 const LAUNCHES_MAX = 64
@@ -59,6 +64,8 @@ export interface SwitchDeps {
   readonly control: ControlSink
   /** How the links are paced. Default: no control slots. */
   readonly pacing?: PacingOptions
+  /** Circuits each way over one link. Default: `CIRCUITS_PER_LINK_MAX`. */
+  readonly circuitsPerLink?: number
 }
 
 export class Switch implements LinkReceiver, CellPlane, LoopPort {
@@ -224,7 +231,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
   }
 
   #onSetUp(state: LinkState, id: CircuitId, packet: Uint8Array): void {
-    if (!state.neighbour || state.incoming.has(id) || state.incoming.size >= CIRCUITS_PER_LINK_MAX) return
+    if (!state.neighbour || state.incoming.has(id) || state.incoming.size >= this.#circuitsPerLink) return
     const own = this.#launches.get(ephemeralOf(packet))
     if (own !== undefined) return this.#onReturn(own, state, id, packet)
     const opened = this.#deps.admission.open(packet, state.link.peer, (next) => this.#neighbours.has(next))
@@ -234,7 +241,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
   /** Becomes a member of a loop: from `state` on to the next neighbour. */
   #join(state: LinkState, fromId: CircuitId, opened: OpenedSetUp): void {
     const to = this.#neighbours.get(opened.next)
-    const toId = to && this.#freeId(to)
+    const toId = to && this.#freeId(to, state.link)
     if (to === undefined || toId === undefined) return wipeLayer(opened)
     const paced = this.#pace(state.link, to.link, toId, opened.plan, (why) => this.#endHop(hop, why))
     if (paced === 'refused') return wipeLayer(opened)
@@ -244,7 +251,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     const { apex, clock } = this.#deps
     const hop = new RelayHop({ from: state.link, fromId, to: to.link, lane, layer, apex, paced, now: clock.monotonicMs() })
     state.incoming.set(fromId, hop)
-    to.outgoing.set(toId, hop)
+    to.addOutgoing(toId, hop)
     this.#relayed++
     if (!this.#pushSetUp(lane, opened.packet)) return this.#endHop(hop, 'overload')
     to.link.flush()
@@ -288,7 +295,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
 
   launch(launch: Launch): LaunchedLoop | null {
     const out = this.#neighbours.get(launch.first)
-    const id = out && this.#freeId(out)
+    const id = out && this.#freeId(out, null)
     if (out === undefined || id === undefined || this.#launches.size >= LAUNCHES_MAX) return null
     const home = this.#neighbours.get(launch.last)?.link ?? out.link
     const paced = this.#pace(home, out.link, id, launch.plan, (why) => this.#onOwnLineOver(own, why), true)
@@ -300,7 +307,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
       lane.close()
       return null
     }
-    out.outgoing.set(id, own)
+    out.addOutgoing(id, own)
     this.#launches.set(launch.ephemeral, own)
     if (paced !== null) this.#supplied.add(own)
     out.link.flush()
@@ -321,8 +328,9 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
   }
 
   /** An id for a new circuit out over a link: this side's parity, not in use. */
-  #freeId(state: LinkState): CircuitId | undefined {
-    if (state.outgoing.size >= CIRCUITS_PER_LINK_MAX) return undefined
+  #freeId(state: LinkState, from: Link | null): CircuitId | undefined {
+    // Circuits that one link brings never take more of another's table than they leave to all others.
+    if (!state.mayAdd(from)) return undefined
     for (;;) {
       const id = state.nextId as CircuitId
       state.nextId = (state.nextId + 2) % 0x1_0000_0000
@@ -341,7 +349,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
       if (paced === null) from.incoming.delete(hop.fromId)
       else from.incoming.set(hop.fromId, this.#silent(paced.plan))
     }
-    this.#links.get(hop.to)?.outgoing.delete(hop.toId)
+    this.#links.get(hop.to)?.removeOutgoing(hop.toId)
     this.#relayed--
     hop.turnCells = 0
     this.#stopLine(hop.to, paced)
@@ -351,8 +359,16 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
   /** Swallows what a predecessor still sends that was not told of the end. */
   #silent(plan: SetUpPlan): HomeCircuit {
     const silent = new HomeCircuit(SILENT_END, null, this.#deps.clock.monotonicMs())
-    silent.silence(this.#pacing.quietUntil(plan))
+    this.#silence(silent, plan)
     return silent
+  }
+
+  /** `plan`: of a paced circuit, whose cells come until its time is up. */
+  #silence(circuit: HomeCircuit, plan: SetUpPlan | null): void {
+    const { clock, rng } = this.#deps
+    const keepUntil = plan === null ? 0 : this.#pacing.quietUntil(plan)
+    const [least, most] = SILENT_LIFE_MS
+    circuit.silence(keepUntil, Math.max(keepUntil, clock.monotonicMs()) + least + rng.unit() * (most - least))
   }
 
   #stopLine(link: Link, paced: PacedHop | null): void {
@@ -372,7 +388,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     own.launch = null
     if (launch !== null) this.#launches.delete(launch.ephemeral)
     if (paced === null) {
-      own.out.outgoing.delete(own.lane.id)
+      own.out.removeOutgoing(own.lane.id)
       own.lane.close()
     } else if (reason === null) {
       paced.end = null
@@ -383,7 +399,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     }
     const { state, id, circuit } = own.home
     const { end } = circuit
-    circuit.silence(paced === null ? 0 : this.#pacing.quietUntil(paced.plan))
+    this.#silence(circuit, paced?.plan ?? null)
     if (reason === null) return
     if (paced === null) state.incoming.delete(id)
     end.onGone(reason)
@@ -391,7 +407,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
 
   #onOwnLineOver(own: OwnLoop, reason: CircuitEnd): void {
     if (own.out.outgoing.get(own.lane.id) !== own) return
-    own.out.outgoing.delete(own.lane.id)
+    own.out.removeOutgoing(own.lane.id)
     this.#supplied.delete(own)
     this.#stopLine(own.out.link, own.paced)
     this.#endOwn(own, reason)
@@ -424,10 +440,10 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     const before = now - CIRCUIT_IDLE_MS
     for (const state of this.#links.values()) {
       for (const [id, circuit] of state.incoming) {
-        if (circuit.lastCellAt >= before) continue
         if (circuit instanceof HomeCircuit) {
-          if ((circuit.own?.over ?? true) && now > circuit.keepUntil) state.incoming.delete(id)
-        } else if (circuit.paced === null) {
+          const over = (circuit.own?.over ?? true) && circuit.lastCellAt < before && now > circuit.keepUntil
+          if (over || now > circuit.goneBy) state.incoming.delete(id)
+        } else if (circuit.paced === null && circuit.lastCellAt < before) {
           this.#endHop(circuit, 'idle') // the line of a paced one knows when it is over
         }
       }
@@ -437,10 +453,14 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
 
   // Links -------------------------------------------------------------------------------------------------------------------------
 
+  get #circuitsPerLink(): number {
+    return this.#deps.circuitsPerLink ?? CIRCUITS_PER_LINK_MAX
+  }
+
   #stateOf(link: Link): LinkState {
     let state = this.#links.get(link)
     if (state === undefined) {
-      state = new LinkState(link, this.#deps.rng)
+      state = new LinkState(link, this.#deps.rng, this.#circuitsPerLink)
       this.#links.set(link, state)
     }
     return state

@@ -4,8 +4,8 @@
  *
  *   service: Await (its token) … → up to 8 introductions → Answer (token, handle)      client: Introduce (the token's hash) … → the answer
  *
- * It owns who waits for what, and for how long; `point.ts` owns the order. Bounded: points, messages under way, waits and messages per
- * point; each thing that waits has a stream, which the apex bounds (`../apex.ts`), and ends with it. A handle answers nothing without the
+ * It owns who waits for what, and for how long; `point.ts` owns the order. Bounded: points and messages under way (those of circuits that come in
+ * by one link never more than are left for all others, `../fair-share.ts`), waits and messages per point; each thing that waits has a stream, which the apex bounds (`../apex.ts`), and ends with it. A handle answers nothing without the
  * token that the introduction was given to. Never rejects; nothing is logged or counted per point. Spec: SPEC.md §11.2.
  */
 import { readU32, toHex } from '../../src/bytes/index.ts'
@@ -20,6 +20,7 @@ import {
   parseIntroductionRequest,
 } from '../../src/wire/index.ts'
 import type { ApexAnswer, ApexCall } from '../apex.ts'
+import { type Claimant, FairShare } from '../fair-share.ts'
 import { type Pending, Point, type Wait } from './point.ts'
 
 // Specification constants.
@@ -44,24 +45,26 @@ const NEVER = new AbortController().signal
 export class Introductions {
   readonly #clock: Clock
   readonly #rng: Rng
-  readonly #limits: IntroductionLimits
   readonly #points = new Map<string, Point>()
   /** Points whose service does not wait, and until when they stay. */
   readonly #leaving = new Map<Point, Timer>()
   /** Introductions that the service has and did not answer, by handle. */
   readonly #handed = new Map<number, Pending>()
-  #messages = 0
+  readonly #claimed: { readonly points: FairShare; readonly messages: FairShare }
+  /** For whom each point was made. */
+  readonly #owners = new Map<Point, Claimant>()
   #closed = false
 
   constructor(deps: { readonly clock: Clock; readonly rng: Rng; readonly limits?: IntroductionLimits }) {
     this.#clock = deps.clock
     this.#rng = deps.rng
-    this.#limits = deps.limits ?? INTRODUCTION_LIMITS
+    const { points, messages } = deps.limits ?? INTRODUCTION_LIMITS
+    this.#claimed = { points: new FairShare({ total: points }), messages: new FairShare({ total: messages }) }
   }
 
   /** What there is now. For tests. */
   get figures(): { readonly points: number; readonly messages: number; readonly handed: number } {
-    return { points: this.#points.size, messages: this.#messages, handed: this.#handed.size }
+    return { points: this.#points.size, messages: this.#claimed.messages.taken, handed: this.#handed.size }
   }
 
   /** Answers one `IntroductionRequest`; `request` is copied before this returns. An `ApexService`. */
@@ -107,7 +110,7 @@ export class Introductions {
   // The service's side ------------------------------------------------------------------------------------------------------------
 
   #await(token: Uint8Array, call: ApexCall): ApexAnswer | Promise<ApexAnswer> {
-    const point = this.#pointOf(toHex(introductionPointName(token)))
+    const point = this.#pointOf(toHex(introductionPointName(token)), call.claimant ?? null)
     if (point === null) return answer('busy')
     const { promise, resolve } = Promise.withResolvers<ApexAnswer>()
     const wait: Wait = {
@@ -133,12 +136,13 @@ export class Introductions {
     return promise
   }
 
-  #pointOf(name: string): Point | null {
+  #pointOf(name: string, claimant: Claimant): Point | null {
     const known = this.#points.get(name)
     if (known !== undefined) return known
-    if (this.#points.size >= this.#limits.points) return null
+    if (!this.#claimed.points.take(claimant)) return null
     const point = new Point(name)
     this.#points.set(name, point)
+    this.#owners.set(point, claimant)
     return point
   }
 
@@ -157,6 +161,8 @@ export class Introductions {
 
   #drop(point: Point): void {
     this.#points.delete(point.name)
+    const owner = this.#owners.get(point)
+    if (this.#owners.delete(point)) this.#claimed.points.give(owner ?? null)
     this.#leaving.get(point)?.cancel()
     this.#leaving.delete(point)
     point.end()
@@ -186,7 +192,8 @@ export class Introductions {
   #introduce({ point: name, message, work }: Introduce, call: ApexCall): ApexAnswer | Promise<ApexAnswer> {
     const point = this.#points.get(toHex(name))
     if (point === undefined) return answer('not-found')
-    if (this.#messages >= this.#limits.messages) return answer('busy')
+    const claimant = call.claimant ?? null
+    if (!this.#claimed.messages.take(claimant)) return answer('busy')
     const { promise, resolve } = Promise.withResolvers<ApexAnswer>()
     const pending: Pending = {
       point,
@@ -202,7 +209,7 @@ export class Introductions {
     const end = () => {
       timer.cancel()
       call.onEnd = null
-      this.#messages--
+      this.#claimed.messages.give(claimant)
       if (pending.handle !== null) this.#handed.delete(pending.handle)
     }
     const giveUp = () => {
@@ -211,7 +218,6 @@ export class Introductions {
     }
     const timer = this.#clock.setTimer(INTRODUCE_MS, giveUp)
     call.onEnd = giveUp
-    this.#messages++
     point.offer(pending)?.settle(null)
     return promise
   }

@@ -3,14 +3,16 @@
  * may be under way at once; `holder.ts` owns what is kept. It cannot know who asks and does not try. Never rejects. Spec: SPEC.md §10.5.
  */
 import { encodeRecordReply, type HopStatus, parseRecordRequest, type SignedRecord } from '../../src/wire/index.ts'
+import { type Claimant, FairShare } from '../fair-share.ts'
 import type { RecordHolder, RecordVerdict } from './holder.ts'
 
-// Implementation constants. At a limit the newest request is answered `busy`; the origin turns to another holder.
+// Implementation constants. At a limit the newest request is answered `busy`; the origin turns to another holder. Requests that come in by one
+// link have no more of it than is left for all others (`../fair-share.ts`).
 export interface RecordServiceLimits {
   readonly puts: number
   readonly gets: number
 }
-export const RECORD_SERVICE_LIMITS: RecordServiceLimits = Object.freeze({ puts: 32, gets: 64 })
+export const RECORD_SERVICE_LIMITS: RecordServiceLimits = Object.freeze({ puts: 64, gets: 128 })
 
 export interface RecordAnswer {
   readonly status: HopStatus
@@ -30,28 +32,21 @@ const STATUS_OF: Readonly<Record<RecordVerdict, HopStatus>> = {
 export function recordService(
   holder: RecordHolder,
   limits: RecordServiceLimits = RECORD_SERVICE_LIMITS,
-): (request: Uint8Array) => Promise<RecordAnswer> {
-  let puts = 0
-  let gets = 0
-  return async (bytes) => {
+): (request: Uint8Array, call?: { readonly claimant?: Claimant }) => Promise<RecordAnswer> {
+  const puts = new FairShare({ total: limits.puts })
+  const gets = new FairShare({ total: limits.gets })
+  return async (bytes, call) => {
+    const claimant = call?.claimant ?? null
     const request = parseRecordRequest(bytes)
     if (request === null) return answer('bad-request')
-    if (request.kind === 'put') {
-      if (puts >= limits.puts) return answer('busy')
-      puts++
-      try {
-        return answer(STATUS_OF[await holder.put(request.record)])
-      } finally {
-        puts--
-      }
-    }
-    if (gets >= limits.gets) return answer('busy')
-    gets++
+    const underWay = request.kind === 'put' ? puts : gets
+    if (!underWay.take(claimant)) return answer('busy')
     try {
+      if (request.kind === 'put') return answer(STATUS_OF[await holder.put(request.record)])
       const record = await holder.get(request.publicKey)
       return record === null ? answer('not-found') : answer('ok', record)
     } finally {
-      gets--
+      underWay.give(claimant)
     }
   }
 }

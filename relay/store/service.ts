@@ -1,12 +1,13 @@
 /**
  * The store as a hop's service: one request's bytes in, one status and reply out. It owns which statuses answer what, and how much work
- * may be under way at once; `store.ts` owns what is kept. It cannot know who asks and does not try: nothing is logged or counted per
+ * may be under way at once, in all and for who comes by one link; `store.ts` owns what is kept. It cannot know who asks and does not try: nothing is logged or counted per
  * request. Never rejects. Spec: SPEC.md §7.1.
  */
 import { equalPublic, type Pieces, type UnixMs } from '../../src/bytes/index.ts'
 import { shareProof, slotProof, slotValueHash } from '../../src/content/proof.ts'
 import type { Clock } from '../../src/runtime/index.ts'
 import { type HopStatus, parseStoreRequest, type StoreReply, type StoreRequest, storeReplyPieces } from '../../src/wire/index.ts'
+import { type Claimant, FairShare } from '../fair-share.ts'
 import { KEEP_MS_MAX, type PutVerdict, type ShareStore } from './store.ts'
 
 // Specification constants.
@@ -14,15 +15,16 @@ import { KEEP_MS_MAX, type PutVerdict, type ShareStore } from './store.ts'
 export const KEEP_HOURS_DEFAULT = 720
 const HOUR_MS = 3_600_000
 
-// Implementation constants. At a limit the newest request is answered `busy`; the origin turns to another holder or waits.
+// Implementation constants. At a limit the newest request is answered `busy`; the origin turns to another holder or waits. Requests that come in
+// by one link have no more of it than is left for all others (`../fair-share.ts`).
 export interface StoreServiceLimits {
   readonly puts: number
   readonly gets: number
   /** A check costs as much as a get and its origin next to nothing, so that fewer are taken at once. */
   readonly checks: number
 }
-/** 144 requests hold at most about 19 MiB. */
-export const STORE_SERVICE_LIMITS: StoreServiceLimits = Object.freeze({ puts: 64, gets: 64, checks: 16 })
+/** 288 requests hold at most about 38 MiB. */
+export const STORE_SERVICE_LIMITS: StoreServiceLimits = Object.freeze({ puts: 128, gets: 128, checks: 32 })
 
 export interface StoreAnswer {
   readonly status: HopStatus
@@ -43,20 +45,24 @@ const STATUS_OF: Readonly<Record<PutVerdict, HopStatus>> = {
 export function storeService(
   store: ShareStore,
   { clock, limits = STORE_SERVICE_LIMITS }: { readonly clock: Clock; readonly limits?: StoreServiceLimits },
-): (request: Uint8Array) => Promise<StoreAnswer> {
-  const underWay = { puts: 0, gets: 0, checks: 0 }
-  return async (bytes) => {
+): (request: Uint8Array, call?: { readonly claimant?: Claimant }) => Promise<StoreAnswer> {
+  const underWay = {
+    puts: new FairShare({ total: limits.puts }),
+    gets: new FairShare({ total: limits.gets }),
+    checks: new FairShare({ total: limits.checks }),
+  }
+  return async (bytes, call) => {
+    const claimant = call?.claimant ?? null
     // Refuse before parsing: parsing copies up to 64 KiB.
-    if (KINDS.every((kind) => underWay[kind] >= limits[kind])) return answer('busy')
+    if (KINDS.every((kind) => !underWay[kind].fits(1))) return answer('busy')
     const request = parseStoreRequest(bytes)
     if (request === null) return answer('bad-request')
     const kind = KIND_OF[request.kind]
-    if (underWay[kind] >= limits[kind]) return answer('busy')
-    underWay[kind]++
+    if (!underWay[kind].take(claimant)) return answer('busy')
     try {
       return await serve(store, clock, request)
     } finally {
-      underWay[kind]--
+      underWay[kind].give(claimant)
     }
   }
 }

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { test } from 'node:test'
 import { deflateSync } from 'node:zlib'
+import { APEX_LINK_BYTES_MAX } from '../../relay/apex.ts'
 import { concat, le32 } from '../../src/bytes/index.ts'
 import { BODY_BYTES, CELL_BYTES, type CircuitId, Command } from '../../src/cell/index.ts'
 import { WINDOW_CELLS_MAX } from '../../src/circuit/index.ts'
@@ -449,13 +450,13 @@ test('P3: an origin that reads next to nothing: its last member holds one lane o
   await sim.close()
 })
 
-test('an apex that is asked for more than it may hold refuses the newest, and is whole again when the loops are gone', async () => {
+test('an apex that is asked for more than one link may hold gives up what waits longest, serves who comes, and is whole again when the loops are gone', async () => {
   const sim = await startFakeMesh('apex memory')
   const origins = []
   let refused = 0
   let opened = 0
   // Streams that begin a request of 64 KiB and never end it: each is charged with it.
-  for (let loop = 0; loop < 36; loop++) {
+  for (let loop = 0; loop < 12; loop++) {
     const origin = await sim.buildRaw()
     origins.push(origin)
     for (let at = 0; at < STREAMS_MAX; at++) {
@@ -467,12 +468,21 @@ test('an apex that is asked for more than it may hold refuses the newest, and is
     for (let at = 0; at < 4; at++) origin.send(3)
     await sim.clock.settle()
   }
+  const { apex } = sim.mesh.nodes[3]!
+  assert.ok(apex.heldBytes <= APEX_LINK_BYTES_MAX && apex.heldBytes > 0.99 * APEX_LINK_BYTES_MAX)
+  // Those that went were the oldest: their origins hear it with their next cells.
+  for (const origin of origins) for (let at = 0; at < 4; at++) origin.send(3)
+  await sim.clock.settle()
   assert.ok(refused > 0 && refused < opened / 2, `${refused} of ${opened} refused`)
-  const blocked = await sim.build()
-  await assert.rejects(sim.ping(blocked, 65_000, 10))
+  // Over the same link, and over another one.
+  const same = await sim.build()
+  assert.equal((await sim.ping(same, 65_000, 10)).body.length, 10)
+  const other = await sim.build(0, [5, 4, 3, 1, 2])
+  assert.equal((await sim.ping(other, 65_000, 10)).body.length, 10)
   for (const origin of origins) origin.close()
   // Nobody tells the members; they give up the silent circuits by themselves.
   await sim.clock.advance(150_000)
+  assert.equal(apex.heldBytes, 0)
   const loop = await sim.build()
   assert.equal((await sim.ping(loop, 0, 10)).body.length, 10)
   await sim.close()

@@ -50,6 +50,8 @@ export interface MeshOptions {
   readonly rendezvous?: RendezvousLimits
   /** How links are paced. */
   readonly pacing?: PacingOptions
+  /** Default: the switch's. */
+  readonly circuitsPerLink?: number
   /** A node's own clock and randomness, where they are to differ from those of all. */
   readonly clockOf?: (index: number) => Clock
   readonly rngOf?: (index: number) => Rng
@@ -129,6 +131,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
       admission: new Admission({ network, self: id, onionKeys, clock }),
       control,
       ...(options.pacing === undefined ? {} : { pacing: options.pacing }),
+      ...(options.circuitsPerLink === undefined ? {} : { circuitsPerLink: options.circuitsPerLink }),
     })
     relay.start()
     const others = Array.from({ length: Math.min(5, count - 1) }, (_, at) => ids[(index + 1 + at) % count]!)

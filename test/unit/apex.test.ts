@@ -1,7 +1,14 @@
 /** What origins can make an apex hold, and for how long (SPEC §5.3). Streams by hand, a fake clock. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ANSWER_TIMEOUT_MS, APEX_BYTES_MAX, Apex, REQUEST_TIMEOUT_MS, STREAM_BYTES } from '../../relay/apex.ts'
+import {
+  ANSWER_TIMEOUT_MS,
+  APEX_BYTES_MAX,
+  APEX_LINK_BYTES_MAX,
+  Apex,
+  REQUEST_TIMEOUT_MS,
+  STREAM_BYTES,
+} from '../../relay/apex.ts'
 import { concat, le32 } from '../../src/bytes/index.ts'
 import { type MuxStream, ResetCode, type StreamEvents } from '../../src/stream/index.ts'
 import { encodeHopRequest } from '../../src/wire/index.ts'
@@ -29,6 +36,18 @@ function startApex() {
   const clock = new FakeClock()
   const store = async () => ({ status: 'ok', body: new Uint8Array(0) }) as const
   return { clock, apex: new Apex({ services: { store }, clock }) }
+}
+
+/** Circuits that come in by a link of their own. */
+const portOf = (claimant: object) => ({ ...NO_PORT, claimant })
+
+/** A request of 64 KiB that begins and never ends, on a circuit of this link. */
+function beginLarge(apex: Apex, claimant: object): UnreadStream {
+  const stream = new UnreadStream()
+  const events = apex.accept(stream, portOf(claimant))
+  assert.ok(typeof events !== 'number')
+  events.onData(le32(65_536), 0, 4)
+  return stream
 }
 
 /** Opens a stream that the apex must take. */
@@ -80,4 +99,62 @@ test('an answer that was taken leaves no timer', async () => {
   await clock.advance(2 * ANSWER_TIMEOUT_MS)
   assert.equal(stream.resetWith, null)
   assert.ok(apex.hold(APEX_BYTES_MAX))
+})
+
+test('circuits of one link hold a quarter; what of it has waited longest goes, and other links notice nothing', () => {
+  const { apex } = startApex()
+  const [flooded, other] = [{}, {}]
+  const others = Array.from({ length: 10 }, () => beginLarge(apex, other))
+  const flood = Array.from({ length: 5_000 }, () => beginLarge(apex, flooded))
+  assert.ok(apex.heldBytes <= APEX_LINK_BYTES_MAX + 10 * (65_536 + STREAM_BYTES))
+  const alive = flood.filter(({ resetWith }) => resetWith === null)
+  assert.equal(alive.length, Math.floor(APEX_LINK_BYTES_MAX / (65_536 + STREAM_BYTES)))
+  assert.deepEqual(alive, flood.slice(-alive.length), 'the oldest went')
+  assert.ok(flood.slice(0, -alive.length).every(({ resetWith }) => resetWith === ResetCode.BUSY))
+  assert.ok(others.every(({ resetWith }) => resetWith === null))
+})
+
+test('many links that flood: each has as much as the others, and who comes then is served', () => {
+  const { apex } = startApex()
+  const floods = Array.from({ length: 12 }, () => ({}))
+  const streams = floods.map((): UnreadStream[] => [])
+  for (let round = 0; round < 1_000; round++)
+    for (const [at, flood] of floods.entries()) streams[at]!.push(beginLarge(apex, flood))
+  assert.ok(apex.heldBytes <= APEX_BYTES_MAX)
+  const held = streams.map((list) => list.filter(({ resetWith }) => resetWith === null).length)
+  assert.ok(Math.max(...held) <= Math.min(...held) + 2, held.join())
+  const honest = {}
+  for (let at = 0; at < 100; at++) assert.equal(beginLarge(apex, honest).resetWith, null)
+})
+
+test('at the limit of all the one goes that has waited longest on the link that has most', () => {
+  const { apex } = startApex()
+  const [most, less] = [{}, {}]
+  const first = beginLarge(apex, most)
+  const second = beginLarge(apex, most)
+  const small = beginLarge(apex, less)
+  assert.ok(apex.hold(APEX_BYTES_MAX - apex.heldBytes), 'this node itself has the rest')
+  assert.ok(apex.hold(10))
+  assert.deepEqual(
+    [first, second, small].map(({ resetWith }) => resetWith),
+    [ResetCode.BUSY, null, null],
+  )
+})
+
+test('what is being answered, or waits at an introduction point, does not go for others', async () => {
+  const clock = new FakeClock()
+  const never = new Promise<never>(() => {})
+  const apex = new Apex({ services: { store: () => never }, clock })
+  const link = {}
+  const stream = new UnreadStream()
+  const events = apex.accept(stream, portOf(link))
+  assert.ok(typeof events !== 'number')
+  const request = encodeHopRequest({ kind: 'store', request: new Uint8Array(100) })
+  const message = concat(le32(request.length), request)
+  events.onData(message, 0, message.length)
+  events.onFin()
+  await clock.settle()
+  for (let at = 0; at < 3_000; at++) beginLarge(apex, link)
+  assert.equal(stream.resetWith, null)
+  events.onClose(null)
 })

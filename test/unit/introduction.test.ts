@@ -44,8 +44,8 @@ function start(limits: Partial<IntroductionLimits> = {}) {
     rng: seededRng('introductions'),
     limits: { ...INTRODUCTION_LIMITS, ...limits },
   })
-  const ask = (request: IntroductionRequest | Uint8Array) => {
-    const call = { onEnd: null as (() => void) | null, parks: 0, parked: () => void call.parks++ }
+  const ask = (request: IntroductionRequest | Uint8Array, claimant: object | null = null) => {
+    const call = { onEnd: null as (() => void) | null, parks: 0, parked: () => void call.parks++, claimant }
     const asked = {
       reply: null as Asked['reply'],
       call,
@@ -213,6 +213,23 @@ test('points and messages under way are bounded over all', async () => {
   const later = it.introduce(1, 9)
   await it.clock.settle()
   pends(later)
+})
+
+test('circuits of one link take no more points than they leave to others, and give them back', async () => {
+  const it = start({ points: 8 })
+  const [flood, other] = [{}, {}]
+  const await_ = (byte: number, claimant: object) => it.ask({ kind: 'await', token: token(byte) }, claimant)
+  const flooding = Array.from({ length: 10 }, (_, byte) => await_(byte, flood))
+  const honest = [await_(100, other), await_(101, other)]
+  await it.clock.settle()
+  assert.equal(flooding.filter(({ reply }) => reply?.status === 'busy').length, 6)
+  for (const each of honest) pends(each)
+  for (const each of [...flooding, ...honest]) each.end()
+  await it.clock.advance(POINT_GRACE_MS)
+  assert.equal(it.introductions.figures.points, 0)
+  const again = Array.from({ length: 4 }, (_, byte) => await_(byte, flood))
+  await it.clock.settle()
+  for (const each of again) pends(each)
 })
 
 test('the newest wait is answered first, and of too many the oldest with nothing: it may be on a loop that is dead', async () => {

@@ -214,6 +214,27 @@ test('above its limits it is busy, at once, and not for longer than that', async
   assert.equal((await again).status, 'ok')
 })
 
+test('requests that come in by one link leave room for those of others', async (t) => {
+  const { answer: _, ...real } = await service(t)
+  const gates: (() => void)[] = []
+  const slow: ShareStore = {
+    ...real.store,
+    getShare: async () => {
+      await new Promise<void>((resolve) => void gates.push(resolve))
+      return null
+    },
+  }
+  const answer = storeService(slow, { clock: real.clock, limits: { puts: 1, gets: 8, checks: 1 } })
+  const [flood, other] = [{}, {}]
+  const get = (claimant: object) => answer(encodeStoreRequest(getShare), { claimant })
+  const flooding = Array.from({ length: 20 }, () => get(flood))
+  const served = [get(other), get(other)]
+  for (const open of gates) open()
+  const statuses = async (answers: readonly ReturnType<typeof get>[]) => (await Promise.all(answers)).map(({ status }) => status)
+  assert.deepEqual(await statuses(served), ['not-found', 'not-found'])
+  assert.equal((await statuses(flooding)).filter((status) => status === 'busy').length, 16)
+})
+
 test('a closed store refuses and finds nothing', async (t) => {
   const { ask, store } = await service(t)
   await ask(putShare())
