@@ -57,6 +57,8 @@ export interface HandOverParts {
   readonly view: DirectoryView
   /** A network over loops that nothing else uses; closed afterwards. */
   fresh(): ShareNetwork & { close(): void }
+  /** A newcomer gets what it ranks among so many first ones for. Default 1. */
+  readonly ranks?: number
   readonly clock: Clock
   readonly rng: Rng
 }
@@ -141,7 +143,8 @@ export class HandOver {
     const settled = new Set([...this.#newcomers].filter((id) => now - this.#listed.get(id)! >= SETTLED_MS))
     if (settled.size === 0) return
     try {
-      for (const kind of ['slots', 'shares'] as const) await this.#scan(kind, settled)
+      const ranking = rankingOf(view)
+      for (const kind of ['slots', 'shares'] as const) await this.#scan(kind, settled, ranking)
       for (const id of settled) this.#newcomers.delete(id)
     } catch (error) {
       if (!this.#stop.signal.aborted) throw error
@@ -149,21 +152,16 @@ export class HandOver {
   }
 
   /** Goes over everything of one kind once, and hands over what a newcomer ranks first for. */
-  async #scan(kind: Thing['kind'], newcomers: ReadonlySet<NodeId>): Promise<void> {
-    const { store, view, clock } = this.#parts
+  async #scan(kind: Thing['kind'], newcomers: ReadonlySet<NodeId>, ranking: () => Ranking): Promise<void> {
+    const { store, clock, ranks = 1 } = this.#parts
     const { signal } = this.#stop
-    let ranking = new Ranking(view.all().map(({ id }) => id))
-    let version = view.version
     for (let from: number | null = 0; from !== null; ) {
       const { held, next }: ReturnType<HandOverStore['slice']> = store.slice(kind, from, SCAN_PLACES)
-      if (view.version !== version) {
-        ranking = new Ranking(view.all().map(({ id }) => id))
-        version = view.version
-      }
+      const now = held.length === 0 ? null : ranking()
       for (const { key, keepUntilMs } of held) {
-        const first = ranking.first(key)
-        if (first === undefined || !newcomers.has(first) || this.#droppers.has(first)) continue
-        await this.#handOver(first, { kind, key, keepUntilMs })
+        for (const node of now?.firsts(key, ranks) ?? []) {
+          if (newcomers.has(node) && !this.#droppers.has(node)) await this.#handOver(node, { kind, key, keepUntilMs })
+        }
       }
       from = next
       await clock.sleep(SCAN_PAUSE_MS, { signal })
@@ -247,6 +245,17 @@ export class HandOver {
     } finally {
       deadline.clear()
     }
+  }
+}
+
+/** The ranking of the view of now, made anew when that has changed. */
+function rankingOf(view: DirectoryView): () => Ranking {
+  let ranking: Ranking | null = null
+  let version = 0
+  return () => {
+    if (ranking === null || view.version !== version) ranking = new Ranking(view.all().map(({ id }) => id))
+    version = view.version
+    return ranking
   }
 }
 

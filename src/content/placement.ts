@@ -13,6 +13,23 @@ import { le32, type NodeId, nodeIdBytes, readU48 } from '../bytes/index.ts'
 import { PERMUTED_BLOCK_BYTES, permuteBlocks, taggedHash } from '../crypto/index.ts'
 import { LABEL_HOLDER, LABEL_PLACE, PLACEMENT_PERIOD } from './constants.ts'
 
+// Implementation constant.
+/** Nodes whose blocks are remembered, the longest known go first: as many as a directory holds. */
+const BLOCKS_MAX = 65_536
+
+/** Blocks of nodes that were ranked before. They never change, and computing them is nine tenths of the work of a new view. */
+const blocks = new Map<NodeId, Uint8Array>()
+
+/** The first 16 bytes of H("gyre/1 holder" ‖ node id). Not to be changed. */
+function blockOf(node: NodeId): Uint8Array {
+  const known = blocks.get(node)
+  if (known !== undefined) return known
+  if (blocks.size >= BLOCKS_MAX) blocks.delete(blocks.keys().next().value!)
+  const block = taggedHash(LABEL_HOLDER, nodeIdBytes(node)).slice(0, PERMUTED_BLOCK_BYTES)
+  blocks.set(node, block)
+  return block
+}
+
 /** One view of the directory, prepared for ranking. Immutable; make a new one when the view changes. */
 export class Ranking {
   /** The nodes, in order of their ids, each once. */
@@ -26,10 +43,7 @@ export class Ranking {
     this.nodes = [...new Set(nodes)].sort()
     this.period = period
     this.#blocks = new Uint8Array(this.nodes.length * PERMUTED_BLOCK_BYTES)
-    for (const [at, node] of this.nodes.entries()) {
-      const digest = taggedHash(LABEL_HOLDER, nodeIdBytes(node))
-      this.#blocks.set(digest.subarray(0, PERMUTED_BLOCK_BYTES), at * PERMUTED_BLOCK_BYTES)
-    }
+    for (let at = 0; at < this.nodes.length; at++) this.#blocks.set(blockOf(this.nodes[at]!), at * PERMUTED_BLOCK_BYTES)
   }
 
   /** One score for each node, in the order of `nodes`. `place`: a share's address or a root slot's location (32 bytes). */
@@ -50,12 +64,17 @@ export class Ranking {
       .map((at) => this.nodes[at]!)
   }
 
-  /** The first-ranking node, without ranking the others. */
-  first(place: Uint8Array): NodeId | undefined {
+  /** The `count` (few) first-ranking nodes in their order, without ranking the others. */
+  firsts(place: Uint8Array, count: number): NodeId[] {
     const scores = this.#scores(place)
-    let best = 0
-    for (let at = 1; at < scores.length; at++) if (scores[at]! > scores[best]!) best = at
-    return this.nodes[best]
+    const best: number[] = []
+    for (let at = 0; at < scores.length; at++) {
+      if (best.length === count && scores[at]! <= scores[best[count - 1]!]!) continue
+      const behind = best.findIndex((other) => scores[other]! < scores[at]!)
+      best.splice(behind < 0 ? best.length : behind, 0, at)
+      if (best.length > count) best.pop()
+    }
+    return best.map((at) => this.nodes[at]!)
   }
 
   /**

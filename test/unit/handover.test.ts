@@ -16,7 +16,7 @@ const HOUR = 3_600_000
 const DAY = 24 * HOUR
 
 /** A node of `nodes` that keeps `shares` shares for 30 days; node 0 is it, those in `absent` are not listed at first. */
-function world({ nodes = 9, shares = 90, slots = 20, absent = [8], days = 30 } = {}) {
+function world({ nodes = 9, shares = 90, slots = 20, absent = [8], days = 30, ranks = 1 } = {}) {
   const rng = seededRng('handover')
   const clock = new FakeClock()
   const network = new FakeShareNetwork(nodes, 'handover')
@@ -67,7 +67,7 @@ function world({ nodes = 9, shares = 90, slots = 20, absent = [8], days = 30 } =
       close: () => void open--,
     })
   }
-  const handOver = new HandOver({ self: network.self, store, view, fresh, clock, rng: seededRng(4) })
+  const handOver = new HandOver({ self: network.self, store, view, fresh, ranks, clock, rng: seededRng(4) })
   handOver.start()
   const come = (...at: number[]) => {
     for (const one of at) network.nodes[one]!.state = 'up'
@@ -75,19 +75,31 @@ function world({ nodes = 9, shares = 90, slots = 20, absent = [8], days = 30 } =
   /** What `node` ranks first for of what is kept here, in the view of now. */
   const dueTo = (node: FakeNode) => {
     const ranking = new Ranking(network.holders())
-    const first = (keys: readonly Uint8Array[]) => keys.filter((key) => ranking.first(key) === node.id).map(toHex)
+    const first = (keys: readonly Uint8Array[]) => keys.filter((key) => ranking.firsts(key, ranks).includes(node.id)).map(toHex)
     return { shares: first(addresses), slots: first(locations) }
   }
   return { network, clock, handOver, come, dueTo, open: () => open, byAddress }
 }
 
-test('the first of a ranking is the first of its order', () => {
+test('the first ones of a ranking are the first ones of its order', () => {
   const ranking = new Ranking(new FakeShareNetwork(20).holders())
   for (let seed = 0; seed < 50; seed++) {
     const place = seededRng(seed).bytes(32)
-    assert.equal(ranking.first(place), ranking.order(place)[0])
+    for (const count of [0, 1, 2, 5, 20, 21]) assert.deepEqual(ranking.firsts(place, count), ranking.order(place).slice(0, count))
   }
-  assert.equal(new Ranking([]).first(new Uint8Array(32)), undefined)
+  assert.deepEqual(new Ranking([]).firsts(new Uint8Array(32), 1), [])
+})
+
+test('it can be asked to bring newcomers what they rank second or third for', async () => {
+  const { network, clock, come, dueTo } = world({ ranks: 3 })
+  await clock.advance(HOUR)
+  come(8)
+  const newcomer = network.nodes[8]!
+  const due = dueTo(newcomer)
+  await clock.advance(SETTLED_MS + 4 * HOUR)
+  assert.ok(due.shares.length > 15)
+  assert.deepEqual([...newcomer.shares.keys()].sort(), due.shares.sort())
+  assert.deepEqual([...newcomer.slots.keys()].sort(), due.slots.sort())
 })
 
 test('who comes and stays gets what it ranks first for, and nothing else; not at once', async () => {
