@@ -32,16 +32,21 @@ export interface ApexCall {
 
 /** The circuit that a request came on, for who moves payloads through it. */
 export interface HopPort {
-  /** Payloads of the circuit come from and go to `flow` from now on. `false`: the circuit has ended, or there is an exchange already. */
-  attach(flow: PayloadFlow): boolean
+  /** Exchanges that it may have at once. Default 1, which is never given to another. */
+  readonly exchanges?: number
+  /**
+   * Payloads of the exchange with this number come from and go to `flow` from now on. `false`: the circuit has ended, or there is such an
+   * exchange already and it is the only one.
+   */
+  attach(flow: PayloadFlow, number?: number): boolean
   /** The link that the circuit comes in by. Absent: it is this node's own. */
   readonly claimant?: object
 }
 
 /** Joins circuits in pairs. Bounds its own work. */
 export interface JoinService {
-  /** `cookie`: 32 bytes. Answers at once; whether another circuit comes shows only in its payloads. */
-  join(cookie: Uint8Array, port: HopPort): HopStatus
+  /** `cookie`: 32 bytes; `exchange`: its number on the circuit. Answers at once; whether another comes shows only in its payloads. */
+  join(cookie: Uint8Array, port: HopPort, exchange: number): HopStatus
 }
 
 export interface ApexAnswer {
@@ -156,7 +161,7 @@ export class Apex {
     if (request === null) return { status: 'bad-request', body: new Uint8Array(0) }
     if (request.kind === 'ping') return { status: 'ok', body: PING_ANSWER.subarray(0, request.answerBytes) }
     if (request.kind === 'join') {
-      return { status: this.#rendezvous?.join(request.cookie, port) ?? 'refused', body: new Uint8Array(0) }
+      return { status: this.#rendezvous?.join(request.cookie, port, request.exchange) ?? 'refused', body: new Uint8Array(0) }
     }
     const service = this.#services[request.kind]
     if (service === undefined) return { status: 'refused', body: new Uint8Array(0) }

@@ -10,7 +10,7 @@ import { CELL_BYTES, CELL_HEADER_BYTES, type CircuitId, Command, RECOGNISED_BYTE
 import { COUNTER_END, type HopLayer, isRecognised } from '../src/circuit/index.ts'
 import { rateOf, type SetUpPlan } from '../src/circuit/setup/index.ts'
 import { type Lane, type Link, TURN_CELLS } from '../src/link/index.ts'
-import { type MuxStream, type PayloadFlow, ResetCode, StreamMux } from '../src/stream/index.ts'
+import { EXCHANGES_MAX, type MuxStream, type PayloadFlow, ResetCode, StreamMux } from '../src/stream/index.ts'
 import type { Apex, HopPort } from './apex.ts'
 import type { PacedLine } from './paced-line.ts'
 import type { Reservation } from './pacing.ts'
@@ -119,8 +119,12 @@ export class RelayHop implements HopPort {
     return this.from
   }
 
-  attach(flow: PayloadFlow): boolean {
-    return this.#mux?.attach(flow) ?? false
+  get exchanges(): number {
+    return this.paced === null ? 1 : EXCHANGES_MAX
+  }
+
+  attach(flow: PayloadFlow, number?: number): boolean {
+    return this.#mux?.attach(flow, number) ?? false
   }
 
   /** Ends everything it holds. */

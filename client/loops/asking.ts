@@ -83,9 +83,11 @@ export class HopAsks {
     }
   }
 
-  /** Asks `hop` to join this loop with the one that shows `cookie`. Errors: `RENDEZVOUS_REFUSED`, those of `ask`. */
-  async join(hop: number, cookie: Uint8Array, { signal }: { signal: AbortSignal }): Promise<void> {
-    const reply = parseHopReply(await this.ask(hop, encodeHopRequest({ kind: 'join', cookie }), { signal }))
+  /** Asks `hop` to join this loop's exchange with the one that shows `cookie`. Errors: `RENDEZVOUS_REFUSED`, those of `ask`. */
+  async join(hop: number, cookie: Uint8Array, { signal }: { signal: AbortSignal }, exchange = 0): Promise<void> {
+    const request = encodeHopRequest({ kind: 'join', cookie, exchange })
+    // A hop to which the request did come says again what it said.
+    const reply = parseHopReply(await askAgain(() => this.ask(hop, request, { signal })))
     if (reply?.status !== 'ok') {
       throw new OverlayError('overload', 'RENDEZVOUS_REFUSED', `The rendezvous point says: ${reply?.status ?? 'nonsense'}.`)
     }

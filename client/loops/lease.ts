@@ -5,6 +5,7 @@
 import type { NodeId, Pieces } from '../../src/bytes/index.ts'
 import type { ExchangeEnd, ExchangePort } from '../../src/stream/index.ts'
 import type { AskOptions, Loop } from './loop.ts'
+import type { OwnApex } from './own-hop.ts'
 import type { PacedLoop } from './paced-loop.ts'
 
 /** How a loop is wanted. */
@@ -14,6 +15,8 @@ export interface Taking {
   readonly isolation?: string
   /** Bytes that will go either way at most, as far as is known. Default: a few. */
   readonly bytes?: number
+  /** It is to carry an exchange: for a while, and who knows how much. */
+  readonly exchange?: boolean
 }
 
 /** Where work gets its loops. */
@@ -25,8 +28,14 @@ export interface LoopSource<L extends Work = Work> {
   release(loop: L): void
 }
 
+/** Of a loop that ends by the clock: when. */
+export interface Timed {
+  /** Monotonic milliseconds. */
+  readonly closeAt?: number
+}
+
 /** What work does with what it took. */
-export type Work = Pick<Loop, 'number' | 'open' | 'ask' | 'join' | 'turnHome'>
+export type Work = Pick<Loop, 'number' | 'open' | 'ask' | 'join' | 'turnHome'> & Timed
 
 /** A place on a paced loop, for one of its hops. */
 export class Lease implements Work {
@@ -34,6 +43,8 @@ export class Lease implements Work {
   readonly node: NodeId
   /** Cells that were set aside for it. */
   readonly cells: number
+  /** Whether it is for this node itself. */
+  #home = false
 
   constructor(loop: PacedLoop, node: NodeId, cells: number) {
     this.loop = loop
@@ -50,10 +61,19 @@ export class Lease implements Work {
   }
 
   ask(request: Pieces, options: AskOptions): Promise<Uint8Array> {
-    return this.loop.askAt(this.node, request, options)
+    return this.loop.askAt(this.#home ? null : this.node, request, options)
   }
 
   join(cookie: Uint8Array, end: ExchangeEnd, waiting: { signal: AbortSignal }): Promise<ExchangePort> {
-    return this.loop.joinAt(this.node, cookie, end, waiting)
+    return this.loop.joinAt(this.#home ? null : this.node, cookie, end, waiting)
+  }
+
+  get closeAt(): number {
+    return this.loop.closeAt
+  }
+
+  turnHome(accept: OwnApex): void {
+    this.loop.openHome(accept)
+    this.#home = true
   }
 }

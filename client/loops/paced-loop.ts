@@ -6,7 +6,8 @@
  *   turn: cells come home → grouped by addressee → undone and opened → frames to streams, or noise to the account
  *
  * Nothing that is carried changes when a cell goes, or how many. A slot goes to a hop that has or wants something, in turn; while an answer is
- * awaited of which nothing is known, every second slot asks for it; all others are filler to itself. Any hop can be asked.
+ * awaited of which nothing is known, every second slot asks for it; all others are filler to itself. Any hop can be asked, and this node itself
+ * (`openHome`), in cells that are filler to all others.
  * Noise costs the requests that it hits (`CELL_LOST`) and not the loop, unless there is more of it than accidents explain. A loop that is closed,
  * or of no more use, goes on as filler until its time is up: when it ends says nothing. Spec: SPEC.md §4.5, §5.1.
  */
@@ -25,10 +26,11 @@ import { OverlayError } from '../../src/errors/index.ts'
 import { TURN_CELLS } from '../../src/link/index.ts'
 import type { Clock } from '../../src/runtime/index.ts'
 import { type ExchangeEnd, type ExchangePort, Pairing, type StreamMux } from '../../src/stream/index.ts'
-import { Arrivals } from './arrivals.ts'
 import { ended, HopAsks } from './asking.ts'
+import { HopExchanges } from './exchanges.ts'
 import type { AskOptions, Loop, LoopEndReason, LoopFigures } from './loop.ts'
 import { NoiseAccount } from './noise.ts'
+import { type OwnApex, OwnHop } from './own-hop.ts'
 
 // Specification constant.
 /** The first cell goes at `live` and at most so much later. */
@@ -106,9 +108,9 @@ export class PacedLoop implements LoopEnd, Loop {
   #turn = 0
   #pollTurn = 0
   #poll = false
-  #pairing: Pairing | null = null
-  #pairingHop = 0
-  readonly #arrivals = new Arrivals()
+  /** By addressee, for those that carry or carried some. */
+  readonly #exchanges = new Map<number, HopExchanges>()
+  #own: OwnHop | null = null
   #startedAt: MonotonicMs | null = null
   #lastHomeAt: MonotonicMs
   /** A cell whose way round is timed, and when it went. */
@@ -183,8 +185,8 @@ export class PacedLoop implements LoopEnd, Loop {
     return this.#asks.ask(this.#apexHop, request, options)
   }
 
-  /** As `ask`, of any hop of the loop. */
-  askAt(node: NodeId, request: Pieces, options: AskOptions): Promise<Uint8Array> {
+  /** As `ask`, of any hop of the loop; `null`: of this node itself, after `openHome`. */
+  askAt(node: NodeId | null, request: Pieces, options: AskOptions): Promise<Uint8Array> {
     return this.#asks.ask(this.#hopOf(node), request, options)
   }
 
@@ -192,25 +194,53 @@ export class PacedLoop implements LoopEnd, Loop {
     return this.joinAt(this.apex, cookie, end, { signal })
   }
 
-  /** As `join`, at any hop of the loop. */
-  async joinAt(node: NodeId, cookie: Uint8Array, end: ExchangeEnd, { signal }: { signal: AbortSignal }): Promise<ExchangePort> {
+  /** As `join`, at any hop of the loop, which may carry several exchanges (`exchangesAt`); `null`: at this node itself. */
+  async joinAt(
+    node: NodeId | null,
+    cookie: Uint8Array,
+    end: ExchangeEnd,
+    { signal }: { signal: AbortSignal },
+  ): Promise<ExchangePort> {
     const hop = this.#hopOf(node)
-    if (this.#pairing !== null) throw ended()
-    await this.#asks.join(hop, cookie, { signal })
-    const pairing = new Pairing(end, this.#clock)
-    if (!this.#open || this.#pairing !== null || !this.#asks.mux(hop).attach(pairing)) throw ended()
-    this.#pairing = pairing
-    this.#pairingHop = hop
-    return this.#port(this.#asks.mux(hop), pairing)
+    const exchanges = this.#exchanges.get(hop) ?? new HopExchanges()
+    this.#exchanges.set(hop, exchanges)
+    const number = exchanges.reserve()
+    if (number === null) throw new OverlayError('overload', 'RENDEZVOUS_REFUSED', 'The loop carries as many exchanges as it may.')
+    try {
+      await this.#asks.join(hop, cookie, { signal }, number)
+      const pairing = new Pairing(end, this.#clock)
+      const mux = this.#asks.mux(hop)
+      if (!this.#open || !mux.attach(pairing, number)) throw ended()
+      exchanges.add(number, pairing)
+      return this.#port(mux, pairing, () => {
+        if (!this.#open) return
+        mux.detach(number)
+        exchanges.remove(number)
+      })
+    } finally {
+      exchanges.cancel(number)
+    }
   }
 
-  #hopOf(node: NodeId): number {
-    const at = this.hops.indexOf(node)
+  /** Exchanges at a hop, or at this node itself. */
+  exchangesAt(node: NodeId | null): number {
+    return this.#exchanges.get(this.#hopOf(node))?.size ?? 0
+  }
+
+  /** From now on this node itself can be asked as a hop is, by cells that go all the way round. */
+  openHome(accept: OwnApex): void {
+    this.#own ??= new OwnHop(accept, { rate: this.rate })
+  }
+
+  #hopOf(node: NodeId | null): number {
+    if (node === null && this.#own !== null) return this.hops.length + 1
+    const at = node === null ? -1 : this.hops.indexOf(node)
     if (at < 0) throw new OverlayError('bug', 'INTERNAL', 'That node is not on this loop.')
     return at + 1
   }
 
-  #port(mux: StreamMux, pairing: Pairing): ExchangePort {
+  #port(mux: StreamMux, pairing: Pairing, onLeft: () => void): ExchangePort {
+    let left = false
     return {
       loop: this.number,
       get waiting() {
@@ -218,8 +248,11 @@ export class PacedLoop implements LoopEnd, Loop {
       },
       wake: () => {}, // the next slots come by themselves
       close: () => {
-        // The loop goes on, and with it all that it carries besides; it is joined with no other any more.
+        // The loop goes on, and with it all that it carries besides.
+        if (left) return
+        left = true
         pairing.leave()
+        onLeft()
       },
     }
   }
@@ -271,10 +304,11 @@ export class PacedLoop implements LoopEnd, Loop {
       mux?.lost(counter)
     } else if (mux !== undefined) {
       mux.arrived(counter)
-      const pairing = addressee === this.#pairingHop ? this.#pairing : null
-      const payloads = pairing?.received ?? 0
+      if (addressee > this.hops.length) this.#own?.answer(cells, at + FRAMES_AT, at + CELL_BYTES, counter)
+      const exchanges = this.#exchanges.get(addressee)
+      const payloads = exchanges?.received ?? 0
       if (!mux.receive(cells, at + FRAMES_AT, at + CELL_BYTES)) return this.#end('protocol')
-      if (pairing !== null) this.#arrivals.onHome(counter, this.#made, pairing.received > payloads)
+      exchanges?.arrivals.onHome(counter, this.#made, exchanges.received > payloads)
     }
     if (!this.#noise.onCell(noise, counter, now)) this.#tooMuchNoise(now)
   }
@@ -370,8 +404,9 @@ export class PacedLoop implements LoopEnd, Loop {
   /** Who the next cell is for; `hops + 1` for a filler. */
   #nextAddressee(): number {
     const hops = this.hops.length
-    for (let step = 1; step <= hops; step++) {
-      const hop = ((this.#turn + step - 1) % hops) + 1
+    const asked = hops + (this.#own === null ? 0 : 1)
+    for (let step = 1; step <= asked; step++) {
+      const hop = ((this.#turn + step - 1) % asked) + 1
       const mux = this.#asks.at(hop)
       if (mux === undefined || !this.#wants(hop, mux)) continue
       this.#turn = hop
@@ -392,10 +427,9 @@ export class PacedLoop implements LoopEnd, Loop {
   #wants(hop: number, mux: StreamMux): boolean {
     if (mux.hasOutput) return true
     if (!this.#open) return false
-    const pairing = hop === this.#pairingHop ? this.#pairing : null
-    if (pairing?.urgent === true) return true
-    const arriving = pairing === null ? 0 : this.#arrivals.perRound
-    return mux.awaiting && mux.peerBacklogCells + arriving > this.#inFlight[hop]!
+    const exchanges = this.#exchanges.get(hop)
+    if (exchanges?.urgent === true) return true
+    return mux.awaiting && mux.peerBacklogCells + (exchanges?.arriving ?? 0) > this.#inFlight[hop]!
   }
 
   #plain(addressee: number, cell: number): void {
@@ -437,7 +471,8 @@ export class PacedLoop implements LoopEnd, Loop {
   close(): void {
     if (!this.#open) return
     this.#open = false
-    this.#pairing = null
+    for (const exchanges of this.#exchanges.values()) exchanges.clear()
     this.#asks.cancelAll()
+    this.#own?.close()
   }
 }

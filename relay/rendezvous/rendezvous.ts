@@ -39,7 +39,9 @@ export const MEETING_BYTES = 8192
 
 /** What a circuit offers to who joins it. */
 interface Attachable {
-  attach(flow: PayloadFlow): boolean
+  /** Exchanges at once; see `HopPort`. */
+  readonly exchanges?: number
+  attach(flow: PayloadFlow, number?: number): boolean
 }
 
 export class Rendezvous {
@@ -52,6 +54,8 @@ export class Rendezvous {
   /** Those of them that wait for their second. */
   readonly #alone = new Map<Meeting, Timer>()
   readonly #local = new Set<LocalPort>()
+  /** Cookies that a circuit with several exchanges showed last, by their numbers: its origin may ask again when the answer was lost. */
+  readonly #shown = new WeakMap<Attachable, (string | undefined)[]>()
 
   constructor(deps: { readonly clock: Clock; readonly memory: ApexMemory; readonly limits?: RendezvousLimits }) {
     this.#clock = deps.clock
@@ -65,15 +69,29 @@ export class Rendezvous {
     return { meetings: this.#meetings.size, alone: this.#alone.size, payloads: this.#pool.used }
   }
 
-  /** Joins the circuit of `port` with the one that shows the same cookie (32 bytes). */
-  join(cookie: Uint8Array, port: Attachable): HopStatus {
-    return this.#enter(cookie, (_meeting, side) => port.attach(side))
+  /**
+   * Joins exchange `exchange` of the circuit of `port` with the one that shows the same cookie (32 bytes). A circuit that may have several ends
+   * an older exchange of the same number with it: its origin has left that.
+   */
+  join(cookie: Uint8Array, port: Attachable, exchange = 0): HopStatus {
+    const most = port.exchanges ?? 1
+    if (exchange >= most) return 'refused'
+    if (most === 1) return this.#enter(cookie, (side) => port.attach(side))
+    const key = toHex(cookie)
+    const shown = this.#shown.get(port) ?? []
+    if (shown.includes(key)) return shown[exchange] === key ? 'ok' : 'refused'
+    return this.#enter(cookie, (side) => {
+      if (!port.attach(side, exchange)) return false
+      shown[exchange] = key
+      this.#shown.set(port, shown)
+      return true
+    })
   }
 
   /** This node's own end, where it is the rendezvous point itself. Errors: `RENDEZVOUS_REFUSED`. */
   joinLocally(cookie: Uint8Array, end: ExchangeEnd): ExchangePort {
     const made: LocalPort[] = []
-    const status = this.#enter(cookie, (meeting, side) => {
+    const status = this.#enter(cookie, (side, meeting) => {
       made.push(new LocalPort({ meeting, side, end, clock: this.#clock, onLeft: (port) => this.#local.delete(port) }))
       return true
     })
@@ -95,11 +113,11 @@ export class Rendezvous {
     for (const meeting of [...this.#meetings.values()]) meeting.end()
   }
 
-  #enter(cookie: Uint8Array, attach: (meeting: Meeting, side: Side) => boolean): HopStatus {
+  #enter(cookie: Uint8Array, attach: (side: Side, meeting: Meeting) => boolean): HopStatus {
     const key = toHex(cookie)
     const waiting = this.#meetings.get(key)
     if (waiting !== undefined) {
-      if (waiting.both || !attach(waiting, waiting.second)) return 'refused'
+      if (waiting.both || !attach(waiting.second, waiting)) return 'refused'
       waiting.pair()
       this.#alone.get(waiting)?.cancel()
       this.#alone.delete(waiting)
@@ -115,7 +133,7 @@ export class Rendezvous {
       meeting,
       this.#clock.setTimer(MEETING_WAIT_MS, () => meeting.end()),
     )
-    if (attach(meeting, meeting.first)) return 'ok'
+    if (attach(meeting.first, meeting)) return 'ok'
     meeting.end()
     return 'refused'
   }

@@ -17,13 +17,19 @@ export const FrameType = {
   BACKLOG: 5,
   /** One payload of an exchange, of the one size that there is (SPEC.md §11.1). */
   PAYLOAD: 6,
+  /** Which exchange the PAYLOAD behind it in the cell is of; without it number 0. Paced clocks only; a fault in `swift`. */
+  EXCHANGE: 7,
 } as const
+
+/** Exchanges that one hop carries at once on one paced circuit; on a `swift` one it is one. */
+export const EXCHANGES_MAX = 16
 
 /** Type (1), stream id (4), offset (6), length and fin bit (2). */
 export const STREAM_HEADER_BYTES = 13
 export const CREDIT_BYTES = 11
 export const RESET_BYTES = 6
 export const BACKLOG_BYTES = 3
+export const EXCHANGE_BYTES = 2
 /** Type (1), count (1); then per cell its counter (4) and bytes of streams (2). */
 export const ACK_HEADER_BYTES = 2
 export const ACK_ENTRY_BYTES = 6
@@ -46,6 +52,8 @@ export interface FrameSink {
   onAck(counter: number, bytes: number): void
   /** `PAYLOAD_BYTES` from `bytes[at]`. */
   onPayload(bytes: Uint8Array, at: number): void
+  /** The next payload is of the exchange with this number, below `EXCHANGES_MAX`. */
+  onExchange(number: number): void
 }
 
 /** Reads the frames in `bytes[at … end)`. `false`: malformed; the frames before the fault were handed over, and the circuit ends. */
@@ -99,6 +107,12 @@ export function readFrames(bytes: Uint8Array, at: number, end: number, sink: Fra
         at += PAYLOAD_FRAME_BYTES
         break
       }
+      case FrameType.EXCHANGE: {
+        if (at + EXCHANGE_BYTES > end || bytes[at + 1]! >= EXCHANGES_MAX) return false
+        sink.onExchange(bytes[at + 1]!)
+        at += EXCHANGE_BYTES
+        break
+      }
       default:
         return false
     }
@@ -140,6 +154,12 @@ export function writeBacklog(into: Uint8Array, at: number, cells: number): numbe
   into[at] = FrameType.BACKLOG
   writeU16(into, at + 1, Math.min(cells, 0xffff))
   return at + BACKLOG_BYTES
+}
+
+export function writeExchange(into: Uint8Array, at: number, number: number): number {
+  into[at] = FrameType.EXCHANGE
+  into[at + 1] = number
+  return at + EXCHANGE_BYTES
 }
 
 /** Writes the start of an ACK frame of `count` entries (1 … 255); `writeAckEntry` follows for each. */

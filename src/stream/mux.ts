@@ -5,7 +5,8 @@
  * offset. In the paced clocks cells may be lost (`lossy`): a gap ends its stream and no other, the origin tells the hop which cells came home
  * as noise, and what rode in them is given anew (credit, resets) or its stream reset. Credit per stream and for all streams together bounds what
  * either end must hold. Only the origin opens streams (odd ids). The file is long because all this is one machine: loss changes credit.
- * Once the circuit is joined with another, payloads of the exchange ride in the same cells, before everything but BACKLOG.
+ * Once the circuit is joined with others, payloads of the exchanges ride in the same cells, before everything but BACKLOG: on a paced circuit up
+ * to `EXCHANGES_MAX`, told apart by their numbers, in turn.
  * Threat met: a peer that sends without end, opens without end, or resets without end. Spec: SPEC.md §5.
  */
 import type { PayloadFlow } from './exchange.ts'
@@ -14,6 +15,8 @@ import {
   ACK_HEADER_BYTES,
   BACKLOG_BYTES,
   CREDIT_BYTES,
+  EXCHANGE_BYTES,
+  EXCHANGES_MAX,
   type FrameSink,
   FrameType,
   OFFSET_END,
@@ -25,6 +28,7 @@ import {
   writeAckHeader,
   writeBacklog,
   writeCredit,
+  writeExchange,
   writeReset,
   writeStreamHeader,
 } from './frames.ts'
@@ -85,9 +89,13 @@ export class StreamMux implements FrameSink, StreamHost {
   readonly #window: number
   #creditDue = false
   #peerBacklogCells = 0
-  /** What gives and takes payloads, once there is an exchange. */
-  #flow: PayloadFlow | null = null
-  /** Whether its owner has left the exchange: what still comes of it is nothing. */
+  /** What gives and takes payloads, by the number of the exchange. */
+  readonly #flows: (PayloadFlow | null)[] = [null]
+  /** Whose turn it was. */
+  #flowTurn = 0
+  /** Of the cell that is being read: which exchange its payload is of. */
+  #flowRead = 0
+  /** Whether an owner has left an exchange: what still comes of it is nothing. */
   #left = false
   /** What rode in which cell, where cells may be lost. */
   readonly #ridden: RiddenLog | null
@@ -122,8 +130,14 @@ export class StreamMux implements FrameSink, StreamHost {
 
   /** Streams whose peer has not ended its direction, or an exchange: an origin that has any must send cells for the answers to ride in. */
   get awaiting(): boolean {
-    if (this.#flow !== null) return true
+    if (this.exchanging) return true
     for (const stream of this.#streams.values()) if (!stream.finReceived) return true
+    return false
+  }
+
+  /** Whether there is an exchange. */
+  get exchanging(): boolean {
+    for (const flow of this.#flows) if (flow !== null) return true
     return false
   }
 
@@ -160,18 +174,33 @@ export class StreamMux implements FrameSink, StreamHost {
     return stream
   }
 
-  /** Payloads come from and go to `flow` until the mux closes. `false`: it has closed, or there is an exchange already. */
-  attach(flow: PayloadFlow): boolean {
-    if (this.#closed || this.#flow !== null) return false
-    this.#flow = flow
+  /**
+   * Payloads of the exchange with this number come from and go to `flow` until the mux closes. `false`: it has closed, or there is such an
+   * exchange already. At a hop of a paced circuit the newer takes the place of the older: its origin has left that.
+   */
+  attach(flow: PayloadFlow, number = 0): boolean {
+    const before = this.#flows[number] ?? null
+    if (this.#closed || number >= (this.#ridden === null ? 1 : EXCHANGES_MAX)) return false
+    if (before !== null && (this.#ridden === null || this.#role === 'origin')) return false
+    while (this.#flows.length <= number) this.#flows.push(null)
+    this.#flows[number] = flow
+    before?.onGone()
     this.#wake()
     return true
+  }
+
+  /** Origin: leaves the exchange, of which nothing goes from now on; what still comes of it is nothing. */
+  detach(number: number): void {
+    if (number >= this.#flows.length) return
+    this.#left = true
+    this.#flows[number] = null
   }
 
   /** Reads the frames of the cell with `counter` (which matters where cells may be lost). `false`: the peer broke the protocol, and the circuit ends. */
   receive(bytes: Uint8Array, at: number, end: number, counter = 0): boolean {
     if (this.#closed) return true
     this.#counter = counter
+    this.#flowRead = 0
     return readFrames(bytes, at, end, this) && !this.#faulty
   }
 
@@ -201,23 +230,38 @@ export class StreamMux implements FrameSink, StreamHost {
     this.#ready.length = 0
     this.#queuedBytes = 0
     for (const stream of streams) stream.events?.onClose(code)
-    const flow = this.#flow
-    this.#flow = null
-    flow?.onGone()
+    this.#endFlows()
+  }
+
+  #endFlows(): void {
+    for (const [number, flow] of this.#flows.entries()) {
+      this.#flows[number] = null
+      flow?.onGone()
+    }
   }
 
   #backlogCells(cellBytes: number): number {
     const sendable = Math.min(this.#queuedBytes, Math.max(0, this.#sendLimit - this.#sentBytes))
     const cells = Math.ceil(sendable / (cellBytes - STREAM_HEADER_BYTES - BACKLOG_BYTES))
-    const payloads = this.#flow?.waiting ?? 0
+    let payloads = 0
+    for (const flow of this.#flows) if (flow !== null) payloads += flow.waiting
     return cells === 0 && payloads === 0 && this.hasOutput ? 1 : cells + payloads
   }
 
   #fillPayload(into: Uint8Array, at: number, end: number): number {
-    if (this.#flow === null || !this.#flow.due || at + PAYLOAD_FRAME_BYTES > end) return at
-    into[at] = FrameType.PAYLOAD
-    this.#flow.take(into, at + 1)
-    return at + PAYLOAD_FRAME_BYTES
+    const count = this.#flows.length
+    if (at + EXCHANGE_BYTES + PAYLOAD_FRAME_BYTES > end) return at
+    for (let step = 1; step <= count; step++) {
+      const number = (this.#flowTurn + step) % count
+      const flow = this.#flows[number]!
+      if (flow === null || !flow.due) continue
+      this.#flowTurn = number
+      if (number > 0) at = writeExchange(into, at, number)
+      into[at] = FrameType.PAYLOAD
+      flow.take(into, at + 1)
+      return at + PAYLOAD_FRAME_BYTES
+    }
+    return at
   }
 
   #fillControl(into: Uint8Array, at: number, end: number): number {
@@ -364,12 +408,10 @@ export class StreamMux implements FrameSink, StreamHost {
     stream.consumedBytes = stream.received
   }
 
-  /** Ends every stream, each with `onClose(code)`, and the exchange; the peer is told of the streams. The mux stays, for that. */
+  /** Ends every stream, each with `onClose(code)`, and the exchanges; the peer is told of the streams. The mux stays, for that. */
   resetAll(code: number): void {
     this.#left = true
-    const flow = this.#flow
-    this.#flow = null
-    flow?.onGone()
+    this.#endFlows()
     for (const stream of [...this.#streams.values()]) {
       this.resetStream(stream, code)
       stream.events?.onClose(code)
@@ -494,8 +536,14 @@ export class StreamMux implements FrameSink, StreamHost {
   }
 
   onPayload(bytes: Uint8Array, at: number): void {
-    if (this.#flow === null) this.#faulty ||= !this.#left
-    else this.#flow.onPayload(bytes, at)
+    const flow = this.#flows[this.#flowRead] ?? null
+    if (flow === null) this.#faulty ||= !this.#left
+    else flow.onPayload(bytes, at)
+  }
+
+  onExchange(number: number): void {
+    this.#flowRead = number
+    if (this.#ridden === null) this.#faulty = true
   }
 
   // Loss: paced clocks only ---------------------------------------------------------------------------------------------------------

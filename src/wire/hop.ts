@@ -3,6 +3,7 @@ import { lengthOf, type Pieces } from '../bytes/index.ts'
 import { gyre } from './generated/messages.js'
 import {
   COOKIE_BYTES,
+  EXCHANGES_MAX,
   HOP_REPLY_BYTES_MAX,
   HOP_REQUEST_BYTES_MAX,
   INTRODUCTION_REQUEST_BYTES_MAX,
@@ -39,6 +40,8 @@ export interface Join {
   readonly kind: 'join'
   /** 32 bytes. */
   readonly cookie: Uint8Array
+  /** Number of the exchange on its circuit, below 16. */
+  readonly exchange: number
 }
 export type HopRequest = StoreCall | Ping | RecordCall | IntroductionCall | Join
 
@@ -65,7 +68,7 @@ export function encodeHopRequest(request: HopRequest): Uint8Array {
     case 'introduction':
       return encodeWith(RequestCodec, { introduction: request.request })
     case 'join':
-      return encodeWith(RequestCodec, { join: { cookie: request.cookie } })
+      return encodeWith(RequestCodec, { join: { cookie: request.cookie, exchange: request.exchange } })
     case 'ping':
       break
   }
@@ -94,7 +97,8 @@ export function parseHopRequest(bytes: Uint8Array): HopRequest | null {
   }
   if (raw?.body === 'join') {
     const cookie = bytesField(raw.join?.cookie, COOKIE_BYTES)
-    return cookie && { kind: 'join', cookie }
+    const exchange = integerField(raw.join?.exchange, EXCHANGES_MAX - 1)
+    return cookie && exchange !== null ? { kind: 'join', cookie, exchange } : null
   }
   if (raw?.body !== 'ping') return null
   const filler = bytesField(raw.ping?.filler, 0, PING_BYTES_MAX)

@@ -86,6 +86,8 @@ export const INTRODUCTIONS_MAX = 8
 export const INTRODUCTION_REQUEST_BYTES_MAX = INTRODUCTION_MESSAGE_BYTES_MAX + 256
 export const INTRODUCTION_REPLY_BYTES_MAX = INTRODUCTIONS_MAX * (INTRODUCTION_MESSAGE_BYTES_MAX + 64)
 export const COOKIE_BYTES = 32
+/** Exchanges of one hop on one circuit. */
+export const EXCHANGES_MAX = 16
 
 /** A whole `StoreReply`, `HopReply`. */
 export const STORE_REPLY_BYTES_MAX = SLOT_VARIANTS_MAX * (SLOT_VALUE_BYTES_MAX + 256)

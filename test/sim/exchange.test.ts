@@ -136,7 +136,7 @@ test('P2: cells sent by one timetable make one trace at every member, with conte
         onFin: () => {},
         onClose: () => {},
       })!
-      sendMessage(stream, encodeHopRequest({ kind: 'join', cookie }))
+      sendMessage(stream, encodeHopRequest({ kind: 'join', cookie, exchange: 0 }))
       origin.send(3)
       await sim.clock.advance(5)
       origin.send(3)
@@ -280,7 +280,7 @@ test('P3: payloads of who has joined nothing end the streams of that circuit as 
     if (joins) {
       sendMessage(
         origin.mux.open({ onData: () => {}, onFin: () => {}, onClose: () => {} })!,
-        encodeHopRequest({ kind: 'join', cookie }),
+        encodeHopRequest({ kind: 'join', cookie, exchange: 0 }),
       )
       origin.send(3)
       await sim.clock.advance(10)

@@ -12,6 +12,7 @@ import {
   writeAckHeader,
   writeBacklog,
   writeCredit,
+  writeExchange,
   writeReset,
   writeStreamHeader,
 } from '../../src/stream/frames.ts'
@@ -24,6 +25,7 @@ type Frame =
   | { readonly type: 'backlog'; readonly cells: number }
   | { readonly type: 'ack'; readonly cells: readonly { readonly counter: number; readonly bytes: number }[] }
   | { readonly type: 'payload'; readonly first: number; readonly last: number }
+  | { readonly type: 'exchange'; readonly number: number }
 
 /** Writes frames down as the reader hands them over. */
 function recorder(): FrameSink & { readonly frames: Frame[] } {
@@ -39,6 +41,7 @@ function recorder(): FrameSink & { readonly frames: Frame[] } {
     onCredit: (id, limit) => frames.push({ type: 'credit', id, limit }),
     onReset: (id, code) => frames.push({ type: 'reset', id, code }),
     onBacklog: (cells) => frames.push({ type: 'backlog', cells }),
+    onExchange: (number) => frames.push({ type: 'exchange', number }),
     onPayload: (bytes, at) => frames.push({ type: 'payload', first: bytes[at]!, last: bytes[at + PAYLOAD_BYTES - 1]! }),
   }
 }
@@ -60,6 +63,7 @@ function encodeOne(frame: Frame): Uint8Array {
     for (const { counter, bytes: sent } of frame.cells) at = writeAckEntry(bytes, at, counter, sent)
     return bytes
   }
+  if (frame.type === 'exchange') return into.subarray(0, writeExchange(into, 0, frame.number))
   if (frame.type === 'backlog') return into.subarray(0, writeBacklog(into, 0, frame.cells))
   const at = writeStreamHeader(into, 0, frame.id, frame.offset, frame.bytes.length, frame.fin)
   into.set(frame.bytes, at)
@@ -106,6 +110,10 @@ function naiveRead(bytes: Uint8Array): Frame[] | null {
         if (left.length < 1984) return null
         frames.push({ type: 'payload', first: left[0]!, last: left[1983]! })
         left = left.slice(1984)
+      } else if (type === 7) {
+        const exchange = number(1)
+        if (exchange >= 16) return null
+        frames.push({ type: 'exchange', number: exchange })
       } else return null
     }
   } catch {
@@ -123,6 +131,7 @@ const frame: fc.Arbitrary<Frame> = fc.oneof(
   fc.tuple(u32, fc.nat(2 ** 48 - 1)).map(([id, limit]) => ({ type: 'credit' as const, id, limit })),
   fc.tuple(id, fc.nat(255)).map(([id, code]) => ({ type: 'reset' as const, id, code })),
   fc.nat(0xffff).map((cells) => ({ type: 'backlog' as const, cells })),
+  fc.nat(15).map((number) => ({ type: 'exchange' as const, number })),
   fc.tuple(fc.nat(255), fc.nat(255)).map(([first, last]) => ({ type: 'payload' as const, first, last })),
 )
 const acks: fc.Arbitrary<Frame> = fc
@@ -210,13 +219,16 @@ test('random bytes: the reader and the naive reader agree', () => {
 test('must fail: ACK of nothing, unknown types, a payload cut short, stream 0, offsets past the end', () => {
   const into = new Uint8Array(40)
   const reads = () => readFrames(into, 0, into.length, recorder())
-  for (const type of [4, 6, 7, 128, 255]) {
+  for (const type of [4, 6, 8, 128, 255]) {
     into.fill(0)
     into[0] = type
     assert.equal(reads(), false, `type ${type}`)
   }
   into.fill(0)
   writeStreamHeader(into, 0, 0, 0, 1, false)
+  assert.equal(reads(), false)
+  into.fill(0)
+  writeExchange(into, 0, 16)
   assert.equal(reads(), false)
   into.fill(0)
   writeReset(into, 0, 0, 0)

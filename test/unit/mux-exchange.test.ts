@@ -143,6 +143,56 @@ test('the flow hears once that the mux has closed, and nothing after it', () => 
   assert.equal(origin.attach(new Flow()), false)
 })
 
+test('paced: several exchanges at once, told apart by their numbers; a number is used again, and what comes late of the old is nothing', () => {
+  const lossy = { rate: 128 }
+  const origin = new StreamMux({ role: 'origin', wake: () => {}, lossy })
+  const hop = new StreamMux({ role: 'hop', wake: () => {}, lossy })
+  const flows = Array.from({ length: 3 }, () => [new Flow(), new Flow()] as const)
+  for (const [at, number] of [0, 1, 15].entries()) {
+    assert.ok(origin.attach(flows[at]![0], number) && hop.attach(flows[at]![1], number))
+    flows[at]![0].queue.push(at + 1, at + 11)
+    flows[at]![1].queue.push(at + 101)
+  }
+  assert.equal(origin.attach(new Flow(), 1), false)
+  assert.equal(origin.attach(new Flow(), 16), false)
+  const cell = new Uint8Array(FRAMES_BYTES)
+  let counter = 0
+  const round = () => {
+    origin.fill(cell, 0, cell.length, counter)
+    assert.ok(hop.receive(cell, 0, cell.length, counter))
+    hop.fill(cell, 0, cell.length, counter)
+    assert.ok(origin.receive(cell, 0, cell.length, counter++))
+  }
+  for (let at = 0; at < 6; at++) round()
+  for (const [at, [here, there]] of flows.entries()) {
+    assert.deepEqual(there.came, [at + 1, at + 11])
+    assert.deepEqual(here.came, [at + 101])
+  }
+  origin.detach(1)
+  const [here, there] = [new Flow(), new Flow()]
+  flows[1]![1].queue.push(9)
+  round()
+  assert.deepEqual([flows[1]![0].came.length, flows[1]![0].gone], [1, 0])
+  assert.ok(hop.attach(there, 1), 'the hop takes the newer')
+  assert.equal(flows[1]![1].gone, 1)
+  assert.ok(origin.attach(here, 1))
+  here.queue.push(5)
+  there.queue.push(6)
+  round()
+  assert.deepEqual([here.came, there.came], [[6], [5]])
+  const ends = [here, flows[0]![0], flows[2]![0]]
+  origin.close(ResetCode.CANCELLED)
+  assert.ok(ends.every(({ gone }) => gone === 1))
+})
+
+test('swift: one exchange, without a number; one that is told is a breach', () => {
+  const { origin, hop, cell } = pair()
+  assert.equal(origin.attach(new Flow(), 1), false)
+  assert.ok(origin.attach(new Flow()) && hop.attach(new Flow()))
+  cell.set([FrameType.EXCHANGE, 0])
+  assert.equal(hop.receive(cell, 0, cell.length), false)
+})
+
 test('any mix of payloads and streams: all payloads in order, all bytes, and a cell never holds two payloads', () => {
   fc.assert(
     fc.property(fc.nat(), (seed) => {

@@ -111,6 +111,38 @@ test('a third is refused, as long as the two are there; a circuit joins once', (
   assert.equal(rendezvous.figures.meetings, 1)
 })
 
+test('a paced circuit has several exchanges; asked again it says the same; a number joined anew ends the older with it', () => {
+  const { rendezvous, join } = start()
+  const flows: (PayloadFlow | null)[] = []
+  const paced = {
+    exchanges: 16,
+    attach: (flow: PayloadFlow, number = 0) => {
+      flows[number]?.onGone()
+      flows[number] = flow
+      return true
+    },
+  }
+  const [a, b] = [join(1), join(2)]
+  assert.equal(rendezvous.join(cookie(1), paced, 0), 'ok')
+  assert.equal(rendezvous.join(cookie(2), paced, 3), 'ok')
+  assert.equal(rendezvous.join(cookie(2), paced, 3), 'ok', 'its answer was lost')
+  assert.equal(rendezvous.join(cookie(2), paced, 4), 'refused', 'it cannot be its own other side')
+  assert.equal(rendezvous.join(cookie(9), paced, 16), 'refused')
+  assert.equal(rendezvous.join(cookie(9), join(8), 1), 'refused', 'a swift circuit has one')
+  a.give(1)
+  b.give(2)
+  assert.deepEqual([flows[0]!.waiting, flows[3]!.waiting], [0, 0])
+  for (const number of [0, 3]) flows[number]!.onPayload(new Uint8Array(PAYLOAD_BYTES), 0)
+  assert.deepEqual([flows[0]!.waiting, flows[3]!.waiting], [1, 1])
+  const c = join(3)
+  assert.equal(rendezvous.join(cookie(3), paced, 0), 'ok')
+  a.give(4)
+  c.give(5)
+  flows[0]!.onPayload(new Uint8Array(PAYLOAD_BYTES), 0)
+  assert.deepEqual([flows[0]!.waiting, flows[3]!.waiting], [1, 1], 'what its old other side gives goes nowhere')
+  rendezvous.close()
+})
+
 test('what came before the second joined waits for it, but not much; who stays alone for 30 s meets nobody', () => {
   const { clock, join, rendezvous, heldBytes } = start()
   const a = join(1)

@@ -72,7 +72,11 @@ test('introduction replies come back as they were, the longest too; no bytes are
 test('a join comes back as it was; a cookie of another length is none', () => {
   const { HopRequest } = gyre.circuit
   const cookie = new Uint8Array(32).fill(3)
-  assert.deepEqual(parseHopRequest(encodeHopRequest({ kind: 'join', cookie })), { kind: 'join', cookie })
+  for (const exchange of [0, 15]) {
+    const join = { kind: 'join', cookie, exchange } as const
+    assert.deepEqual(parseHopRequest(encodeHopRequest(join)), join)
+  }
+  assert.equal(parseHopRequest(HopRequest.encode({ join: { cookie, exchange: 16 } }).finish()), null)
   for (const bytes of [0, 31, 33]) {
     assert.equal(parseHopRequest(HopRequest.encode({ join: { cookie: new Uint8Array(bytes) } }).finish()), null)
   }

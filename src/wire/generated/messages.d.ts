@@ -867,6 +867,9 @@ export namespace gyre {
             /** Join cookie. */
             cookie: Uint8Array;
 
+            /** Join exchange. */
+            exchange: number;
+
             /**
              * Encodes the specified Join message. Does not implicitly {@link gyre.circuit.Join.verify|verify} messages.
              * @param message Join message or plain object to encode
@@ -893,6 +896,9 @@ export namespace gyre {
 
                 /** Join cookie */
                 cookie?: (Uint8Array|null);
+
+                /** Join exchange */
+                exchange?: (number|null);
 
                 /** Unknown fields preserved while decoding when enabled */
                 $unknowns?: Uint8Array[];

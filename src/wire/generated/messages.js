@@ -1265,6 +1265,7 @@ export const gyre = $root.gyre = (() => {
             };
 
             Join.prototype.cookie = $util.newBuffer([]);
+            Join.prototype.exchange = 0;
 
             Join.encode = function (message, writer, _depth) {
                 if (!writer)
@@ -1275,6 +1276,8 @@ export const gyre = $root.gyre = (() => {
                     throw $Error("max depth exceeded");
                 if (message.cookie != null && $Object.hasOwnProperty.call(message, "cookie") && message.cookie.length)
                     writer.uint32(10).bytes(message.cookie);
+                if (message.exchange != null && $Object.hasOwnProperty.call(message, "exchange") && message.exchange !== 0)
+                    writer.uint32(16).uint32(message.exchange);
                 if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                     for (let i = 0; i < message.$unknowns.length; ++i)
                         writer.raw(message.$unknowns[i]);
@@ -1315,6 +1318,15 @@ export const gyre = $root.gyre = (() => {
                                 message.cookie = value;
                             else
                                 delete message.cookie;
+                            continue;
+                        }
+                    case 2: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.exchange = value;
+                            else
+                                delete message.exchange;
                             continue;
                         }
                     }
