@@ -23,7 +23,7 @@ import { Expectations } from './publish/expectations.ts'
 import { confirmShares, confirmSlots, receiptOf } from './publish/receipt.ts'
 import { ShareSender } from './publish/share-sender.ts'
 import { TreeWriter } from './publish/tree-writer.ts'
-import { receiptSegments } from './repair/index.ts'
+import { AWAY_MS, receiptSegments } from './repair/index.ts'
 
 /** Least time between two progress calls. */
 const PROGRESS_MS = 300
@@ -70,11 +70,13 @@ export async function publishFile(
   const progress = progressOf(clock, options.onProgress)
   const expectations = new Expectations(sample ?? receiptSegments(holders), { clock, rng })
   const liars = new Set<NodeId>()
+  const health = new HolderHealth(clock, undefined, network.patience)
+  const absent = new HolderHealth(clock, AWAY_MS)
   const sender = new ShareSender({
     ...{
       network,
       ranking,
-      health: new HolderHealth(clock, undefined, network.patience),
+      health,
       avoid: liars,
       expectations,
       rng,
@@ -98,8 +100,10 @@ export async function publishFile(
     const keys = rootKeys(s)
     const sealed = sealRoot(keys, rootBytes)
     wipe(rootBytes)
-    const receiptParts = { network: asking, map: new FileMap(root), keys, sealed, liars, rng, clock, signal }
+    const receiptParts = { network: asking, absent, map: new FileMap(root), keys, sealed, liars, rng, clock, signal }
     const foundShares = await confirmShares(expectations, receiptParts)
+    // The root is not brought first to who did not answer just now.
+    for (const node of ranking.nodes) if (absent.isSuspect(node)) health.failed(node)
     const slots = Array.from({ length: sharesOf(1, spread) }, (_, slot) => signSlot(keys.signing, slot, sealed))
     await sender.sendSlots(slots)
     const foundSlots = await confirmSlots(receiptParts)

@@ -14,7 +14,7 @@ import type { PutWork, ShareCheck, ShareNetwork, ShareWork, SlotCheck, SlotValue
 import type { RecordNetwork } from '../src/content/record-network.ts'
 import type { DirectoryView } from '../src/directory/index.ts'
 import { isOverlayError, OverlayError } from '../src/errors/index.ts'
-import type { Clock, Timer } from '../src/runtime/index.ts'
+import { type Clock, type Timer, unlessAborted } from '../src/runtime/index.ts'
 import {
   encodeHopRequest,
   encodeRecordRequest,
@@ -309,9 +309,10 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
     let holding: HeldLoop | null = null
     try {
       const held = await this.#loopTo(node, bytes, deadline.signal, trace)
-      holding = held
       try {
-        const loop = await held.loop
+        // Others may wait for the same loop: it goes on being built when one of them gives up.
+        const loop = await unlessAborted(held.loop, deadline.signal)
+        holding = held
         if (trace !== undefined && held.noted !== trace) {
           held.noted = trace
           trace.mark('loop', 'one that was there', { loop: loop.number })

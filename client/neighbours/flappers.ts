@@ -6,8 +6,8 @@ import type { MonotonicMs, NodeId } from '../../src/bytes/index.ts'
 import { TokenBucket } from '../../src/runtime/index.ts'
 
 // Implementation constants: such links at once, the time for one more, and peers remembered (the oldest is forgotten).
-const AT_ONCE = 3
-const EVERY_MS = 60_000
+const AT_ONCE = 6
+const EVERY_MS = 30_000
 const REMEMBERED_MAX = 256
 
 export class Flappers {

@@ -6,6 +6,7 @@
  */
 import { equalPublic, type NodeId } from '../../src/bytes/index.ts'
 import { SHARE_BYTES } from '../../src/content/constants.ts'
+import type { HolderHealth } from '../../src/content/holder-health.ts'
 import type { ShareNetwork } from '../../src/content/network.ts'
 import { Permits } from '../../src/content/permits.ts'
 import { CHECK_BYTES } from '../../src/content/proof.ts'
@@ -22,6 +23,8 @@ const READ_BACK = 8
 
 export interface ConfirmParts {
   readonly network: ShareNetwork
+  /** Who did not answer though it was asked patiently: waited for once, whatever is asked of it. Grows. */
+  readonly absent: HolderHealth
   readonly clock: Clock
   readonly rng: Rng
   readonly signal: AbortSignal
@@ -92,9 +95,12 @@ async function ask(
 ): Promise<Outcome> {
   await permits.take(parts.signal)
   try {
-    const { network, signal } = parts
+    const { network, absent, signal } = parts
     const wait = () => network.ready?.(node, bytes, { signal })
-    const asked = await askPatiently({ ...parts, patience: network.patience }, run, { wait, giveUp: () => false })
+    const giveUp = () => absent.isSuspect(node)
+    const asked = await askPatiently({ ...parts, patience: network.patience }, run, { wait, giveUp })
+    if (asked.kind === 'answer') absent.answered(node, asked.tookMs)
+    if (asked.kind === 'away') absent.failed(node)
     return asked.kind !== 'answer' ? 'away' : asked.value ? 'right' : 'wrong'
   } finally {
     permits.give()

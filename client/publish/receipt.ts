@@ -41,13 +41,13 @@ export async function confirmShares(expectations: Expectations, parts: ReceiptPa
     return { checked, mended: 0, survives, holders, parts: expectations.parts }
   }
   for (const node of confirmation.liars) parts.liars.add(node)
-  const report = await runPass({ ...parts, keepHours: 0, mend: true, home: false, slots: false })
+  const report = await runPass({ ...parts, health: parts.absent, keepHours: 0, mend: true, home: false, slots: false })
   return { ...promised(report, known, 'The shares'), parts: expectations.parts }
 }
 
 /** The same for the root slots, all of them. Errors: `PUBLISH_FAILED`, the signal's reason. */
 export async function confirmSlots(parts: ReceiptParts): Promise<Found> {
-  const report = await runPass({ ...parts, segments: [], keepHours: 0, mend: true, home: false })
+  const report = await runPass({ ...parts, health: parts.absent, segments: [], keepHours: 0, mend: true, home: false })
   return { ...promised(report, parts.network.holders().length, 'The root'), parts: report.checked }
 }
 

@@ -71,20 +71,6 @@ async function publishSite(content: string): Promise<SitePublication> {
   return parseJson(await readText(answer, soon())) as SitePublication
 }
 
-/**
- * Publishes, again if a call was given up. A known fault (README): soon after several kills a publication sometimes gets no answer at all. Its cause
- * is not found; once it is, `publishSite` belongs in the places of this function.
- */
-async function published(content: string): Promise<SitePublication> {
-  let done: SitePublication | null = null
-  const tryOnce = async () => {
-    done = await publishSite(content).catch(() => null)
-    return done !== null
-  }
-  await eventually(`published: ${content}`, tryOnce, 120_000)
-  return done as unknown as SitePublication
-}
-
 /** What node `reader` of the network gets of a site's first page. */
 async function readAt(reader: number, address: string): Promise<string> {
   const answer = await call(apiOf(testnet.node(reader)), { path: `/v1/fetch/${address}/index.html`, signal: soon() })
@@ -124,7 +110,7 @@ test('killed at random times while it publishes: its site goes on above every ve
 })
 
 test(`held for ${HELD_MS / 1000} s: it finds its links and loops again by itself`, { timeout: 240_000 }, async (t) => {
-  const { address } = await published('before it is held')
+  const { address } = await publishSite('before it is held')
   process.kill(node.child.pid, 'SIGSTOP')
   try {
     await systemClock.sleep(HELD_MS, { signal })
@@ -151,7 +137,7 @@ for (const days of [1, -1]) {
   test(`its date ${days > 0 ? 'a day ahead' : 'a day back'}, then right again: it says so, disturbs nobody, and recovers`, {
     timeout: 240_000,
   }, async (t) => {
-    const { address } = await published('before the date was set')
+    const { address } = await publishSite('before the date was set')
     writeFileSync(dateFile, String(days * DAY_MS))
     await eventually(
       'it says that its date was set',

@@ -239,3 +239,20 @@ test('stores that fall silent at the end cost time, not the publication', async 
   assert.equal(done.receipt.of, 7)
   assert.equal(network.underWay, 0)
 })
+
+test('who falls silent at the end is waited for once, whatever is asked of it', async () => {
+  const clock = new FakeClock()
+  const network = new FakeShareNetwork(8, 11, { clock })
+  const check = network.checkShare.bind(network)
+  network.checkShare = (...args) => {
+    for (const at of [2, 5]) network.nodes[at]!.state = 'silent'
+    return check(...args)
+  }
+  const parts = { rng: seededRng(2), clock }
+  const done = await clock.runFor(publishFile(network, streamOf(new Uint8Array(2_000_000)), { signal: never }, parts), 300_000)
+  assert.equal(done.receipt.of, 6)
+  assert.equal(network.underWay, 0)
+  // Three tries of 6 s with their pauses, and what reading the rest back takes.
+  const tookMs = clock.monotonicMs()
+  assert.ok(tookMs < 35_000, `took ${tookMs} ms`)
+})
