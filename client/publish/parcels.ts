@@ -21,6 +21,8 @@ const PUTS_MAX = 24
 const PUT_TIMEOUT_MS = 45_000
 /** Tries at one holder: the second goes over another loop. */
 const TRIES_PER_HOLDER = 2
+/** A suspect holder comes after all others. */
+const SUSPECT_COST = 1000
 /** Holders tried for one parcel. */
 const HOLDERS_PER_PARCEL = 6
 
@@ -137,11 +139,12 @@ export class ParcelSender {
     let bestCost = Number.POSITIVE_INFINITY
     for (const node of ranking.order(parcel.place)) {
       if (tried.has(node)) continue
-      const cost = (tally.get(node) ?? 0) + (health.isSuspect(node) ? 1000 : 0)
+      const cost = (tally.get(node) ?? 0) + (health.isSuspect(node) ? SUSPECT_COST : 0)
       if (cost < bestCost) [best, bestCost] = [node, cost]
       if (cost === 0) break
     }
-    return best
+    // Where nobody can be reached there is nothing to try again for: the publication is to fail soon.
+    return bestCost >= SUSPECT_COST && this.#holders.size <= 1 ? undefined : best
   }
 
   async #putAt(parcel: Parcel, node: NodeId): Promise<boolean> {
@@ -157,7 +160,7 @@ export class ParcelSender {
       } catch (error) {
         signal.throwIfAborted()
         if (!isHolderFault(error)) throw error
-        const again = attempt < TRIES_PER_HOLDER && !isOverlayError(error, 'STORE_REFUSED') && !health.isSuspect(node)
+        const again = attempt < TRIES_PER_HOLDER && mayGoElsewhere(error) && !health.isSuspect(node)
         if (again) continue
         health.failed(node)
         return false
@@ -170,10 +173,16 @@ export class ParcelSender {
 }
 
 /** What another try or another holder may mend. Anything else (a bug, no network at all) ends the publication. */
-function isHolderFault(error: unknown): boolean {
+function isHolderFault(error: unknown): error is OverlayError {
   if (!isOverlayError(error)) return false
   if (error.code === 'STORE_REFUSED' || error.code === 'STORE_UNREACHABLE') return true
   return error.kind === 'timeout' || (error.kind === 'unreachable' && error.code !== 'NETWORK_TOO_SMALL')
+}
+
+/** Whether the same holder may take it over another loop. A loop that could not be had was tried for over several ways. */
+function mayGoElsewhere(error: OverlayError): boolean {
+  if (error.code === 'STORE_REFUSED') return false
+  return !isOverlayError(error.cause, 'LOOP_FAILED') && !isOverlayError(error.cause, 'LOOP_NO_PATH')
 }
 
 function tallyOf(nodes: readonly (NodeId | null)[]): Map<NodeId, number> {
