@@ -13,7 +13,7 @@ import { Pace } from '../../src/content/pace.ts'
 import { Permits } from '../../src/content/permits.ts'
 import type { Ranking } from '../../src/content/placement.ts'
 import { isShareOf } from '../../src/content/share.ts'
-import { isOverlayError } from '../../src/errors/index.ts'
+import { isOverlayError, type OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
 import type { ReadGaps } from '../heal/index.ts'
 import type { FetchCounters } from '../library.ts'
@@ -49,7 +49,7 @@ export function codeOf(error: unknown): string {
 }
 
 /** What another holder may mend; anything else is a bug and surfaces. */
-export function isHolderFault(error: unknown): boolean {
+export function isHolderFault(error: unknown): error is OverlayError {
   if (!isOverlayError(error) || error.code === 'NETWORK_TOO_SMALL') return false
   return error.kind !== 'bug' && error.kind !== 'config'
 }

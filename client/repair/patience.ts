@@ -48,8 +48,11 @@ export async function askPatiently<T>(
     } catch (error) {
       signal.throwIfAborted()
       if (!isHolderFault(error)) throw error
-      if (isOverlayError(error, 'STORE_REFUSED')) return { kind: 'refused' }
+      const { code, cause } = error
+      if (code === 'STORE_REFUSED') return { kind: 'refused' }
       if (isBusy(error) && busy < BUSY_TRIES) busy++
+      // A loop to it was tried for over several ways already.
+      else if (isOverlayError(cause, 'LOOP_FAILED')) break
       else failures++
     } finally {
       deadline.clear()
