@@ -6,6 +6,7 @@ import { Command, CommanderError, Option } from 'commander'
 import {
   CLOCKS,
   type ClockName,
+  DEFAULT_CLOCK,
   KEYS,
   type Key,
   LOG_LEVELS,
@@ -204,7 +205,7 @@ const testnet = program
   .command('testnet')
   .description('run a network of N node processes on loopback; prints one line of JSON when it is ready')
   .requiredOption('--nodes <N>', 'how many nodes (1 to 64)', wholeFrom(1, 64))
-  .addOption(new Option('--clock <CLOCK>', 'the clock of its nodes').choices(CLOCKS).default('swift'))
+  .addOption(new Option('--clock <CLOCK>', 'the clock of its nodes').choices(CLOCKS).default(DEFAULT_CLOCK))
   .addOption(new Option('--log-level <LEVEL>', 'what its nodes log').choices(LOG_LEVELS).default('warn'))
   .option('--json', 'changes nothing: its answer is JSON')
 for (const key of PASSED) testnet.addOption(flagOf(key))
@@ -218,8 +219,11 @@ testnet.action(async (options: { nodes: number; clock: ClockName; logLevel: LogL
 program
   .command('demo')
   .description('start eight nodes, publish, fetch through another, compare, stop everything')
+  .addOption(new Option('--clock <CLOCK>', 'the clock of its nodes').choices(CLOCKS).default('swift'))
   .option('--json', 'answer with JSON')
-  .action(async (options: { json?: boolean }) => (await import('../testnet/demo.ts')).demo(options, interruption()))
+  .action(async (options: { clock: ClockName; json?: boolean }) =>
+    (await import('../testnet/demo.ts')).demo(options, interruption()),
+  )
 
 program
   .command('bench')

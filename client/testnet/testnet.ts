@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { toHex } from '../../src/bytes/index.ts'
 import type { ClockName, LogLevel } from '../../src/config/index.ts'
-import { parseHostPort } from '../../src/config/index.ts'
+import { DEFAULT_CLOCK, parseHostPort } from '../../src/config/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { systemClock, systemRng } from '../../src/runtime/index.ts'
 import { TOKEN_FILE } from '../api/token.ts'
@@ -100,7 +100,7 @@ export class Testnet {
 
   /** Starts node `index`, or starts it again in its folder. It dials `bootstrap`, a running node, if there is one. */
   async start(index: number, bootstrap: readonly string[]): Promise<TestnetNode> {
-    const { clock = 'swift', logLevel = 'warn', flags = [], entry = ENTRY, onLine, onDeath } = this.#options
+    const { clock = DEFAULT_CLOCK, logLevel = 'warn', flags = [], entry = ENTRY, onLine, onDeath } = this.#options
     const dataDir = join(this.root, `node-${index}`)
     // Again where it was, so that the others' knowledge of it holds.
     const listen = this.#slots.get(index)?.node.listen[0]?.replace(/\/p2p\/.*$/, '') ?? '/ip4/127.0.0.1/tcp/0'
@@ -147,7 +147,7 @@ export class Testnet {
   }
 
   get #readyMs(): number {
-    return (this.#options.clock ?? 'swift') === 'swift' ? READY_MS : PACED_READY_MS
+    return (this.#options.clock ?? DEFAULT_CLOCK) === 'swift' ? READY_MS : PACED_READY_MS
   }
 
   async #readyNode({ process: child, node }: Slot, known: number, signal: AbortSignal): Promise<void> {

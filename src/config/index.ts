@@ -7,6 +7,7 @@ export {
   COVERS,
   type Config,
   type Cover,
+  DEFAULT_CLOCK,
   KEYS,
   type Key,
   LOG_LEVELS,

@@ -24,6 +24,8 @@ export type LogLevel = (typeof LOG_LEVELS)[number]
 
 /** When cells leave: as they are needed, or by time alone with as many loops as are wanted, or by time alone with always as many. */
 export const CLOCKS = ['swift', 'steady', 'fixed'] as const
+/** The clock of every node, test network and request that names none. */
+export const DEFAULT_CLOCK: ClockName = 'swift'
 export type ClockName = (typeof CLOCKS)[number]
 
 /** How much goes round while nothing is asked, each about twice the one before. */
@@ -148,7 +150,7 @@ export const KEYS: readonly Key[] = Object.freeze([
     meaning: "most disk for other people's shares, such as 10GiB",
   }),
   key('clock', 'clock', parseOneOf(CLOCKS), {
-    fallback: 'swift',
+    fallback: DEFAULT_CLOCK,
     takes: 'CLOCK',
     meaning: 'when cells leave: swift (as needed), steady or fixed (by time alone)',
   }),

@@ -70,7 +70,7 @@ const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(val
 
 export async function measureContent(bytes = 100 * 2 ** 20): Promise<ContentFigures> {
   const beganMs = performance.now()
-  const testnet = await startTestnet({ nodes: 8, signal: new AbortController().signal, logLevel: 'error' })
+  const testnet = await startTestnet({ nodes: 8, clock: 'swift', signal: new AbortController().signal, logLevel: 'error' })
   try {
     const startMs = performance.now() - beganMs
     const { nodes } = testnet

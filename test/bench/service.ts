@@ -140,7 +140,7 @@ const quantile = (values: number[], part: number) => values.sort((a, b) => a - b
 
 export async function measureService(bytes = 128 * MiB): Promise<ServiceFigures> {
   const target = await startTarget()
-  const testnet = await startTestnet({ nodes: 8, signal: new AbortController().signal, logLevel: 'error' })
+  const testnet = await startTestnet({ nodes: 8, clock: 'swift', signal: new AbortController().signal, logLevel: 'error' })
   try {
     const { nodes } = testnet
     const [owner, user] = [nodes[0]!, nodes[7]!]

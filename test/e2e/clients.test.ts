@@ -16,6 +16,7 @@ import type { ServiceStatus, SitePublication } from '../../client/library.ts'
 import { apiOf, startTestnet, type Testnet, type TestnetNode } from '../../client/testnet/index.ts'
 import type { TraceReport } from '../../client/trace/index.ts'
 import { client, findClient, needs } from '../support/clients.ts'
+import { E2E_CLOCK, patience } from '../support/e2e-clock.ts'
 import { type Ended, eventually, gyre, lives, run } from '../support/processes.ts'
 import { writeSiteTree } from '../support/site-tree.ts'
 import { gitTarget, httpTarget, rsyncTarget, sshTarget, type Target } from '../support/targets.ts'
@@ -36,7 +37,7 @@ let socks: { readonly host: string; readonly port: string }
 before(async () => {
   const onLine = (index: number, line: string) => lines.push(`node ${index}: ${line}`)
   const onDeath = (index: number, how: string) => lines.push(`node ${index} died: ${how}`)
-  testnet = await startTestnet({ nodes: 8, signal, onLine, onDeath })
+  testnet = await startTestnet({ nodes: 8, clock: E2E_CLOCK, signal, onLine, onDeath })
   host = testnet.node(0)
   reader = testnet.node(7)
   const { hostname, port } = new URL(reader.proxy)
@@ -86,7 +87,7 @@ async function hostService(name: string, target: Target, virtualPort = 80): Prom
   await eventually(
     `service ${name} is up`,
     async () => (await getJson<ServiceStatus>(apiOf(host), `/v1/services/${name}`, signal)).state === 'up',
-    30_000,
+    patience(30_000),
   )
   return address
 }
@@ -309,7 +310,7 @@ test(
       await page.goto(`http://${second}.gyre/`)
       assert.equal(await page.evaluate('document.cookie'), 'two=2')
       await page.goto(`http://${first}.gyre/`)
-      await page.waitForFunction("document.body.dataset.done === 'yes'", undefined, { timeout: 20_000 })
+      await page.waitForFunction("document.body.dataset.done === 'yes'", undefined, { timeout: patience(20_000) })
       const seen = JSON.parse((await page.getAttribute('body', 'data-seen')) ?? '{}') as Record<string, unknown>
       assert.deepEqual(seen, {
         own: 'one',
@@ -398,7 +399,7 @@ test('a key with a site and a live service: live while it is up, the snapshot wh
   const target = await httpTarget((_request, response) => response.end('live\n'))
   assert.equal(await hostService('both', target), address)
   const get = async () => (await ok(run('curl', ['-sS', '-x', reader.proxy, `http://${address}.gyre/`]))).stdout.toString()
-  await eventually('the live service answers', async () => (await get()) === 'live\n', 30_000)
+  await eventually('the live service answers', async () => (await get()) === 'live\n', patience(30_000))
   await testnet.stop(0)
-  await eventually('the snapshot takes its place', async () => (await get()) === 'snapshot\n', 60_000)
+  await eventually('the snapshot takes its place', async () => (await get()) === 'snapshot\n', patience(60_000))
 })

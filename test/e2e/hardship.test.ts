@@ -16,6 +16,7 @@ import type { NodeStatus, SitePublication, SiteStatus } from '../../client/libra
 import { apiOf, startTestnet, type Testnet } from '../../client/testnet/index.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
+import { E2E_CLOCK, patience } from '../support/e2e-clock.ts'
 import { LoneNode } from '../support/lone-node.ts'
 import { eventually } from '../support/processes.ts'
 import { seededRng } from '../support/seeded-rng.ts'
@@ -37,7 +38,7 @@ async function startNode(): Promise<LoneNode> {
     NODE_OPTIONS: `--import ${pathToFileURL(join(import.meta.dirname, '../support/date-preload.ts')).href}`,
     DATE_CONTROL: dateFile,
   }
-  return LoneNode.start({ dataDir, codeDir, env, flags: ['--network', testnet.network, ...bootstrap] })
+  return LoneNode.start({ dataDir, codeDir, env, flags: ['--network', testnet.network, '--clock', E2E_CLOCK, ...bootstrap] })
 }
 
 const status = () => node.get<NodeStatus>('/v1/status', soon())
@@ -45,10 +46,10 @@ const isReady = async () => (await status()).loopsReady > 0
 
 before(async () => {
   for (const dir of [dataDir, codeDir]) mkdirSync(dir, { mode: 0o700 })
-  testnet = await startTestnet({ nodes: 6, signal })
+  testnet = await startTestnet({ nodes: 6, clock: E2E_CLOCK, signal })
   node = await startNode()
   id = (await status()).id
-  await eventually('it has loops', isReady, 60_000)
+  await eventually('it has loops', isReady, patience(60_000))
 })
 
 after(async () => {
@@ -58,17 +59,17 @@ after(async () => {
 })
 
 /** A call that a stopped node left without an answer is given up and made again, as a person would. */
-const soon = () => AbortSignal.any([signal, AbortSignal.timeout(15_000)])
+const soon = () => AbortSignal.any([signal, AbortSignal.timeout(patience(15_000))])
 
-async function publishSite(content: string, patience = soon()): Promise<SitePublication> {
+async function publishSite(content: string, until = soon()): Promise<SitePublication> {
   const tar = await tarOf([
     { name: 'index.html', content },
     { name: 'same.txt', content: 'x'.repeat(70_000) },
   ])
   const headers = { 'Content-Type': 'application/x-tar', 'Content-Length': tar.length }
-  const send = { method: 'POST', path: '/v1/sites?key=home', headers, signal: patience } as const
+  const send = { method: 'POST', path: '/v1/sites?key=home', headers, signal: until } as const
   const answer = await call(node.at(), { ...send, send: (request) => void request.end(tar) })
-  return parseJson(await readText(answer, patience)) as SitePublication
+  return parseJson(await readText(answer, until)) as SitePublication
 }
 
 /** What node `reader` of the network gets of a site's first page. */
@@ -78,7 +79,7 @@ async function readAt(reader: number, address: string): Promise<string> {
 }
 
 test('killed at random times while it publishes: its site goes on above every version that was told', {
-  timeout: 300_000,
+  timeout: patience(300_000),
 }, async (t) => {
   const rng = seededRng(SEED)
   let told = 0
@@ -91,7 +92,7 @@ test('killed at random times while it publishes: its site goes on above every ve
         told = Math.max(told, site.version)
       }
     })().catch((error: unknown) => assert.ok(isOverlayError(error, 'NODE_UNREACHABLE'), String(error)))
-    if (round === 0) await eventually('a first version is there', () => told > 0, 60_000)
+    if (round === 0) await eventually('a first version is there', () => told > 0, patience(60_000))
     await systemClock.sleep(200 + rng.below(2_500), { signal })
     await node.child.kill()
     await publishing
@@ -101,20 +102,28 @@ test('killed at random times while it publishes: its site goes on above every ve
     const site = sites.find(({ key }) => key === 'home')
     assert.ok(site !== undefined && site.version >= told, `seed ${SEED}: version ${site?.version} after ${told}`)
     assert.equal(site.address, address)
-    await eventually('it has loops again', isReady, 60_000)
+    await eventually('it has loops again', isReady, patience(60_000))
   }
   const { version } = await publishSite('the last one')
   assert.ok(version > told)
-  await eventually('others read the last one', async () => (await readAt(2, address).catch(() => '')) === 'the last one', 60_000)
+  await eventually(
+    'others read the last one',
+    async () => (await readAt(2, address).catch(() => '')) === 'the last one',
+    patience(60_000),
+  )
   t.diagnostic(`${version} versions, 4 kills`)
 })
 
-test(`held for ${HELD_MS / 1000} s: it finds its links and loops again by itself`, { timeout: 240_000 }, async (t) => {
+test(`held for ${HELD_MS / 1000} s: it finds its links and loops again by itself`, { timeout: patience(240_000) }, async (t) => {
   const { address } = await publishSite('before it is held')
   process.kill(node.child.pid, 'SIGSTOP')
   try {
     await systemClock.sleep(HELD_MS, { signal })
-    await eventually('others read on', async () => (await readAt(1, address).catch(() => '')) === 'before it is held', 60_000)
+    await eventually(
+      'others read on',
+      async () => (await readAt(1, address).catch(() => '')) === 'before it is held',
+      patience(60_000),
+    )
   } finally {
     process.kill(node.child.pid, 'SIGCONT')
   }
@@ -126,26 +135,30 @@ test(`held for ${HELD_MS / 1000} s: it finds its links and loops again by itself
         () => true,
         () => false,
       ),
-    60_000,
+    patience(60_000),
   )
   t.diagnostic(`published again ${Math.round(systemClock.monotonicMs() - from)} ms after it went on`)
-  await eventually('others read it', async () => (await readAt(3, address).catch(() => '')) === 'after it was held', 60_000)
+  await eventually(
+    'others read it',
+    async () => (await readAt(3, address).catch(() => '')) === 'after it was held',
+    patience(60_000),
+  )
   assert.equal(node.death, null)
 })
 
 for (const days of [1, -1]) {
   test(`its date ${days > 0 ? 'a day ahead' : 'a day back'}, then right again: it says so, disturbs nobody, and recovers`, {
-    timeout: 240_000,
+    timeout: patience(240_000),
   }, async (t) => {
     const { address } = await publishSite('before the date was set')
     writeFileSync(dateFile, String(days * DAY_MS))
     await eventually(
       'it says that its date was set',
       async () => (await status()).warnings.some((text) => /date of this machine/.test(text)),
-      30_000,
+      patience(30_000),
     )
     // It fails with an error, if at all, when two rounds of holders were tried over four ways each; and goes on living.
-    const tried = await publishSite('under a wrong date', AbortSignal.timeout(90_000)).then(
+    const tried = await publishSite('under a wrong date', AbortSignal.timeout(patience(90_000))).then(
       () => 'done',
       (error: unknown) => (isOverlayError(error) ? error.code : String(error)),
     )
@@ -161,12 +174,16 @@ for (const days of [1, -1]) {
           () => true,
           () => false,
         ),
-      90_000,
+      patience(90_000),
     )
     t.diagnostic(
       `under the wrong date: ${tried}; published again ${Math.round(systemClock.monotonicMs() - from)} ms after it was right`,
     )
-    await eventually('others read it', async () => (await readAt(5, address).catch(() => '')) === 'with the right date', 60_000)
+    await eventually(
+      'others read it',
+      async () => (await readAt(5, address).catch(() => '')) === 'with the right date',
+      patience(60_000),
+    )
     assert.equal(node.death, null)
     assert.deepEqual(
       node.lines.filter((line) => /"level":"error"/.test(line)),

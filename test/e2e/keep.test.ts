@@ -12,6 +12,7 @@ import { call, getJson, parseJson, readText, sendJson } from '../../client/cli/a
 import type { KeepStatus, Publication, Receipt } from '../../client/library.ts'
 import { apiOf, startTestnet, type Testnet, type TestnetNode } from '../../client/testnet/index.ts'
 import { type Rng, shuffled, systemClock } from '../../src/runtime/index.ts'
+import { E2E_CLOCK, patience } from '../support/e2e-clock.ts'
 import { lives } from '../support/processes.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
@@ -23,7 +24,7 @@ const OBJECTS = 50
 const LONG = [20 * MiB, 6 * MiB, 2 * MiB, 2 * MiB, MiB, MiB]
 const AT_ONCE = 4
 /** Until the links of dead nodes are replaced and loops go round them. */
-const RECOVERY_MS = 60_000
+const RECOVERY_MS = patience(60_000)
 
 const { signal } = new AbortController()
 const first = Number(process.env.KEEP_SEED ?? 1)
@@ -116,7 +117,7 @@ async function run(rng: Rng, seed: number): Promise<void> {
   const lines: string[] = []
   const onLine = (index: number, line: string) => lines.push(`node ${index}: ${line}`)
   const onDeath = (index: number, how: string) => lines.push(`node ${index} died: ${how}`)
-  const testnet = await startTestnet({ nodes: NODES, signal, onLine, onDeath })
+  const testnet = await startTestnet({ nodes: NODES, clock: E2E_CLOCK, signal, onLine, onDeath })
   try {
     await story(testnet, rng, seed)
     assert.deepEqual(
@@ -180,7 +181,7 @@ async function story(testnet: Testnet, rng: Rng, seed: number): Promise<void> {
 for (let seed = first; seed < first + runs; seed++) {
   test(
     `fifty publications survive four of eight nodes, and after repair two more (KEEP_SEED=${seed})`,
-    { timeout: 600_000 },
+    { timeout: patience(600_000) },
     () => run(seededRng(`keep ${seed}`), seed),
   )
 }

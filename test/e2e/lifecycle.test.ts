@@ -60,7 +60,8 @@ async function start(command: string, args: readonly string[]): Promise<Started>
   return { child, network, nodes, ended, errors: () => stderr }
 }
 
-const direct = (nodes: number): Promise<Started> => start(process.execPath, [MAIN, 'testnet', '--nodes', String(nodes)])
+const direct = (nodes: number): Promise<Started> =>
+  start(process.execPath, [MAIN, 'testnet', '--nodes', String(nodes), '--clock', 'swift'])
 const byNpm = (nodes: number): Promise<Started> =>
   start('npm', ['run', '--silent', 'testnet', '--', '--nodes', String(nodes), '--clock', 'swift'])
 
@@ -97,7 +98,11 @@ test('SIGINT does the same; so does SIGTERM during the start', { timeout: 60_000
   await nothingLeft(started)
   assert.ok(!existsSync(dirname(started.nodes[0]!.dataDir)))
 
-  const child = spawn(process.execPath, [MAIN, 'testnet', '--nodes', '4'], { cwd: ROOT, env, stdio: 'ignore' })
+  const child = spawn(process.execPath, [MAIN, 'testnet', '--nodes', '4', '--clock', 'swift'], {
+    cwd: ROOT,
+    env,
+    stdio: 'ignore',
+  })
   await eventually('its folder is there', () => networks().length > 0)
   child.kill('SIGTERM')
   const code = await new Promise((resolve) => child.on('exit', resolve))

@@ -15,6 +15,7 @@ import { call, getJson, parseJson, readText } from '../../client/cli/api-client.
 import type { NodeStatus, Publication } from '../../client/library.ts'
 import { apiOf, startTestnet, type Testnet, type TestnetNode } from '../../client/testnet/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
+import { E2E_CLOCK, patience } from '../support/e2e-clock.ts'
 import { gyre, lives, run } from '../support/processes.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
@@ -60,7 +61,7 @@ before(async () => {
   const began = systemClock.monotonicMs()
   const onLine = (index: number, line: string) => lines.push(`node ${index}: ${line}`)
   const onDeath = (index: number, how: string) => lines.push(`node ${index} died: ${how}`)
-  testnet = await startTestnet({ nodes: 8, signal, onLine, onDeath, ...(entry === undefined ? {} : { entry }) })
+  testnet = await startTestnet({ nodes: 8, clock: E2E_CLOCK, signal, onLine, onDeath, ...(entry === undefined ? {} : { entry }) })
   const ms = Math.round(systemClock.monotonicMs() - began)
   console.log(`8 nodes ready after ${ms} ms`)
   assert.ok(ms < 20_000, `8 nodes took ${ms} ms`)
@@ -141,7 +142,7 @@ async function timed<T>(what: string, bytes: number, work: () => Promise<T>): Pr
   return result
 }
 
-test('100 MiB published at node 0 by the command', { timeout: 300_000 }, async () => {
+test('100 MiB published at node 0 by the command', { timeout: patience(300_000) }, async () => {
   const ended = await timed('publish', LARGE_BYTES, () => gyre(['publish', large, '--json', '--data-dir', publisher.dataDir]))
   assert.equal(ended.code, 0, ended.stderr)
   const { address, bytes, shares, holders } = JSON.parse(ended.stdout.toString()) as Publication
@@ -151,7 +152,7 @@ test('100 MiB published at node 0 by the command', { timeout: 300_000 }, async (
   largeAddress = address
 })
 
-test('fetched whole at node 7 through the API', { timeout: 300_000 }, async () => {
+test('fetched whole at node 7 through the API', { timeout: patience(300_000) }, async () => {
   const { hash, headers } = await timed('fetch, API', LARGE_BYTES, async () => {
     const response = await call(apiOf(reader), { path: `/v1/fetch/${largeAddress}`, signal })
     return { hash: await hashAnswer(response), headers: response.headers }
@@ -163,7 +164,7 @@ test('fetched whole at node 7 through the API', { timeout: 300_000 }, async () =
   assert.equal(report.sharesBad, 0)
 })
 
-test('fetched whole through the proxy, by node:http and by curl -x', { timeout: 300_000 }, async () => {
+test('fetched whole through the proxy, by node:http and by curl -x', { timeout: patience(300_000) }, async () => {
   const response = await proxied(reader, largeAddress)
   assert.equal(response.statusCode, 200)
   assert.equal(await timed('fetch, proxy', LARGE_BYTES, () => hashAnswer(response)), largeHash)
@@ -176,7 +177,7 @@ test('fetched whole through the proxy, by node:http and by curl -x', { timeout: 
   rmSync(out)
 })
 
-test('fetched whole by the command', { timeout: 300_000 }, async () => {
+test('fetched whole by the command', { timeout: patience(300_000) }, async () => {
   const out = join(dir, 'command.bin')
   const ended = await timed('fetch, command', LARGE_BYTES, () =>
     gyre(['fetch', largeAddress, '-o', out, '--data-dir', reader.dataDir]),
@@ -186,7 +187,7 @@ test('fetched whole by the command', { timeout: 300_000 }, async () => {
   rmSync(out)
 })
 
-test('a Range in its middle costs blocks of that range only', { timeout: 60_000 }, async () => {
+test('a Range in its middle costs blocks of that range only', { timeout: patience(60_000) }, async () => {
   const start = 50 * MiB + 12_345
   const length = MiB
   const headers = { Range: `bytes=${start}-${start + length - 1}` }
@@ -207,7 +208,7 @@ test('a Range in its middle costs blocks of that range only', { timeout: 60_000 
     assert.ok(report.sharesReceived >= 17 && report.sharesReceived <= 50, `${report.sharesReceived} shares`)
 })
 
-test('20 files of 0 B to 1 MiB go the same way', { timeout: 120_000 }, async () => {
+test('20 files of 0 B to 1 MiB go the same way', { timeout: patience(120_000) }, async () => {
   const rng = seededRng(20)
   for (const size of SIZES) {
     const bytes = Buffer.from(rng.bytes(size))
@@ -226,7 +227,7 @@ test('20 files of 0 B to 1 MiB go the same way', { timeout: 120_000 }, async () 
   assert.equal(sha256(ended.stdout), sha256(small.at(-1)!.bytes))
 })
 
-test('many clients at once', { timeout: 120_000 }, async () => {
+test('many clients at once', { timeout: patience(120_000) }, async () => {
   const hashes = await Promise.all(
     small.map(async ({ address, bytes }, at) => [
       await hashAnswer(await proxied(testnet.node(1 + (at % 7)), address)),
@@ -244,8 +245,8 @@ test('no node holds more memory than a few blocks per transfer', { skip: !exists
   }
 })
 
-test('what is nowhere is a 404; a wrong address a 400; the command says 3 and 2', { timeout: 120_000 }, async () => {
-  const stranger = await startTestnet({ nodes: 4, signal, ...(entry === undefined ? {} : { entry }) })
+test('what is nowhere is a 404; a wrong address a 400; the command says 3 and 2', { timeout: patience(120_000) }, async () => {
+  const stranger = await startTestnet({ nodes: 4, clock: E2E_CLOCK, signal, ...(entry === undefined ? {} : { entry }) })
   let elsewhere: string
   try {
     elsewhere = (await publish(stranger.node(0), Buffer.from('in another network'), 'text/plain')).address
@@ -259,14 +260,14 @@ test('what is nowhere is a 404; a wrong address a 400; the command says 3 and 2'
   assert.equal((await gyre(['fetch', 'a'.repeat(56), '--data-dir', reader.dataDir])).code, 2)
 })
 
-test('node 0 stopped: everything still comes', { timeout: 300_000 }, async () => {
+test('node 0 stopped: everything still comes', { timeout: patience(300_000) }, async () => {
   await testnet.stop(0)
   const hash = await timed('fetch, publisher gone', LARGE_BYTES, async () => hashAnswer(await proxied(reader, largeAddress)))
   assert.equal(hash, largeHash)
   for (const { bytes, address } of small) assert.equal(await hashAnswer(await proxied(testnet.node(5), address)), sha256(bytes))
 })
 
-test('node 0 comes back with the same identity and what it held', { timeout: 60_000 }, async () => {
+test('node 0 comes back with the same identity and what it held', { timeout: patience(60_000) }, async () => {
   const again = await testnet.start(0, testnet.node(1).listen)
   assert.equal(again.id, publisher.id)
   assert.equal(again.token, publisher.token)

@@ -14,6 +14,7 @@ import type { ServiceStatus } from '../../client/library.ts'
 import { apiOf, startTestnet, type Testnet, type TestnetNode } from '../../client/testnet/index.ts'
 import { parseHostPort } from '../../src/config/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
+import { E2E_CLOCK, patience } from '../support/e2e-clock.ts'
 import { answerCodes, hostileRequests } from '../support/hostile-requests.ts'
 import { askRaw } from '../support/http.ts'
 import { eventually } from '../support/processes.ts'
@@ -36,7 +37,7 @@ before(async () => {
   process.env.NODE_OPTIONS = `${NODE_OPTIONS ?? ''} --import=${new URL('../support/outward-preload.ts', import.meta.url).href}`
   process.env.OUTWARD_LOG = log
   try {
-    testnet = await startTestnet({ nodes: NODES, signal })
+    testnet = await startTestnet({ nodes: NODES, clock: E2E_CLOCK, signal })
   } finally {
     delete process.env.OUTWARD_LOG
     if (NODE_OPTIONS === undefined) delete process.env.NODE_OPTIONS
@@ -50,7 +51,7 @@ before(async () => {
   await eventually(
     'the service is up',
     async () => (await getJson<ServiceStatus>(apiOf(host), '/v1/services/live', signal)).state === 'up',
-    30_000,
+    patience(30_000),
   )
 })
 
@@ -73,13 +74,13 @@ function outward(): { readonly pid: number; readonly call: string }[] {
   return lines.map((line) => ({ pid: Number(line.split(' ')[0]), call: line.slice(line.indexOf(' ') + 1) }))
 }
 
-test('hostile requests to real proxies: no query, and no connection but to nodes', { timeout: 240_000 }, async () => {
+test('hostile requests to real proxies: no query, and no connection but to nodes', { timeout: patience(240_000) }, async () => {
   const proxy = parseHostPort(reader.proxy.slice('http://'.length))
   const socks = parseHostPort(reader.socks)
   const get = (address: string) => `GET http://${address}.gyre/ HTTP/1.1\r\nHost: ${address}.gyre\r\nConnection: close\r\n\r\n`
   // What is allowed works, so that silence means something.
-  assert.match(await askRaw(proxy, get(file), 30_000), /<p>hello$/)
-  assert.match(await askRaw(proxy, get(live), 30_000), /from the target/)
+  assert.match(await askRaw(proxy, get(file), patience(30_000)), /<p>hello$/)
+  assert.match(await askRaw(proxy, get(live), patience(30_000)), /from the target/)
 
   const slow = askRaw(proxy, 'GET http://example.org/ HTTP/1.1\r\nHost: example.org\r\nX: ', 20_000)
   const wrong: string[] = []

@@ -14,6 +14,7 @@ import type { ServiceStatus } from '../../client/library.ts'
 import { apiOf, startTestnet, type Testnet, type TestnetNode } from '../../client/testnet/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import { connectThrough } from '../support/connect.ts'
+import { E2E_CLOCK, patience } from '../support/e2e-clock.ts'
 import { eventually, lives } from '../support/processes.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
@@ -77,7 +78,7 @@ before(async () => {
   targetPort = (server.address() as AddressInfo).port
   const onLine = (index: number, line: string) => lines.push(`node ${index}: ${line}`)
   const onDeath = (index: number, how: string) => lines.push(`node ${index} died: ${how}`)
-  testnet = await startTestnet({ nodes: 8, signal, onLine, onDeath })
+  testnet = await startTestnet({ nodes: 8, clock: E2E_CLOCK, signal, onLine, onDeath })
   owner = testnet.node(0)
   user = testnet.node(7)
 })
@@ -118,7 +119,7 @@ async function echoWithin(ms: number, isolation: string): Promise<number> {
   }
 }
 
-test('a service is added over the API, and is up', { timeout: 60_000 }, async () => {
+test('a service is added over the API, and is up', { timeout: patience(60_000) }, async () => {
   const body = Buffer.from(JSON.stringify({ name: 'web', target: `127.0.0.1:${targetPort}`, port: 80 }))
   const headers = { 'Content-Type': 'application/json', 'Content-Length': body.length }
   const response = await call(apiOf(owner), {
@@ -132,15 +133,15 @@ test('a service is added over the API, and is up', { timeout: 60_000 }, async ()
   assert.equal(response.statusCode, 201, text)
   address = (parseJson(text) as { address: string }).address
   assert.match(address, /^[a-z2-7]{56}$/)
-  await eventually('it is up', async () => (await status()).state === 'up', 15_000)
+  await eventually('it is up', async () => (await status()).state === 'up', patience(15_000))
   assert.equal((await status()).introductionPoints, 3)
 })
 
-test('a first connection and a next one', { timeout: 60_000 }, async () => {
+test('a first connection and a next one', { timeout: patience(60_000) }, async () => {
   console.log(`first: ${Math.round(await echo('one'))} ms, next: ${Math.round(await echo('one'))} ms`)
 })
 
-test('100 connections at once, each with its own bytes', { timeout: 120_000 }, async () => {
+test('100 connections at once, each with its own bytes', { timeout: patience(120_000) }, async () => {
   const began = systemClock.monotonicMs()
   const before = served
   await Promise.all(Array.from({ length: 100 }, (_, at) => echo('many', `number ${at} `.repeat(1 + at))))
@@ -148,7 +149,7 @@ test('100 connections at once, each with its own bytes', { timeout: 120_000 }, a
   assert.equal(served - before, 100)
 })
 
-test('100 MiB down with an equal hash', { timeout: 300_000 }, async () => {
+test('100 MiB down with an equal hash', { timeout: patience(300_000) }, async () => {
   const socket = await connectThrough(user, `${address}.gyre`, 80, 'one')
   const began = systemClock.monotonicMs()
   socket.write(`get ${LARGE_BYTES}\n`)
@@ -159,7 +160,7 @@ test('100 MiB down with an equal hash', { timeout: 300_000 }, async () => {
   assert.equal(hash.digest('hex'), hashOfContent(LARGE_BYTES))
 })
 
-test('100 MiB up with an equal hash, answered after the half-close', { timeout: 300_000 }, async () => {
+test('100 MiB up with an equal hash, answered after the half-close', { timeout: patience(300_000) }, async () => {
   const socket = await connectThrough(user, `${address}.gyre`, 80, 'one')
   const began = systemClock.monotonicMs()
   socket.write('put\n')
@@ -172,7 +173,7 @@ test('100 MiB up with an equal hash, answered after the half-close', { timeout: 
   assert.equal(answer.toString(), hash.digest('hex'))
 })
 
-test('an introduction point is killed: new users reach the service within 5 s', { timeout: 120_000 }, async () => {
+test('an introduction point is killed: new users reach the service within 5 s', { timeout: patience(120_000) }, async () => {
   const points = pointsIn(readFileSync(join(owner.dataDir, 'keys', 'web.service')))
   assert.equal(points.length, 3)
   // The host may be a point of its own: that one is not to be killed here.
@@ -180,38 +181,40 @@ test('an introduction point is killed: new users reach the service within 5 s', 
   assert.ok(point !== undefined)
   await testnet.stop(point.index, true)
   for (let at = 0; at < 6; at++) {
-    const ms = await echoWithin(5_000, `after the point ${at}`)
+    const ms = await echoWithin(patience(5_000), `after the point ${at}`)
     console.log(`new user after the introduction point was killed: ${Math.round(ms)} ms`)
-    assert.ok(ms <= 5_000, `${ms} ms`)
+    assert.ok(ms <= patience(5_000), `${ms} ms`)
   }
 })
 
-test('another node is killed while sessions use it: each of them works again within 5 s', { timeout: 120_000 }, async () => {
+test('another node is killed while sessions use it: each of them works again within 5 s', {
+  timeout: patience(120_000),
+}, async () => {
   const users = Array.from({ length: 8 }, (_, at) => `session ${at}`)
   for (const each of users) await echo(each)
   const other = testnet.nodes.find(({ index, pid }) => index !== 0 && index !== 7 && lives(pid))
   assert.ok(other !== undefined)
   await testnet.stop(other.index, true)
-  const times = await Promise.all(users.map((each) => echoWithin(5_000, each)))
+  const times = await Promise.all(users.map((each) => echoWithin(patience(5_000), each)))
   console.log(`sessions after another node was killed: ${times.map((ms) => Math.round(ms)).join(', ')} ms`)
-  for (const ms of times) assert.ok(ms <= 5_000, `${ms} ms`)
+  for (const ms of times) assert.ok(ms <= patience(5_000), `${ms} ms`)
 })
 
 test("the service's node is killed and started again: reachable within 15 s at the same address", {
-  timeout: 120_000,
+  timeout: patience(120_000),
 }, async () => {
   await testnet.stop(0, true)
   const began = systemClock.monotonicMs()
   owner = await testnet.start(0, user.listen)
-  await echoWithin(15_000, 'one')
+  await echoWithin(patience(15_000), 'one')
   const ms = systemClock.monotonicMs() - began
   console.log(`reachable ${Math.round(ms)} ms after the start`)
-  assert.ok(ms <= 15_000, `${ms} ms`)
+  assert.ok(ms <= patience(15_000), `${ms} ms`)
   assert.equal((await status()).address, address)
-  await echoWithin(5_000, 'somebody new')
+  await echoWithin(patience(5_000), 'somebody new')
 })
 
-test('removed: nobody reaches it; its key stays', { timeout: 120_000 }, async () => {
+test('removed: nobody reaches it; its key stays', { timeout: patience(120_000) }, async () => {
   const response = await call(apiOf(owner), { method: 'DELETE', path: '/v1/services/web', signal })
   assert.equal(response.statusCode, 204)
   response.resume()
