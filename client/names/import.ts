@@ -57,7 +57,9 @@ function pairsOfJson(text: string): readonly Pair[] {
     throw bad('It begins like JSON, and is none.')
   }
   const names =
-    typeof value === 'object' && value !== null && 'names' in value && typeof value.names === 'object' ? value.names : value
+    typeof value === 'object' && value !== null && 'names' in value && typeof value.names === 'object' && value.names !== null
+      ? value.names
+      : value
   if (Array.isArray(names)) {
     return names.map((entry: unknown, at) => {
       const { name, address } = (typeof entry === 'object' && entry !== null ? entry : {}) as Partial<

@@ -56,7 +56,7 @@ export const GROWTH_MAX = 0.05
 /** More handles at the end than after the warm-up are a leak, but for connections that happen to be open. */
 export const HANDLES_MAX = 4
 /** A course of latencies rises if so few of all orders of its windows rise as much (Mann and Kendall, one-sided) … */
-export const RISE_CHANCE = 0.05
+export const RISE_CHANCE = 0.02
 /** … and if it rises by more than this over the whole. */
 export const RISE_MAX = 0.1
 /** Small fetches that may fail while nodes are killed: each is told. */

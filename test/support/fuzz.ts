@@ -1,6 +1,7 @@
 /**
  * `npm run fuzz`: all fuzzers once, as the test suite runs them. `npm run fuzz -- --minutes N`: all of them in turn, again and again with fresh seeds, for so
- * long. It prints what each has tried, saves what it finds in `test/vectors/found/`, and ends with 1 if it found anything. `--seed TEXT` repeats a run,
+ * long. It prints what each has tried, saves what it finds in `test/vectors/found/`, and ends with 1 if it found
+ * anything, growth of memory among it. `--seed TEXT` repeats a run,
  * `--only NAME` takes one fuzzer, `--slice-ms N` is the time of each check in a turn, `--folder DIR` and `--found DIR` are for its own test.
  */
 import { type SpawnSyncReturns, spawn, spawnSync } from 'node:child_process'
@@ -12,7 +13,7 @@ import { type FuzzReport, foundBefore, keepFound } from './fuzzing.ts'
 
 /** A process of a fuzzer that takes longer than this beyond its time hangs. */
 const HANG_MS = 10 * 60_000
-/** More growth of the heap over one process is told. */
+/** More growth of heap and buffers over one process is a finding. */
 const GROWTH_BYTES = 32 * 1024 * 1024
 
 const { values } = parseArgs({
@@ -73,7 +74,7 @@ async function runAll(): Promise<number> {
     }
   }
   print(totals)
-  return [...totals.values()].some(({ failures }) => failures > 0) ? 1 : 0
+  return [...totals.values()].some(({ failures, growthBytes }) => failures > 0 || growthBytes > GROWTH_BYTES) ? 1 : 0
 }
 
 /** One turn of one fuzzer. */

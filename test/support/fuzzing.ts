@@ -11,8 +11,9 @@ import fc from 'fast-check'
 export const INPUT_CPU_MS_MAX = 1_000
 /** Where what was found is kept. */
 const FOUND = process.env.FUZZ_FOUND ?? join(import.meta.dirname, '../vectors/found')
-const LONG_MS = process.env.FUZZ_MS === undefined ? null : Number(process.env.FUZZ_MS)
-const LONG_SEED = process.env.FUZZ_SEED ?? '1'
+/** Time of each check of a long run; `null`: as in the test suite. */
+export const LONG_MS = process.env.FUZZ_MS === undefined ? null : Number(process.env.FUZZ_MS)
+export const fuzzSeed = process.env.FUZZ_SEED ?? '1'
 const SAMPLE_MS = 5_000
 
 /** The file that is run: `address` for `test/fuzz/address.test.ts`. */
@@ -20,13 +21,15 @@ export const fuzzerName = basename(process.argv[1] ?? 'none').replace(/\.test\.t
 
 /** A counterexample, as it is kept. */
 export interface Found {
-  /** Number of the check in its file, from 0; `null`: the whole file, by `FUZZ_SEED`. */
-  readonly check: number | null
+  /** Number of the check in its file, from 0, or its name where `bytes` are the input; `null`: the whole file, by `FUZZ_SEED`. */
+  readonly check: number | string | null
   readonly seed: number | string
   /** Where in the run of that seed (fast-check's path). */
   readonly path?: string
   readonly numRuns?: number
   readonly ms?: number
+  /** The input itself, in hex. */
+  readonly bytes?: string
   /** For people. */
   readonly counterexample?: string
   readonly message: string
@@ -37,7 +40,7 @@ export interface FuzzReport {
   readonly fuzzer: string
   readonly inputs: number
   readonly ms: number
-  /** By how much the heap grew from the first full collection to the last; `null`: not measured. */
+  /** By how much heap and buffers grew from the first full collection to the last; `null`: not measured. */
   readonly heapGrowthBytes: number | null
 }
 
@@ -56,11 +59,17 @@ export function counted(inputs: number): void {
   tally.inputs += inputs
 }
 
+/** As `sample`, for a fuzzer with a loop of its own. */
+export function sampleMemory(): void {
+  sample()
+}
+
 /** Memory after a full collection, now and then; only where the process was started with `--expose-gc`. */
 function sample(now = false): void {
   if (globalThis.gc === undefined || (!now && performance.now() - tally.sampledMs < SAMPLE_MS)) return
   globalThis.gc()
-  tally.lastHeap = process.memoryUsage().heapUsed
+  const { heapUsed, external } = process.memoryUsage()
+  tally.lastHeap = heapUsed + external
   tally.firstHeap ??= tally.lastHeap
   tally.sampledMs = performance.now()
 }
@@ -103,7 +112,7 @@ function* runsOf(check: number, { seed, numRuns }: CheckOptions): Generator<fc.P
   const end = performance.now() + LONG_MS
   let batch = 0
   do {
-    yield { seed: seedOf(`${LONG_SEED} ${fuzzerName} ${check} ${batch++}`), numRuns }
+    yield { seed: seedOf(`${fuzzSeed} ${fuzzerName} ${check} ${batch++}`), numRuns }
     sample()
   } while (performance.now() < end)
 }
@@ -156,6 +165,20 @@ export function seedOf(text: string): number {
 export function foundBefore(fuzzer: string, folder: string = FOUND): readonly Found[] {
   const path = join(folder, `${fuzzer}.json`)
   return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Found[]) : []
+}
+
+/** Inputs of the check named `check` that failed once. */
+export function bytesFoundBefore(check: string): readonly Uint8Array[] {
+  return foundBefore(fuzzerName).flatMap(({ check: of, bytes }) =>
+    of === check && bytes !== undefined ? [new Uint8Array(Buffer.from(bytes, 'hex'))] : [],
+  )
+}
+
+/** Writes down an input of the check named `check` that failed in a long run. */
+export function keepBytes(check: string, bytes: Uint8Array, message: string): void {
+  const hex = Buffer.from(bytes).toString('hex')
+  if (LONG_MS === null || foundBefore(fuzzerName).some(({ bytes: known }) => known === hex)) return
+  keepFound(fuzzerName, { check, seed: fuzzSeed, bytes: hex, message: message.slice(0, 4_000) })
 }
 
 /** Adds to what was found. */

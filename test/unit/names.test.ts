@@ -169,6 +169,7 @@ test('imports with anything wrong in them are refused whole, with the place', ()
     ['a x', /Line 1.*not a Gyre address/],
     [`a ${A} more`, /Line 1/],
     ['{"a": 1}', /Entry 1/],
+    ['{"names": null}', /Entry 1/],
     ['[{"name":"a"}]', /Entry 1/],
     ['{', /JSON/],
     [JSON.stringify(Object.fromEntries(Array.from({ length: NAMES_MAX + 1 }, (_, at) => [`n${at}`, A]))), /more than/],

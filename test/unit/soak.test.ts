@@ -22,6 +22,8 @@ function samples(change: (at: number) => Partial<Sample> = () => ({}), node = 0,
 }
 
 function fetches(msOf: (at: number) => number, failure: (number: number) => string = () => ''): Outcome[] {
+  // The same noise each time: of no trend at all one series in fifty is called one.
+  const rng = seededRng('fetches')
   return Array.from({ length: 3_600 }, (_, number) => ({
     ...{ atMs: number * 1_000, kind: SMALL_FETCH, failure: failure(number) },
     ms: msOf(number / 3_600) * (0.5 + rng.unit()) * (rng.below(20) === 0 ? 5 : 1),
