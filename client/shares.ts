@@ -43,6 +43,8 @@ const ASK_TIMEOUT_MS = 15_000
 /** The same where asks wait for room on loops that go by time, and how long answers may take there. */
 const PACED_ASK_TIMEOUT_MS = 30_000
 export const PACED_PATIENCE: Patience = Object.freeze({ firstMs: 12_000, minMs: 6_000, maxMs: 20_000 })
+/** Asks of one piece of work under way there: what a loop of the highest rate has on its way in a round of 0.6 s. 10 MiB. */
+export const PACED_ASKS_AT_ONCE = 160
 /** A record and what goes with it; a request or answer of a few fields. */
 const RECORD_BYTES = 4096
 const FEW_BYTES = 256
@@ -125,6 +127,7 @@ interface HeldLoop {
 export class ShareSession implements ShareNetwork, RecordNetwork {
   readonly self: NodeId
   readonly patience: Patience | undefined
+  readonly asksAtOnce: number | undefined
   readonly #deps: ShareDeps
   readonly #isolation: string
   readonly #idleMs: number | null
@@ -142,6 +145,7 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
     this.#deps = deps
     this.#isolation = isolation
     this.patience = deps.pool.takesPerAsk ? PACED_PATIENCE : undefined
+    this.asksAtOnce = deps.pool.takesPerAsk ? PACED_ASKS_AT_ONCE : undefined
     this.#idleMs = idleMs
     this.#onClosed = onClosed
     this.self = deps.self

@@ -62,6 +62,11 @@ export class BlockSource {
     this.#signal = signal
   }
 
+  /** Segments that keep as many asks under way as the network is to have. */
+  get segmentsAtOnce(): number {
+    return Math.ceil((this.#asker.parts.network.asksAtOnce ?? 0) / SEGMENT_BLOCKS)
+  }
+
   /** Block `block` of `level` in clear, a new array; in a turn of the event loop that has room for it. */
   async decipher(level: number, block: number, bytes: Uint8Array): Promise<Uint8Array> {
     await this.#asker.roomForBlock()

@@ -1,7 +1,8 @@
 /**
  * Reads a range of an opened file: segments ahead of the reader, blocks in order, clipped to the range. Spec: SPEC.md §7.6.
  *
- * Memory: the blocks of at most `AHEAD_MAX` segments (2.5 MiB), and what their parity takes. The window starts with one segment, so that the first
+ * Memory: the blocks of at most `AHEAD_MAX` segments (2.5 MiB), or where the network is to
+ * have more asks under way of as many as those need (10 MiB), and what their parity takes. The window starts with one segment, so that the first
  * bytes share the loops with nothing else, and grows while the reader keeps taking.
  */
 import { SEGMENT_BLOCKS, SHARE_BYTES } from '../../src/content/constants.ts'
@@ -31,6 +32,7 @@ export async function* readRange(
   const firstBlock = Math.floor(range.start / SHARE_BYTES)
   const lastBlock = Math.floor((range.end - 1) / SHARE_BYTES)
   const lastSegment = Math.floor(lastBlock / SEGMENT_BLOCKS)
+  const aheadMax = Math.max(AHEAD_MAX, source.segmentsAtOnce)
   const window: Ahead[] = []
   let next = Math.floor(firstBlock / SEGMENT_BLOCKS)
   let ahead = 1
@@ -58,7 +60,7 @@ export async function* readRange(
         const clear = await source.decipher(0, block, await job.take(within))
         const at = block * SHARE_BYTES
         const piece = clear.subarray(Math.max(0, range.start - at), Math.min(SHARE_BYTES, range.end - at))
-        ahead = Math.min(AHEAD_MAX, ahead + 1)
+        ahead = Math.min(aheadMax, ahead + 1)
         fill()
         yield piece
       }

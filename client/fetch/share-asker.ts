@@ -19,7 +19,7 @@ import type { ReadGaps } from '../heal/index.ts'
 import type { FetchCounters } from '../library.ts'
 
 // Implementation constants.
-/** Asks under way at once, late ones apart: 2 MiB. */
+/** Asks under way at once, late ones apart, if the network does not ask for more: 2 MiB. */
 const ASKS_MAX = 32
 /** Late asks at once. */
 const LATE_MAX = 64
@@ -66,7 +66,7 @@ export class ShareAsker {
   constructor(parts: AskerParts) {
     this.parts = parts
     this.#pace = new Pace(parts.clock, BLOCKS_PER_TURN)
-    this.#permits = new Permits(ASKS_MAX, (count) => parts.rng.below(count))
+    this.#permits = new Permits(Math.max(ASKS_MAX, parts.network.asksAtOnce ?? 0), (count) => parts.rng.below(count))
   }
 
   /** Waits until this turn has room for the work on one block. */

@@ -5,9 +5,9 @@
  *   tick → (a turn later) the line lacks some cells → an addressee for each → frames or nothing → wrapped → kept in the line for their slots
  *   turn: cells come home → grouped by addressee → undone and opened → frames to streams, or noise to the account
  *
- * Nothing that is carried changes when a cell goes, or how many. A slot goes to a hop that has or wants something, in turn; while an answer is
- * awaited of which nothing is known, every second slot asks for it; all others are filler to itself. Any hop can be asked, and this node itself
- * (`openHome`), in cells that are filler to all others.
+ * Nothing that is carried changes when a cell goes, or how many. A slot goes to a hop that has or wants something, in turn; else to one of which
+ * an answer is awaited, since a filler would cost no less; else it is filler to itself. Any hop can be asked, and this node itself (`openHome`),
+ * in cells that are filler to all others.
  * Noise costs the requests that it hits (`CELL_LOST`) and not the loop, unless there is more of it than accidents explain. A loop that is closed,
  * or of no more use, goes on as filler until its time is up: when it ends says nothing. Spec: SPEC.md §4.5, §5.1.
  */
@@ -381,7 +381,7 @@ export class PacedLoop implements LoopEnd, Loop {
       // A counter that came home before its cell was made is spent: nothing that rode in it would ever be heard of.
       const spent = this.#made < this.#home
       const addressee = spent ? filler : this.#nextAddressee()
-      this.#plain(addressee, cell)
+      this.#plain(spent ? undefined : this.#asks.at(addressee), cell)
       this.#note(spent ? NOBODY : addressee)
       addressees[cell] = addressee
     }
@@ -412,11 +412,13 @@ export class PacedLoop implements LoopEnd, Loop {
       this.#turn = hop
       return hop
     }
+    if (!this.#open) return hops + 1
+    // An exchange asks with every second cell: each brings a payload there, which is to be sealed here and opened at the other end.
     this.#poll = !this.#poll
-    if (!this.#poll || !this.#open) return hops + 1
-    for (let step = 1; step <= hops; step++) {
-      const hop = ((this.#pollTurn + step - 1) % hops) + 1
-      if (this.#asks.at(hop)?.awaiting !== true) continue
+    for (let step = 1; step <= asked; step++) {
+      const hop = ((this.#pollTurn + step - 1) % asked) + 1
+      const mux = this.#asks.at(hop)
+      if (mux === undefined || !(mux.awaitingAnswers || (this.#poll && mux.awaiting))) continue
       this.#pollTurn = hop
       return hop
     }
@@ -432,9 +434,8 @@ export class PacedLoop implements LoopEnd, Loop {
     return mux.awaiting && mux.peerBacklogCells + (exchanges?.arriving ?? 0) > this.#inFlight[hop]!
   }
 
-  #plain(addressee: number, cell: number): void {
+  #plain(mux: StreamMux | undefined, cell: number): void {
     const at = cell * CELL_BYTES
-    const mux = this.#asks.at(addressee)
     outCells.fill(0, at, at + FRAMES_AT)
     if (mux === undefined) outCells.fill(0, at + FRAMES_AT, at + CELL_BYTES)
     else mux.fill(outCells, at + FRAMES_AT, at + CELL_BYTES, this.#made)

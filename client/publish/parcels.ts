@@ -3,11 +3,12 @@
  * order, with another try and other holders where one fails, and judges whether the result keeps the promise that any half of the holders
  * may vanish. Spec: SPEC.md §7.5. Threat: holders that are gone, full or slow.
  *
- * Limit: at most `PUTS_MAX` puts are under way.
+ * Limit: at most `PUTS_MAX` puts are under way, or as many as the network is to have.
  */
 import type { NodeId } from '../../src/bytes/index.ts'
 import { HOLDERS_MIN } from '../../src/content/constants.ts'
 import type { HolderHealth } from '../../src/content/holder-health.ts'
+import type { AskTiming } from '../../src/content/network.ts'
 import { Permits } from '../../src/content/permits.ts'
 import type { Ranking } from '../../src/content/placement.ts'
 import { keepsPromise } from '../../src/content/spread.ts'
@@ -15,7 +16,7 @@ import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import { type Clock, type Rng, shuffled } from '../../src/runtime/index.ts'
 
 // Implementation constants.
-/** Puts under way at once. */
+/** Puts under way at once, if the network does not ask for more. */
 const PUTS_MAX = 24
 /** Time for one put, over everything that the network does for it. */
 const PUT_TIMEOUT_MS = 45_000
@@ -29,6 +30,8 @@ const HOLDERS_PER_PARCEL = 6
 export interface ParcelParts {
   readonly ranking: Ranking
   readonly health: HolderHealth
+  /** What the network says of asks under way at once. */
+  readonly network?: Pick<AskTiming, 'asksAtOnce'>
   /** Holders that get nothing, whatever they say. */
   readonly avoid?: ReadonlySet<NodeId> | undefined
   readonly rng: Rng
@@ -48,12 +51,13 @@ export interface Parcel {
 
 export class ParcelSender {
   readonly #parts: ParcelParts
-  readonly #puts = new Permits(PUTS_MAX)
+  readonly #puts: Permits
   readonly #holders = new Set<NodeId>()
   #stored = 0
 
   constructor(parts: ParcelParts) {
     this.#parts = parts
+    this.#puts = new Permits(Math.max(PUTS_MAX, parts.network?.asksAtOnce ?? 0))
   }
 
   /** Parcels stored so far. */

@@ -1,6 +1,6 @@
 /**
  * Brings finished segments and root slots to their holders; how, is `parcels.ts`'s. Spec: SPEC.md §7.5. Threat: too much memory while the
- * network is slower than the reader of the body: at most `SEGMENTS_MAX` segments are under way, and `emit` waits at that limit.
+ * network is slower than the reader of the body: at most `SEGMENTS_MAX` segments (2 MiB each) are under way, twice as many where the network is paced, and `emit` waits at that limit.
  */
 import { ROOT_BYTES, SHARE_BYTES } from '../../src/content/constants.ts'
 import type { ShareNetwork, SlotValue } from '../../src/content/network.ts'
@@ -11,8 +11,9 @@ import { type Parcel, type ParcelParts, ParcelSender } from './parcels.ts'
 import type { Segment, SegmentSink } from './tree-writer.ts'
 
 // Implementation constants.
-/** Segments being sent at once. */
+/** Segments being sent at once; more where the network is to have more puts under way: each has this many shares, or somewhat fewer. */
 const SEGMENTS_MAX = 3
+const SHARES_PER_SEGMENT = 30
 
 export interface SenderParts extends ParcelParts {
   readonly network: ShareNetwork
@@ -26,13 +27,15 @@ export interface SenderParts extends ParcelParts {
 
 export class ShareSender implements SegmentSink {
   readonly #parts: SenderParts
-  readonly #segments = new Permits(SEGMENTS_MAX)
+  readonly #segments: Permits
   readonly #parcels: ParcelSender
   readonly #running = new Set<Promise<void>>()
   readonly #spare: Uint8Array[] = []
 
   constructor(parts: SenderParts) {
     this.#parts = parts
+    const { asksAtOnce = 0 } = parts.network
+    this.#segments = new Permits(Math.max(SEGMENTS_MAX, Math.ceil(asksAtOnce / SHARES_PER_SEGMENT)))
     this.#parcels = new ParcelSender(parts)
   }
 

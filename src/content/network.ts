@@ -56,6 +56,8 @@ export interface SlotCheck {
 export interface AskTiming {
   /** How long its answers may take. Default: as in `holder-health.ts`. */
   readonly patience?: Patience | undefined
+  /** Asks of one piece of work that are to be under way at once, to fill a long way round. Default: as few as its parts are content with. */
+  readonly asksAtOnce?: number | undefined
   /**
    * Waits until an ask of `node`, with `bytes` to go one way or the other, can go at once, and keeps its place for the next ask of that node.
    * Who times an ask waits here first: the wait is not the holder's. Absent: an ask can always go. Errors: the signal's reason.

@@ -44,6 +44,8 @@ export const ORIGIN_CREDIT_BYTES = 4 * 1024 * 1024
 export const PACED_CREDIT_PER_CELL_BYTES = 2048
 /** Streams open at once between an origin and one hop. */
 export const STREAMS_MAX = 128
+/** On paced circuits at least one for so many cells a second: a share takes 33 cells and is under way for most of a second. */
+export const PACED_CELLS_PER_STREAM = 32
 
 /** Why a stream was reset. On the wire; it says nothing about the host. */
 export const ResetCode = { CANCELLED: 0, BUSY: 1, REFUSED: 2, TOO_LARGE: 3, LOST: 4 } as const
@@ -58,6 +60,9 @@ const RIDDEN_CELLS_MAX = 8192
 const ACKS_MAX = 8192
 const ACKED_MAX = 1024
 const ACKS_PER_FRAME = 255
+
+/** What a stream has left to send that goes before longer ones, where cells may be lost: four cells' worth. */
+const SHORT_BYTES = 8 * 1024
 
 export interface MuxOptions {
   readonly role: 'origin' | 'hop'
@@ -87,6 +92,7 @@ export class StreamMux implements FrameSink, StreamHost {
   #consumedBytes = 0
   #advertised: number
   readonly #window: number
+  readonly #streamsMax: number
   #creditDue = false
   #peerBacklogCells = 0
   /** What gives and takes payloads, by the number of the exchange. */
@@ -115,6 +121,7 @@ export class StreamMux implements FrameSink, StreamHost {
     const cells = Math.ceil((options.lossy?.rate ?? 0) * RIDDEN_SECONDS)
     this.#ridden =
       options.lossy === undefined ? null : new RiddenLog(Math.min(RIDDEN_CELLS_MAX, Math.max(RIDDEN_CELLS_MIN, cells)))
+    this.#streamsMax = Math.max(STREAMS_MAX, (options.lossy?.rate ?? 0) / PACED_CELLS_PER_STREAM)
     const paced = (options.lossy?.rate ?? 0) * PACED_CREDIT_PER_CELL_BYTES
     const fromOrigin = Math.max(HOP_CREDIT_BYTES, paced)
     const fromHop = Math.max(ORIGIN_CREDIT_BYTES, paced)
@@ -130,7 +137,11 @@ export class StreamMux implements FrameSink, StreamHost {
 
   /** Streams whose peer has not ended its direction, or an exchange: an origin that has any must send cells for the answers to ride in. */
   get awaiting(): boolean {
-    if (this.exchanging) return true
+    return this.exchanging || this.awaitingAnswers
+  }
+
+  /** Streams whose peer has not ended its direction. */
+  get awaitingAnswers(): boolean {
     for (const stream of this.#streams.values()) if (!stream.finReceived) return true
     return false
   }
@@ -166,7 +177,7 @@ export class StreamMux implements FrameSink, StreamHost {
    * which they were opened: a hop takes a lower id than one it has seen for a stream that is gone.
    */
   open(events: StreamEvents): MuxStream | null {
-    if (this.#role !== 'origin' || this.#closed || this.#streams.size >= STREAMS_MAX) return null
+    if (this.#role !== 'origin' || this.#closed || this.#streams.size >= this.#streamsMax) return null
     const stream = new StreamState(this, this.#nextId)
     this.#nextId += 2
     stream.events = events
@@ -303,7 +314,7 @@ export class StreamMux implements FrameSink, StreamHost {
   #fillStreams(into: Uint8Array, at: number, end: number): number {
     let visits = this.#ready.length
     while (visits-- > 0 && at + STREAM_HEADER_BYTES < end) {
-      const stream = this.#ready.shift()!
+      const stream = this.#takeReady()
       stream.ready = false
       if (!stream.sendable) continue
       const room = Math.min(
@@ -318,6 +329,28 @@ export class StreamMux implements FrameSink, StreamHost {
       if (stream.sendable) this.#markReady(stream)
     }
     return at
+  }
+
+  /**
+   * The stream whose turn it is. Where cells may be lost one goes to its end before the next begins, short ones first: so a lost run of cells
+   * hits few of them, and those that began together do not end together, with nothing under way while their answers come. An origin begins
+   * each new one first, in the order in which they were opened.
+   */
+  #takeReady(): StreamState {
+    if (this.#ridden === null) return this.#ready.shift()!
+    let best = 0
+    for (let at = 1; at < this.#ready.length; at++) if (this.#isBefore(this.#ready[at]!, this.#ready[best]!)) best = at
+    return this.#ready.splice(best, 1)[0]!
+  }
+
+  #isBefore(one: StreamState, other: StreamState): boolean {
+    const by = this.#rankOf(one) - this.#rankOf(other)
+    return by < 0 || (by === 0 && one.id < other.id)
+  }
+
+  #rankOf({ sent, queuedBytes }: StreamState): number {
+    if (this.#role === 'origin' && sent === 0) return 0
+    return queuedBytes <= SHORT_BYTES ? 1 : 2
   }
 
   #writeStream(stream: StreamState, into: Uint8Array, at: number, length: number, fin: boolean): number {
@@ -487,7 +520,7 @@ export class StreamMux implements FrameSink, StreamHost {
       this.#queueReset(id, ResetCode.LOST)
       return undefined
     }
-    if (this.#streams.size >= STREAMS_MAX || this.#onOpen === undefined) {
+    if (this.#streams.size >= this.#streamsMax || this.#onOpen === undefined) {
       this.#queueReset(id, ResetCode.BUSY)
       return undefined
     }

@@ -282,3 +282,24 @@ test('at a hop where cells are lost, resets that wait are bounded: the oldest go
   }
   assert.equal(resets, 256)
 })
+
+test('long requests go one after the other in order, short ones before them; none is taken for gone, and a run of losses hits one', () => {
+  const way = new Way(8)
+  const rng = seededRng('order')
+  const done: string[] = []
+  const askAs = (name: string, bytes: number) => {
+    const reader = new MessageReader({ onMessage: () => done.push(name), onFail: (code) => done.push(`${name} ${code}`) })
+    const stream = way.origin.open(reader)
+    assert.ok(stream !== null)
+    reader.stream = stream
+    sendMessage(stream, rng.bytes(bytes))
+  }
+  for (const name of ['a', 'b', 'c']) askAs(name, 60_000)
+  askAs('short', 100)
+  for (let step = 0; step < 10; step++) way.step('well')
+  askAs('later', 5_000)
+  for (let step = 0; step < 6; step++) way.step('well')
+  for (let step = 0; step < 6; step++) way.step('up')
+  way.settle()
+  assert.deepEqual(done, ['short', 'later', `a ${ResetCode.LOST}`, 'b', 'c'])
+})
