@@ -103,6 +103,23 @@ function recordsIn(chunks: readonly Buffer[]): TlsRecord[] {
   return records
 }
 
+/** Lengths of the payloads of WebSocket frames (RFC 6455 §5.2) behind the HTTP head. */
+function framesIn(chunks: readonly Buffer[]): number[] {
+  const bytes = Buffer.concat(chunks)
+  const lengths: number[] = []
+  let at = bytes.indexOf('\r\n\r\n') + 4
+  while (at < bytes.length) {
+    const masked = (bytes[at + 1]! & 0x80) !== 0
+    const short = bytes[at + 1]! & 0x7f
+    assert.ok(short < 127, 'a frame of 64 KiB or more')
+    const length = short === 126 ? bytes.readUInt16BE(at + 2) : short
+    lengths.push(length)
+    at += 2 + (short === 126 ? 2 : 0) + (masked ? 4 : 0) + length
+  }
+  assert.equal(at, bytes.length, 'a frame is cut')
+  return lengths
+}
+
 const CHANGE_CIPHER_SPEC = 20
 const HANDSHAKE = 22
 const APPLICATION_DATA = 23
@@ -163,6 +180,31 @@ describe('links on real sockets', () => {
       .toString('latin1')
       .toLowerCase()
     for (const word of ['gyre', 'libp2p', 'cells', '12d3koo', a.id, b.id]) assert.ok(!clear.includes(word), word)
+  })
+
+  test('WebSocket: a batch of cells does not show in the sizes of frames', { timeout: 60_000 }, async () => {
+    const a = await startHost()
+    const b = await startHost({ listen: ['/ip4/127.0.0.1/tcp/0/ws'] })
+    const wire = await tap(portOf(b))
+    const there = new Recorder()
+    b.onInbound = (link) => link.start(there)
+    const link = await a.dial(b.id, [`${wire.address}/ws`], { signal: NEVER })
+    link.start(new Recorder())
+    const lane = new NumberedLane(link, 2)
+    for (const batch of [1, 2, 15, 16, 17, 32, 5, 1]) {
+      for (let cell = 0; cell < batch; cell++) assert.ok(lane.push())
+      link.flush()
+      await until(() => there.cells === lane.sent, 'the batch')
+    }
+    const frames = framesIn(wire.seen.up)
+    // Length, ciphertext and tag of one Noise message, for each cell alike.
+    const cells = Array.from({ length: lane.sent }, () => [2, CELL_BYTES, 16]).flat()
+    assert.deepEqual(frames.slice(-cells.length), cells)
+    assert.ok(
+      frames.slice(0, -cells.length).every((length) => length < CELL_BYTES),
+      'the handshake',
+    )
+    link.close('local')
   })
 
   test('the handshake: TLS 1.3 only, no tickets, no ALPN, no stranger without a certificate', { timeout: 60_000 }, async () => {

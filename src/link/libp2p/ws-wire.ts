@@ -1,6 +1,7 @@
 /**
- * The wire under a WebSocket link: libp2p's secured message stream (Noise over `@libp2p/websockets`). A batch of cells goes out as Noise
- * messages of at most `MESSAGE_CELLS` whole cells; what a stream's `send` takes is encrypted, and so copied, before the block is given back.
+ * The wire under a WebSocket link: libp2p's secured message stream (Noise over `@libp2p/websockets`). Each cell is a Noise message of its own,
+ * so that frames have one size, as records have behind TLS; what a stream's `send` takes is encrypted, and so copied, before the block is given
+ * back.
  *
  * Traps (LINK-NOTES): `onDrain()` stops waiting after the first drain, so the `drain` event is used; the stream's `abort` does not close
  * the WebSocket (1006 cannot be sent), so it is ended by `close`, and the socket under it is destroyed by `WsSockets`.
@@ -11,10 +12,6 @@ import { CELL_BYTES } from '../../cell/index.ts'
 import type { Clock } from '../../runtime/index.ts'
 import type { CellLink } from '../cell-link.ts'
 import { type AttachableWire, END_TIMEOUT_MS } from './tls-wire.ts'
-
-/** Whole cells in one Noise message (at most 65519 bytes of plaintext); half a block, so that a full block is two equal messages. */
-const MESSAGE_CELLS = 16
-const MESSAGE_BYTES = MESSAGE_CELLS * CELL_BYTES
 
 /** The TCP socket under a WebSocket, as far as a wire needs it. */
 export interface SocketBelow {
@@ -61,7 +58,7 @@ export class WsWire implements AttachableWire {
     if (this.#ended || this.#stream.status !== 'open') return
     this.#unfinishedWrites++
     try {
-      for (let at = 0; at < bytes.length; at += MESSAGE_BYTES) this.#stream.send(bytes.subarray(at, at + MESSAGE_BYTES))
+      for (let at = 0; at < bytes.length; at += CELL_BYTES) this.#stream.send(bytes.subarray(at, at + CELL_BYTES))
     } catch {
       // The stream has ended between two of its events; its `close` event tells the link.
       return
