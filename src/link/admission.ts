@@ -3,7 +3,8 @@
  * the listeners ask `enter` for each connection that arrives, and report `authenticate` and `leave`.
  *
  * Threat: floods of connections (from one address, or half-open from many) that eat handshakes, memory and file descriptors.
- * Policy at each limit: refuse the newcomer. Loopback is exempt from the limits per address, so that a test network, or users behind a
+ * Policy at each limit: refuse the newcomer; but of too many that have not authenticated the oldest goes, if it has had time enough to. So who
+ * opens connections and says nothing keeps others out for a second, not for the whole time-out. Loopback is exempt from the limits per address, so that a test network, or users behind a
  * local proxy, are not taken for one attacker. Spec: SPEC.md §3.3.
  */
 import type { MonotonicMs } from '../bytes/index.ts'
@@ -29,6 +30,8 @@ export const ADMISSION_DEFAULTS: AdmissionLimits = {
   countLoopback: false,
 }
 
+/** A handshake takes a few round trips: who has not authenticated after this long makes room for others. */
+export const PENDING_GRACE_MS = 1_000
 /** Addresses remembered for their rate; beyond it the oldest is forgotten. */
 const ADDRESSES_MAX = 4096
 
@@ -38,6 +41,12 @@ export interface Ticket {
   authenticate(): void
   /** The connection is gone. Idempotent. */
   leave(): void
+}
+
+/** A connection that has not authenticated. */
+interface Pending {
+  readonly sinceMs: number
+  readonly evict: () => void
 }
 
 interface Seen {
@@ -72,7 +81,8 @@ export class Admission {
   readonly #limits: AdmissionLimits
   readonly #seen = new Map<string, Seen>()
   #total = 0
-  #unauthenticated = 0
+  /** The oldest first. */
+  readonly #pending = new Set<Pending>()
 
   constructor(limits: AdmissionLimits) {
     this.#limits = limits
@@ -84,13 +94,15 @@ export class Admission {
   }
 
   get unauthenticated(): number {
-    return this.#unauthenticated
+    return this.#pending.size
   }
 
-  /** A ticket for a connection from `address`, or `null`: close it without a word. */
-  enter(address: string, now: MonotonicMs): Ticket | null {
+  /** A ticket for a connection from `address`, or `null`: close it without a word. `close` ends it before its time: its place goes to another. */
+  enter(address: string, now: MonotonicMs, close: () => void): Ticket | null {
     const limits = this.#limits
-    if (this.#total >= limits.total || this.#unauthenticated >= limits.unauthenticated) return null
+    const oldest = this.#oldestOver(now)
+    const crowded = this.#pending.size >= limits.unauthenticated || this.#total >= limits.total
+    if (crowded && oldest === null) return null
     const counted = limits.countLoopback || !isLoopback(address)
     const seen = counted ? this.#look(addressGroup(address), now) : null
     if (seen !== null) {
@@ -98,25 +110,30 @@ export class Admission {
       seen.open++
       seen.count++
     }
+    if (crowded) oldest?.evict()
     this.#total++
-    this.#unauthenticated++
-    let pending = true
     let inside = true
-    const authenticate = () => {
-      if (!pending) return
-      pending = false
-      this.#unauthenticated--
+    const authenticate = () => void this.#pending.delete(pending)
+    const leave = () => {
+      if (!inside) return
+      inside = false
+      authenticate()
+      this.#total--
+      if (seen !== null) seen.open--
     }
-    return {
-      authenticate,
-      leave: () => {
-        if (!inside) return
-        inside = false
-        authenticate()
-        this.#total--
-        if (seen !== null) seen.open--
-      },
+    const evict = () => {
+      leave()
+      close()
     }
+    const pending: Pending = { sinceMs: now, evict }
+    this.#pending.add(pending)
+    return { authenticate, leave }
+  }
+
+  /** Who has been without authentication for longest, if that is longer than a handshake takes. */
+  #oldestOver(now: MonotonicMs): Pending | null {
+    const [oldest] = this.#pending
+    return oldest !== undefined && now - oldest.sinceMs >= PENDING_GRACE_MS ? oldest : null
   }
 
   #look(group: string, now: MonotonicMs): Seen {

@@ -253,6 +253,25 @@ describe('links on real sockets', () => {
     }
   })
 
+  test('silent strangers in every place keep nobody out for longer than a second', { timeout: 60_000 }, async () => {
+    for (const suffix of ['', '/ws']) {
+      const host = await startHost({ listen: [`/ip4/127.0.0.1/tcp/0${suffix}`] })
+      host.onInbound = (link) => link.start(new Recorder())
+      const sockets = Array.from({ length: 200 }, () => connect(portOf(host), '127.0.0.1').on('error', () => {}))
+      opened.push({ close: () => sockets.forEach((socket) => void socket.destroy()) })
+      await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once('connect', resolve).once('close', resolve))))
+      const dialler = await startHost()
+      const began = performance.now()
+      let link: Link | null = null
+      while (link === null && performance.now() - began < 5_000) {
+        link = await dialler.dial(host.id, host.addresses, { signal: NEVER }).catch(() => null)
+      }
+      assert.notEqual(link, null)
+      link?.close('local')
+      for (const socket of sockets) socket.destroy()
+    }
+  })
+
   test('a stranger that sends malformed frames, or one without end, is cut off at once', { timeout: 60_000 }, async () => {
     const host = await startHost({ listen: ['/ip4/127.0.0.1/tcp/0/ws'] })
     const upgrade = [

@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { type MonotonicMs, nodeIdOf } from '../../src/bytes/index.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
-import { ADMISSION_DEFAULTS, Admission, addressGroup, isLoopback } from '../../src/link/admission.ts'
+import { ADMISSION_DEFAULTS, Admission, addressGroup, isLoopback, PENDING_GRACE_MS } from '../../src/link/admission.ts'
 import { duel } from '../../src/link/duel.ts'
 import { dialError } from '../../src/link/libp2p/dial-error.ts'
 import { nodeIdOfPeer, parseAddress, peerIdOfNode, withoutPeer, withPeer } from '../../src/link/libp2p/identity.ts'
@@ -24,54 +24,74 @@ function base58(bytes: Uint8Array): string {
 }
 
 const at = (ms: number) => ms as MonotonicMs
+const none = () => {}
 
 describe('admission', () => {
   const limits = { perAddressPerSec: 3, perAddressAtOnce: 4, unauthenticated: 5, total: 8, countLoopback: false }
 
   test('the rate and the number per address', () => {
     const admission = new Admission(limits)
-    const three = [0, 1, 2].map((ms) => admission.enter('192.0.2.1', at(ms))!)
-    assert.equal(admission.enter('192.0.2.1', at(3)), null)
-    assert.notEqual(admission.enter('192.0.2.2', at(3)), null)
-    const fourth = admission.enter('192.0.2.1', at(1_000))
+    const three = [0, 1, 2].map((ms) => admission.enter('192.0.2.1', at(ms), none)!)
+    assert.equal(admission.enter('192.0.2.1', at(3), none), null)
+    assert.notEqual(admission.enter('192.0.2.2', at(3), none), null)
+    const fourth = admission.enter('192.0.2.1', at(1_000), none)
     assert.notEqual(fourth, null)
-    assert.equal(admission.enter('192.0.2.1', at(2_000)), null, 'four are open')
+    assert.equal(admission.enter('192.0.2.1', at(2_000), none), null, 'four are open')
     three[0]!.leave()
     three[0]!.leave()
-    assert.notEqual(admission.enter('192.0.2.1', at(2_000)), null)
-    assert.equal(admission.enter('192.0.2.1', at(2_000)), null)
+    assert.notEqual(admission.enter('192.0.2.1', at(2_000), none), null)
+    assert.equal(admission.enter('192.0.2.1', at(2_000), none), null)
   })
 
   test('the unauthenticated and all together', () => {
     const admission = new Admission(limits)
-    const five = [0, 1, 2, 3, 4].map((host) => admission.enter(`198.51.100.${host}`, at(0))!)
-    assert.equal(admission.enter('198.51.100.9', at(0)), null)
+    const five = [0, 1, 2, 3, 4].map((host) => admission.enter(`198.51.100.${host}`, at(0), none)!)
+    assert.equal(admission.enter('198.51.100.9', at(0), none), null)
     for (const ticket of five) {
       ticket.authenticate()
       ticket.authenticate()
     }
     assert.deepEqual([admission.total, admission.unauthenticated], [5, 0])
-    for (const host of [5, 6, 7]) assert.notEqual(admission.enter(`198.51.100.${host}`, at(0)), null)
-    assert.equal(admission.enter('198.51.100.8', at(0)), null)
+    for (const host of [5, 6, 7]) assert.notEqual(admission.enter(`198.51.100.${host}`, at(0), none), null)
+    assert.equal(admission.enter('198.51.100.8', at(0), none), null)
     for (const ticket of five) ticket.leave()
     assert.deepEqual([admission.total, admission.unauthenticated], [3, 3])
   })
 
+  test('who says nothing gives way to others after a second, the oldest first; who has authenticated never does', () => {
+    const admission = new Admission(limits)
+    const closed: number[] = []
+    const enter = (host: number, ms: number) => admission.enter(`198.51.100.${host}`, at(ms), () => void closed.push(host))
+    const tickets = [0, 1, 2, 3, 4].map((host) => enter(host, host)!)
+    assert.equal(enter(5, PENDING_GRACE_MS - 1), null, 'a handshake may still be under way')
+    tickets[0]!.authenticate()
+    const fifth = enter(5, PENDING_GRACE_MS)
+    assert.notEqual(fifth, null, 'a place was free')
+    assert.deepEqual(closed, [])
+    assert.notEqual(enter(6, PENDING_GRACE_MS + 1), null)
+    assert.notEqual(enter(7, PENDING_GRACE_MS + 2), null)
+    assert.deepEqual(closed, [1, 2])
+    assert.deepEqual([admission.total, admission.unauthenticated], [6, 5])
+    tickets[1]!.leave() // its socket closes later
+    tickets[1]!.authenticate()
+    assert.deepEqual([admission.total, admission.unauthenticated], [6, 5])
+  })
+
   test('loopback is exempt from the limits per address only', () => {
     const admission = new Admission({ ...ADMISSION_DEFAULTS, unauthenticated: 100, total: 100 })
-    for (let count = 0; count < 100; count++) assert.notEqual(admission.enter('127.0.0.1', at(0)), null)
-    assert.equal(admission.enter('::1', at(0)), null)
+    for (let count = 0; count < 100; count++) assert.notEqual(admission.enter('127.0.0.1', at(0), none), null)
+    assert.equal(admission.enter('::1', at(0), none), null)
   })
 
   test('remembering addresses does not grow without bound', () => {
     const admission = new Admission(limits)
     for (let host = 0; host < 20_000; host++) {
-      admission.enter(`10.${host >> 16}.${(host >> 8) & 255}.${host & 255}`, at(0))?.leave()
+      admission.enter(`10.${host >> 16}.${(host >> 8) & 255}.${host & 255}`, at(0), none)?.leave()
     }
     // An address that floods is still refused after thousands of others have passed.
-    const flood = Array.from({ length: 3 }, () => admission.enter('203.0.113.1', at(10)))
+    const flood = Array.from({ length: 3 }, () => admission.enter('203.0.113.1', at(10), none))
     assert.ok(flood.every((ticket) => ticket !== null))
-    assert.equal(admission.enter('203.0.113.1', at(11)), null)
+    assert.equal(admission.enter('203.0.113.1', at(11), none), null)
   })
 
   test('addresses of one /64 are one, and IPv4 in IPv6 is IPv4', () => {

@@ -169,7 +169,7 @@ class TlsListener extends TypedEventEmitter<ListenerEvents> implements Listener 
 
   #accept(raw: Socket): void {
     const { admission, clock } = this.#parts
-    const ticket = admission.enter(raw.remoteAddress ?? '', clock.monotonicMs())
+    const ticket = admission.enter(raw.remoteAddress ?? '', clock.monotonicMs(), () => raw.destroy())
     if (ticket === null) return void raw.destroy()
     this.#sockets.add(raw)
     raw.on('error', () => raw.destroy())

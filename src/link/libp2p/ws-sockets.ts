@@ -107,7 +107,9 @@ export class WsSockets {
   #arrived(socket: Socket | null): void {
     if (socket === null || socket.localPort === undefined || !this.#ports.has(socket.localPort)) return
     const { clock, admission, handshakeTimeoutMs } = this.#parts
-    const ticket = this.#refusing ? null : admission.enter(socket.remoteAddress ?? '', clock.monotonicMs())
+    const ticket = this.#refusing
+      ? null
+      : admission.enter(socket.remoteAddress ?? '', clock.monotonicMs(), () => socket.destroy())
     if (ticket === null) return void socket.destroy()
     const key = endKey(socket.remoteAddress, socket.remotePort)
     const timer = clock.setTimer(handshakeTimeoutMs, () => socket.destroy())
