@@ -3,6 +3,9 @@
  * its control slots, then one write. How many cells go is decided by the time alone, before any queue is looked at ("timer first, queue
  * second"), so what leaves does not depend on what is carried, on what came or on the work that was done meanwhile (P5a).
  *
+ * A process that stood still finds what came meanwhile still in its sockets: it reads first and sends then, some turns later, as many cells as
+ * are due. To send first would put random bytes in the place of all that it could not read yet.
+ *
  * The grid is absolute: a late tick does not move the ones after it; slots that were missed go with it (`paced-line.ts` says why). Nothing here
  * knows a circuit's purpose; an origin's lines and those of its relayed circuits stand in one list. Spec: SPEC.md §4.5.
  */
@@ -13,6 +16,14 @@ import type { Clock, Timer } from '../src/runtime/index.ts'
 // Implementation constant.
 /** Between two ticks. A cell waits half of it on average at each member, beside its hold. */
 export const TICK_MS = 10
+
+/** A tick that is later than so many is that of a process that stood still. */
+const LATE_TICKS = 1
+/**
+ * Turns of the event loop in which such a one reads before it sends: sockets are read between turns, and each link hands out one batch in a
+ * turn. Always as many, whatever came.
+ */
+const READ_TURNS = 8
 
 /** Something that sends by time. */
 export interface Paced {
@@ -35,6 +46,8 @@ export class Pacer {
   readonly #links = new Map<Link, Set<Paced>>()
   #next: MonotonicMs
   #timer: Timer | null = null
+  /** Between a late tick and what it sends. */
+  #reading = false
   #closed = false
 
   constructor({ clock, tickMs = TICK_MS, onTick = () => {} }: PacerParts) {
@@ -54,7 +67,7 @@ export class Pacer {
     const all = this.#links.get(link) ?? new Set()
     this.#links.set(link, all)
     all.add(paced)
-    if (this.#timer === null) this.#schedule()
+    if (this.#timer === null && !this.#reading) this.#schedule()
   }
 
   remove(link: Link, paced: Paced): void {
@@ -83,6 +96,22 @@ export class Pacer {
 
   #tick(): void {
     this.#timer = null
+    if (this.#clock.monotonicMs() - this.#next <= LATE_TICKS * this.#tickMs) return this.#emit()
+    this.#read(READ_TURNS)
+  }
+
+  /** This process stood still: what came meanwhile lies in sockets, and is read before what is due is sent. */
+  #read(turns: number): void {
+    this.#reading = true
+    this.#clock.nextTurn(() => {
+      this.#reading = false
+      if (this.#closed) return
+      if (turns > 0) this.#read(turns - 1)
+      else this.#emit()
+    })
+  }
+
+  #emit(): void {
     const now = this.#clock.monotonicMs()
     for (const [link, all] of this.#links) {
       for (const paced of all) paced.emit(now)

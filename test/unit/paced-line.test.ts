@@ -11,6 +11,7 @@ import { BODY_BYTES, type CircuitId, Command } from '../../src/cell/index.ts'
 import { pacedPlan } from '../../src/circuit/setup/index.ts'
 import type { Lane, Link } from '../../src/link/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { faultyClock } from '../support/faulty-clock.ts'
 import { SeededRng } from '../support/seeded-rng.ts'
 
 interface Sent {
@@ -236,6 +237,42 @@ test('one write per link and tick; a link without anything paced is not written;
   const { flushes, clock } = runLine(regular(300))
   assert.equal(new Set(flushes).size, flushes.length)
   assert.equal(clock.pendingTimers, 0)
+})
+
+test('a process that stood still reads what came meanwhile before it sends what is due: nothing of it goes as random bytes', () => {
+  for (const stoodMs of [25, 60, 80]) {
+    const clock = new FakeClock()
+    const { sent, link } = recorder(clock)
+    let late = 0
+    const pacer = new Pacer({ clock: faultyClock(clock, { late: () => late }) })
+    const line = new PacedLine({
+      lane: link.lane(2 as CircuitId),
+      plan: { ...PLAN, rate: 512, closeAt: 5_000 as MonotonicMs },
+      rng: new SeededRng(1),
+      now: () => clock.monotonicMs(),
+      onOver: () => {},
+    })
+    pacer.add(link, line)
+    const arrivals = regular(600, 150, 1000 / 512)
+    const stands = (ms: number) => ms > 400 && ms < 400 + stoodMs
+    for (const [at, ms] of arrivals.entries()) {
+      // What comes while the process stands still lies in the socket, and is handed out in a turn after the late timer's.
+      clock.setTimer(stands(ms) ? 400 + stoodMs : ms, () => {
+        if (stands(ms)) clock.nextTurn(() => clock.nextTurn(() => line.push(Command.CIRCUIT, cell(1 + (at % 250)))))
+        else line.push(Command.CIRCUIT, cell(1 + (at % 250)))
+      })
+    }
+    clock.advanceNow(395)
+    late = stoodMs
+    clock.advanceNow(10)
+    late = 0
+    clock.advanceNow(800)
+    const cells = sent.filter(({ command }) => command === Command.CIRCUIT)
+    assert.ok(cells.length > 450)
+    for (const [at, { tag }] of cells.entries()) assert.equal(tag, 1 + (at % 250), `${stoodMs} ms: cell ${at}`)
+    assert.equal(line.lateCells, 0)
+    pacer.close()
+  }
 })
 
 test('something paced that begins within a tick does not make the pacer tick twice', () => {
