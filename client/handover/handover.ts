@@ -127,15 +127,14 @@ export class HandOver {
   async #look(): Promise<void> {
     const { view, clock } = this.#parts
     const now = clock.monotonicMs()
-    const there = new Set(view.all().map(({ id }) => id))
     for (const id of this.#listed.keys()) {
-      if (there.has(id)) continue
+      if (view.get(id) !== undefined) continue
       this.#listed.delete(id)
       this.#newcomers.delete(id)
       this.#given.delete(id)
       this.#droppers.delete(id)
     }
-    for (const id of there) {
+    for (const { id } of view.all()) {
       if (this.#listed.has(id)) continue
       this.#listed.set(id, now)
       this.#newcomers.add(id)

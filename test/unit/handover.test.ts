@@ -37,7 +37,7 @@ function world({ nodes = 9, shares = 90, slots = 20, absent = [8], days = 30, ra
       holders()
       return version
     },
-    get: () => undefined,
+    get: (id: NodeId) => (holders().includes(id) ? { id } : undefined),
     all: () => holders().map((id) => ({ id })),
     linked: () => [],
   } as unknown as DirectoryView

@@ -1,0 +1,293 @@
+/**
+ * A node of the store tier: everything that keeps content alive, as `client/node.ts` puts it together (store on a disk in memory, apex, sessions,
+ * healer, hand-over, book of keeps, keeper), without links, relay and faces. Its loops are `DirectLoops`; its view is a look at one directory that
+ * all nodes share, renewed every few minutes.
+ */
+import { join } from 'node:path'
+import { HandOver } from '../../client/handover/index.ts'
+import { Healer } from '../../client/heal/index.ts'
+import type { Identity } from '../../client/identity.ts'
+import { Keeper, openKeepBook } from '../../client/keeps/index.ts'
+import type { RecordFinder } from '../../client/records/index.ts'
+import { type ShareSession, ShareSessions } from '../../client/shares.ts'
+import { Apex } from '../../relay/index.ts'
+import { openStore, type ShareStore, storeService } from '../../relay/store/index.ts'
+import type { NodeId } from '../../src/bytes/index.ts'
+import { shareAddress } from '../../src/content/share.ts'
+import { slotLocation } from '../../src/content/slot.ts'
+import type { Descriptor, Directory, DirectoryView } from '../../src/directory/index.ts'
+import { OverlayError } from '../../src/errors/index.ts'
+import { silentLog } from '../../src/log/index.ts'
+import { type Clock, deadlineOn, type Rng, sleepOn, type Timer } from '../../src/runtime/index.ts'
+import { DirectLoops, type Reachable } from './loops.ts'
+
+/** A node's view is between these old. */
+const VIEW_MS = [60_000, 300_000] as const
+/** How much longer the store's own clock lets its timers run: see `slowTimers`. */
+const SLOWER = 15
+const STORE_QUOTA_BYTES = 1024 * 1024 * 1024
+
+/** What of a node's work the world wants to know. */
+export interface NodeEvents {
+  /** `key` is the address of a share or the location of a slot that is at the node from now on. */
+  onStored(node: StoreNode, key: Uint8Array): void
+}
+
+export interface StoreNodeParts {
+  readonly identity: Identity
+  /** Below a disk in memory. */
+  readonly dataDir: string
+  readonly directory: SharedDirectory
+  find(id: NodeId): Reachable | undefined
+  readonly events: NodeEvents
+  /** See `HandOverParts`. */
+  readonly ranks: number
+  readonly clock: Clock
+  readonly rng: Rng
+}
+
+/** Everything of one run, from start to stop. */
+interface Run {
+  readonly store: ShareStore
+  readonly apex: Apex
+  readonly loops: DirectLoops
+  readonly sessions: ShareSessions
+  readonly healer: Healer
+  readonly handOver: HandOver
+  readonly keeper: Keeper
+  readonly view: SharedView
+}
+
+/** Sums over all runs of a node. */
+export interface NodeCounts {
+  healed: number
+  handedOver: number
+  droppers: number
+  loopsPeak: number
+}
+
+export class StoreNode implements Reachable {
+  readonly id: NodeId
+  readonly counts: NodeCounts = { healed: 0, handedOver: 0, droppers: 0, loopsPeak: 0 }
+  readonly #parts: StoreNodeParts
+  #run: Run | null = null
+  #up = false
+  #sinceMs = 0
+  #changing: Promise<void> = Promise.resolve()
+
+  constructor(parts: StoreNodeParts) {
+    this.#parts = parts
+    this.id = parts.identity.id
+  }
+
+  get identity(): Identity {
+    return this.#parts.identity
+  }
+
+  get up(): boolean {
+    return this.#up
+  }
+
+  get sinceMs(): number {
+    return this.#sinceMs
+  }
+
+  get run(): Run {
+    if (this.#run === null) throw new Error('the node does not run')
+    return this.#run
+  }
+
+  get apex(): Apex {
+    return this.run.apex
+  }
+
+  /** A network for one piece of work. */
+  fresh(): ShareSession {
+    return this.run.sessions.fresh()
+  }
+
+  /** Comes up, with what its disk has. */
+  start(): Promise<void> {
+    return this.#change(async () => {
+      this.#run = await this.#compose()
+      this.#up = true
+      this.#sinceMs = this.#parts.clock.monotonicMs()
+    })
+  }
+
+  /** Goes: from now on nobody reaches it; then what it began is ended. */
+  stop(): Promise<void> {
+    this.#up = false
+    this.#sinceMs = this.#parts.clock.monotonicMs()
+    return this.#change(async () => {
+      this.#up = false
+      const run = this.#run
+      if (run === null) return
+      await run.keeper.close()
+      await run.handOver.close()
+      await run.healer.close()
+      run.sessions.close()
+      run.view.close()
+      await run.store.close()
+      this.counts.healed += run.healer.stats.healed
+      this.counts.handedOver += run.handOver.stats.given
+      this.counts.droppers += run.handOver.stats.droppers
+      this.counts.loopsPeak = Math.max(this.counts.loopsPeak, run.loops.peak)
+      this.#run = null
+    })
+  }
+
+  #change(change: () => Promise<void>): Promise<void> {
+    this.#changing = this.#changing.then(change)
+    return this.#changing
+  }
+
+  async #compose(): Promise<Run> {
+    const { dataDir, directory, find, events, ranks, clock, rng } = this.#parts
+    const view = new SharedView(directory, clock, rng)
+    const disk = await openStore({
+      dir: join(dataDir, 'store'),
+      quotaBytes: STORE_QUOTA_BYTES,
+      clock: slowTimers(clock, SLOWER),
+      log: silentLog,
+    })
+    const store = noting(disk, (key) => events.onStored(this, key))
+    const service = storeService(store, { clock })
+    const apex = new Apex({ services: { store: service }, clock })
+    const loops = new DirectLoops({ find, clock, rng })
+    const localRecords = async () => ({ status: 'refused' as const, body: new Uint8Array(0) })
+    const sessions = new ShareSessions({ self: this.id, view, pool: loops, local: service, localRecords, clock })
+    const fresh = () => sessions.fresh()
+    const healer = new Healer({ fresh, clock, rng })
+    const handOver = new HandOver({ self: this.id, store, view, fresh, ranks, clock, rng })
+    handOver.start()
+    const keeper = new Keeper({
+      book: await openKeepBook({ dataDir, log: silentLog }),
+      care: { fresh, clock, rng },
+      finder: NO_RECORDS,
+      ownSites: () => [],
+      careForRecords: async () => 0,
+      clock,
+      rng,
+      log: silentLog,
+    })
+    await keeper.start()
+    return { store, apex, loops, sessions, healer, handOver, keeper, view }
+  }
+}
+
+/** There are files only: no key has a record. */
+export const NO_RECORDS = {
+  find: async () => {
+    throw new OverlayError('not-found', 'CONTENT_NOT_FOUND', 'There are no records here.')
+  },
+} as unknown as RecordFinder
+
+/** A directory as it was at one time. */
+interface Snapshot {
+  readonly version: number
+  readonly all: readonly Descriptor[]
+  readonly byId: ReadonlyMap<NodeId, Descriptor>
+}
+
+/** One directory for all: it gives the same snapshot to everybody who looks while nothing changes. */
+export class SharedDirectory {
+  readonly directory: Directory
+  #last: Snapshot = { version: -1, all: [], byId: new Map() }
+
+  constructor(directory: Directory) {
+    this.directory = directory
+  }
+
+  look(): Snapshot {
+    const { directory } = this
+    if (this.#last.version !== directory.version) {
+      const all = directory.all()
+      this.#last = { version: directory.version, all, byId: new Map(all.map((descriptor) => [descriptor.id, descriptor])) }
+    }
+    return this.#last
+  }
+}
+
+/** The shared directory as one node saw it last. */
+class SharedView implements DirectoryView {
+  #seen: Snapshot
+  #timer: Timer
+
+  constructor(directory: SharedDirectory, clock: Clock, rng: Rng) {
+    const [from, to] = VIEW_MS
+    const again = () => clock.setTimer(from + rng.unit() * (to - from), look)
+    const look = () => {
+      this.#seen = directory.look()
+      this.#timer = again()
+    }
+    this.#seen = directory.look()
+    this.#timer = again()
+  }
+
+  close(): void {
+    this.#timer.cancel()
+  }
+
+  get size(): number {
+    return this.#seen.all.length
+  }
+
+  get version(): number {
+    return this.#seen.version
+  }
+
+  get(id: NodeId): Descriptor | undefined {
+    return this.#seen.byId.get(id)
+  }
+
+  all(): readonly Descriptor[] {
+    return this.#seen.all
+  }
+
+  linked(): readonly NodeId[] {
+    return []
+  }
+}
+
+/** `store`, telling what is new in it. */
+function noting(store: ShareStore, note: (key: Uint8Array) => void): ShareStore {
+  return {
+    quotaBytes: store.quotaBytes,
+    get refusesWrites() {
+      return store.refusesWrites
+    },
+    async putShare(share, keepUntilMs) {
+      const verdict = await store.putShare(share, keepUntilMs)
+      if (verdict === 'stored') note(shareAddress(share))
+      return verdict
+    },
+    getShare: (address) => store.getShare(address),
+    async putSlot(slot, keepUntilMs) {
+      const verdict = await store.putSlot(slot, keepUntilMs)
+      if (verdict === 'stored') note(slotLocation(slot.publicKey, slot.slot))
+      return verdict
+    },
+    getSlots: (location) => store.getSlots(location),
+    slice: (kind, from, scan) => store.slice(kind, from, scan),
+    sweep: () => store.sweep(),
+    stats: () => store.stats(),
+    close: () => store.close(),
+  }
+}
+
+/**
+ * A clock with the same time, whose timers take longer. A store looks for what has expired every minute, and says itself that nothing depends on
+ * it (what has expired is not served): in weeks of many nodes these looks would be most of the work.
+ */
+function slowTimers(clock: Clock, slower: number): Clock {
+  const slow: Clock = {
+    unixMs: () => clock.unixMs(),
+    monotonicMs: () => clock.monotonicMs(),
+    setTimer: (ms, fire) => clock.setTimer(ms * slower, fire),
+    nextTurn: (fire) => clock.nextTurn(fire),
+    deadline: (ms, signal) => deadlineOn(slow, ms, signal),
+    sleep: (ms, { signal }) => sleepOn(slow, ms, signal),
+  }
+  return slow
+}
