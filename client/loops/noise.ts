@@ -36,6 +36,11 @@ export class NoiseAccount {
     return this.#cells
   }
 
+  /** A cell was lost that this node itself sent too late: it says nothing of the members. */
+  ours(): void {
+    this.#cells++
+  }
+
   /** The cell with `counter` came home. `false`: it is too much, the loop is to be replaced. */
   onCell(noise: boolean, counter: number, now: MonotonicMs): boolean {
     if (noise) {

@@ -19,6 +19,7 @@ import {
   type LaunchedLoop,
   type LoopEnd,
   type OriginLayers,
+  type PacedSupply,
   RATCHET_CELLS,
 } from '../../src/circuit/index.ts'
 import { EPOCH_MS, rateOf, type SetUpPlan } from '../../src/circuit/setup/index.ts'
@@ -51,6 +52,8 @@ const FIRST_HOME_MS = 8_000
 const FRAMES_AT = CELL_HEADER_BYTES + RECOGNISED_BYTES
 /** In place of an addressee: the cell was never made and left as random bytes, or was made when its counter had come home. */
 const NOBODY = 0
+/** Beside an addressee: this node sent the cell too late for its successor to have it in its slot. */
+const LATE = 0x80
 
 /** Scratch of one batch, shared by all loops: one thread, no nesting. */
 const outCells = new Uint8Array(TURN_CELLS * CELL_BYTES)
@@ -102,6 +105,8 @@ export class PacedLoop implements LoopEnd, Loop {
   #home = 0
   /** Addressee of each cell in flight, by counter modulo the length. */
   readonly #addressees: Uint8Array
+  /** Cells that the line had sent when it was looked at last. */
+  #seenSent = 0
   /** Cells in flight per addressee. */
   readonly #inFlight: Uint32Array
   /** Whose turn it was, of those that have or want something, and of those that are asked. */
@@ -274,7 +279,7 @@ export class PacedLoop implements LoopEnd, Loop {
   #takeHome(cells: Uint8Array, offsets: Int32Array, count: number, now: MonotonicMs): void {
     const first = this.#home
     for (let cell = 0; cell < count; cell++) {
-      addressees[cell] = this.#addresseeOf(first + cell)
+      addressees[cell] = this.#addresseeOf(first + cell) & ~LATE
       this.#inFlight[addressees[cell]!]!--
     }
     this.#home += count
@@ -310,6 +315,7 @@ export class PacedLoop implements LoopEnd, Loop {
       if (!mux.receive(cells, at + FRAMES_AT, at + CELL_BYTES)) return this.#end('protocol')
       exchanges?.arrivals.onHome(counter, this.#made, exchanges.received > payloads)
     }
+    if (noise && this.#isOurs(counter)) return this.#noise.ours()
     if (!this.#noise.onCell(noise, counter, now)) this.#tooMuchNoise(now)
   }
 
@@ -325,6 +331,11 @@ export class PacedLoop implements LoopEnd, Loop {
     const { length } = this.#addressees
     if (counter >= this.#made || counter < this.#made - length) return NOBODY
     return this.#addressees[counter % length]!
+  }
+
+  /** Whether the cell with `counter` was lost because this node stood still: it went late, or has come home before it went. */
+  #isOurs(counter: number): boolean {
+    return (this.#addresseeOf(counter) & LATE) !== 0 || counter >= (this.#launched?.supply?.sentCells ?? 0)
   }
 
   /** The cell that is timed is home, and went round: one that was lost may be back before it went. */
@@ -348,6 +359,7 @@ export class PacedLoop implements LoopEnd, Loop {
       this.#startedAt = now
     }
     this.#look(now, this.#startedAt)
+    this.#markLate(supply)
     while (this.#made < supply.sentCells) this.#pass()
     for (let lacking = supply.sentCells + supply.wantedCells - this.#made; lacking > 0; ) {
       const count = Math.min(lacking, TURN_CELLS, RATCHET_CELLS - (this.#made % RATCHET_CELLS))
@@ -366,6 +378,14 @@ export class PacedLoop implements LoopEnd, Loop {
     const patience = Math.max(STALL_MIN_MS, STALL_ROUND_TRIPS * this.#roundTripMs)
     const since = this.#home === 0 ? startedAt + FIRST_HOME_MS : this.#lastHomeAt + patience
     if (now > since) this.#end('stalled')
+  }
+
+  /** Of the cells that left together since the last look, all but those of one hold left too late: others stood in for them. */
+  #markLate({ sentCells, wantedCells }: PacedSupply): void {
+    const end = Math.min(sentCells - wantedCells, this.#made)
+    for (let counter = Math.max(this.#seenSent, this.#made - this.#addressees.length); counter < end; counter++)
+      this.#addressees[counter % this.#addressees.length]! |= LATE
+    this.#seenSent = sentCells
   }
 
   /** A slot was missed: this node stood still. Its cell left as random bytes. */

@@ -224,6 +224,22 @@ test('a cell more than was sent, and frames that no hop sends, end its use', asy
   assert.deepEqual(other.ends, ['protocol'])
 })
 
+test('cells that this node itself sent too late are no noise of the members: the loop stays in use', async () => {
+  const { loop, slots, start, ends } = rig()
+  await start()
+  await slots(20)
+  for (let burst = 0; burst < 5; burst++) {
+    // Two slots more than a hold pass at once, after this node stood still: the first two cells come too late for the first member.
+    await slots(WANTED + 2, (at) => at < 2, WANTED + 1)
+    await slots(30)
+  }
+  assert.equal(loop.noiseCells, 5 * 2)
+  assert.deepEqual(ends, [])
+  for (let run = 0; run < 3; run++) await slots(30, (at) => at < WANTED)
+  await slots(WAY)
+  assert.deepEqual(ends, ['noise'])
+})
+
 test('while this node stands still the members go on: what they send is noise and no breach', async () => {
   const { clock, loop, hops, slots, start, supply, pushed, ends } = rig()
   await start()
