@@ -21,6 +21,7 @@ import { bookText, parseBook } from '../../client/names/book.ts'
 import { parseNames } from '../../client/names/import.ts'
 import { isPetname } from '../../client/names/rules.ts'
 import { NeighbourBook } from '../../client/neighbours/book.ts'
+import { Publisher } from '../../client/neighbours/publisher.ts'
 import { SeenRecords } from '../../client/records/seen.ts'
 import { encodeSavedRecord, parseSavedRecord } from '../../client/records/upkeep.ts'
 import { encodeServiceState, parseServiceState } from '../../client/service/state.ts'
@@ -39,9 +40,9 @@ import {
   Refused,
 } from '../../src/config/values.ts'
 import { formatFileAddress, parseAddress } from '../../src/content/address.ts'
-import { Directory, loadDirectory, saveDirectory } from '../../src/directory/index.ts'
+import { Directory, loadDirectory, saveDirectory, verifyDescriptor } from '../../src/directory/index.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
-import { TEST_RULES, testDescriptor, testNode } from '../support/directory.ts'
+import { TEST_RULES, testClaims, testDescriptor, testNode } from '../support/directory.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { fuzzTarget, type Target } from '../support/guided.ts'
 import { mutateBytes, mutateJson } from '../support/mutate.ts'
@@ -117,6 +118,8 @@ const seenFile = await (async () => {
   await records.close()
   return new Uint8Array((await import('node:fs')).readFileSync(join(seen.dir, 'seen')))
 })()
+const published = fileOf('published')
+const self = testNode(9)
 const known = fileOf('known')
 const directoryFile = await (async () => {
   const directory = new Directory({ rules: TEST_RULES, clock, self: node.id })
@@ -232,6 +235,27 @@ const targets: readonly Target[] = [
       const directory = new Directory({ rules: TEST_RULES, clock, self: node.id })
       const { added } = await loadDirectory(directory, join(known.dir, 'directory'), { nextTurn: (fire) => setImmediate(fire) })
       assert.ok(added <= 3 && directory.size <= 4)
+    },
+  },
+  {
+    name: 'what was published of the node itself',
+    // Each is written to disk, and waits for it.
+    batch: 16,
+    seeds: [utf8(`gyre published 1\n${NOW - 5_000}\n20000\n${toHex(self.work)}\n`)],
+    mutate: mutateBytes(words('\n', '0', '9', '-', '999999999999999', '00', 'f', 'gyre published 1\n')),
+    run: async (bytes) => {
+      published.write('published', bytes)
+      const directory = new Directory({ rules: TEST_RULES, clock, self: self.id })
+      const publisher = new Publisher({
+        ...{ directory, dataDir: published.dir, clock, rng, addresses: () => [], neighbours: () => [], onPublished: () => {} },
+        identity: { id: self.id, key: self.key, seed: new Uint8Array(32) },
+        claims: { onion: () => testClaims(self).onion, capacityClass: 0, storeQuotaBytes: 0 },
+        onFault: (error) => assert.fail(String(error)),
+      })
+      await publisher.start(new AbortController().signal)
+      // Whatever stood there, what is told to others is right.
+      assert.equal(typeof verifyDescriptor(publisher.signed, TEST_RULES, NOW), 'object')
+      await publisher.close()
     },
   },
   {

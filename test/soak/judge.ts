@@ -57,7 +57,7 @@ export const GROWTH_MAX = 0.05
 export const HANDLES_MAX = 4
 /** A course of latencies rises if so few of all orders of its windows rise as much (Mann and Kendall, one-sided) … */
 export const RISE_CHANCE = 0.02
-/** … and if it rises by more than this over the whole. */
+/** … and if it rises by more than this over the whole; both in itself and against the floor, which says what others do to the machine. */
 export const RISE_MAX = 0.1
 /** Small fetches that may fail while nodes are killed: each is told. */
 export const FAILED_MAX = 0.01
@@ -99,7 +99,7 @@ export function courses(samples: readonly Sample[], spans: Spans, figure: (sampl
  * How likely a series of no trend would rise as much (Mann and Kendall's test, normal approximation with continuity correction, one-sided), and by
  * how much it rose over its whole length, of its own median (Theil and Sen's slope).
  */
-export function trend(series: readonly number[]): { readonly chance: number; readonly rise: number } {
+export function trend(series: readonly number[]): Trend {
   const n = series.length
   let s = 0
   const slopes: number[] = []
@@ -145,7 +145,17 @@ export function judge(
       0.99,
     ),
   )
-  const { chance, rise } = trend(p99s)
+  const floors = windowed(
+    outcomes.filter(({ kind }) => kind === FLOOR),
+    spans,
+  ).map((window) =>
+    quantile(
+      window.map(({ ms }) => ms),
+      0.99,
+    ),
+  )
+  const own = trend(p99s)
+  const toFloor = trend(p99s.map((ms, window) => ms / floors[window]!))
   return [
     growth('live memory does not grow', samples, spans, ({ liveBytes }) => liveBytes),
     growth('resident memory does not grow', samples, spans, ({ rssBytes }) => rssBytes),
@@ -159,8 +169,8 @@ export function judge(
     { what: 'no wrong byte', holds: wrong === 0, figures: `${wrong} of ${outcomes.length}` },
     {
       what: 'p99 of small fetches does not rise',
-      holds: p99s.every(Number.isFinite) && (chance >= RISE_CHANCE || rise <= RISE_MAX),
-      figures: `${p99s.map((ms) => Math.round(ms)).join(' ')} ms; ${percent(rise)}, chance ${chance.toFixed(2)}`,
+      holds: [...p99s, ...floors].every(Number.isFinite) && !(rises(own) && rises(toFloor)),
+      figures: `${whole(p99s)} ms, ${told(own)}; floor ${whole(floors)} ms; to it ${told(toFloor)}`,
     },
     {
       what: 'small fetches come, whoever is killed',
@@ -170,8 +180,26 @@ export function judge(
   ]
 }
 
-/** The kind of outcome whose latency is promised. */
+/** The kind of outcome whose latency is promised, and that of what the machine gives (`floor.ts`). */
 export const SMALL_FETCH = 'small fetch'
+export const FLOOR = 'floor'
+
+interface Trend {
+  readonly chance: number
+  readonly rise: number
+}
+
+function rises({ chance, rise }: Trend): boolean {
+  return chance < RISE_CHANCE && rise > RISE_MAX
+}
+
+function told({ chance, rise }: Trend): string {
+  return `${percent(rise)} (chance ${chance.toFixed(2)})`
+}
+
+function whole(values: readonly number[]): string {
+  return values.map((value) => Math.round(value)).join(' ')
+}
 
 /** The sum over all processes that were there throughout: what one keeps for another's sake is no growth. Each is told. */
 function growth(what: string, samples: readonly Sample[], spans: Spans, of: (sample: Sample) => number): Verdict {

@@ -16,7 +16,8 @@ import type { NodeStatus } from '../../client/library.ts'
 import { apiOf, startTestnet, type Testnet, type TestnetNode } from '../../client/testnet/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import { type SeededRng, seededRng } from '../support/seeded-rng.ts'
-import { judge, type Outcome, quantile, type Sample, SMALL_FETCH, type Spans, windowed } from './judge.ts'
+import { Floor } from './floor.ts'
+import { FLOOR, judge, type Outcome, quantile, type Sample, SMALL_FETCH, type Spans, windowed } from './judge.ts'
 import { Load } from './load.ts'
 import { Watch } from './watch.ts'
 
@@ -30,6 +31,8 @@ const LOOK_MS = 20_000
 const CHURN_MS = { least: 30_000, more: 60_000 }
 const AWAY_MS = { least: 3_000, more: 12_000 }
 const RETURN_MS = 60_000
+/** Mean time between two measurements of the floor. */
+const FLOOR_MS = 1_000
 
 const { values } = parseArgs({
   options: {
@@ -75,6 +78,7 @@ async function soak(): Promise<number> {
     },
     onDeath: (index, how) => deaths.push(`node ${index}: ${how}`),
   })
+  const floor = await Floor.start()
   const totalMs = minutes * MINUTE_MS
   const spans: Spans = { warmMs: totalMs * WARM_SHARE, endMs: totalMs, windows: WINDOWS }
   const working = new AbortController()
@@ -92,6 +96,7 @@ async function soak(): Promise<number> {
       values['no-churn'] ? 0 : churn(net, rng.fork('churn'), away, faults, signal),
       load.run(),
       look(net, watch, ready, signal),
+      measureFloor(floor, load.outcomes, rng.fork('floor'), beganMs, signal),
       tell(watch, load, spans, beganMs, signal),
     ])
     const verdicts = judge(watch.samples, load.outcomes, spans, { deaths, faults, wrong: load.wrong })
@@ -106,6 +111,7 @@ async function soak(): Promise<number> {
   } finally {
     timer.cancel()
     working.abort(new Error('over'))
+    floor.close()
     await net.close()
   }
 }
@@ -153,6 +159,19 @@ async function look(net: Testnet, watch: Watch, ready: () => readonly TestnetNod
   }
 }
 
+async function measureFloor(
+  floor: Floor,
+  outcomes: Outcome[],
+  rng: SeededRng,
+  beganMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  while (await slept(2 * FLOOR_MS * rng.unit(), signal)) {
+    const atMs = systemClock.monotonicMs() - beganMs
+    outcomes.push({ kind: FLOOR, atMs, ms: await floor.measure(), failure: '' })
+  }
+}
+
 /** A line for each window, and heap snapshots where they are wanted. */
 async function tell(watch: Watch, load: Load, spans: Spans, beganMs: number, signal: AbortSignal): Promise<void> {
   const widthMs = (spans.endMs - spans.warmMs) / spans.windows
@@ -164,13 +183,14 @@ async function tell(watch: Watch, load: Load, spans: Spans, beganMs: number, sig
     if (!(await slept(Math.max(0, endMs - systemClock.monotonicMs()), signal))) return
     const nowMs = systemClock.monotonicMs() - beganMs
     const some = <T extends { readonly atMs: number }>(items: readonly T[]) => items.filter(({ atMs }) => atMs >= nowMs - widthMs)
-    const fetches = some(load.outcomes).filter(({ kind }) => kind === SMALL_FETCH)
+    const requests = some(load.outcomes).filter(({ kind }) => kind !== FLOOR)
+    const fetches = requests.filter(({ kind }) => kind === SMALL_FETCH)
     const live = some(watch.samples)
     const used = watch.cpuSeconds - cpu
     cpu = watch.cpuSeconds
     console.log(
       [
-        `${clockOf(nowMs)}${window <= 0 ? ' warm-up' : ''}: ${some(load.outcomes).length} requests, ${some(load.outcomes).filter(({ failure }) => failure !== '').length} failed`,
+        `${clockOf(nowMs)}${window <= 0 ? ' warm-up' : ''}: ${requests.length} requests, ${requests.filter(({ failure }) => failure !== '').length} failed`,
         `small fetches ${fetches.length}, p50 ${ms(fetches, 0.5)}, p99 ${ms(fetches, 0.99)} ms`,
         `live ${mebi(live, (sample) => sample.liveBytes)}, resident ${mebi(live, (sample) => sample.rssBytes)} MiB a node`,
         `${((100_000 * used) / widthMs).toFixed(0)} % of a core, load of the machine ${loadavg()[0]?.toFixed(1)}`,

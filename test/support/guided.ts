@@ -13,12 +13,12 @@ import { bytesFoundBefore, counted, fuzzerName, fuzzSeed, INPUT_CPU_MS_MAX, keep
 import type { Mutate } from './mutate.ts'
 import { type SeededRng, seededRng } from './seeded-rng.ts'
 
-/** Inputs from one look at the clock, and at what ran, to the next. */
+/** Inputs from one look at the clock, and at what ran, to the next, where a target does not say less. */
 const BATCH = 512
 /** Kept inputs; at the limit a new one takes the place of another, never of a seed. */
 const KEPT_MAX = 400
-/** Inputs of each parser where no time is given: in the test suite. */
-const SHORT_INPUTS = 4 * BATCH
+/** Batches of each parser where no time is given: in the test suite. */
+const SHORT_BATCHES = 4
 /** So many looks that show nothing new end the looking; and so many in all, for what is new may be only newly compiled. */
 const BARREN_MAX = 12
 const LOOKS_MAX = 60
@@ -35,6 +35,8 @@ export interface Target {
   readonly mutate: Mutate
   /** Parses, and fails if the outcome is none that there should be. */
   readonly run: (bytes: Uint8Array) => void | Promise<void>
+  /** Fewer inputs at a time, for a target that takes long. */
+  readonly batch?: number
 }
 
 /** Which blocks ran. */
@@ -83,14 +85,14 @@ class Coverage {
 }
 
 /** Fuzzes one parser: what was found before first, then for `FUZZ_MS`, or a fixed number of inputs. */
-export async function fuzzTarget(t: TestContext, { name, seeds, mutate, run }: Target): Promise<void> {
+export async function fuzzTarget(t: TestContext, { name, seeds, mutate, run, batch: size = BATCH }: Target): Promise<void> {
   const began = [...seeds, ...recorded(name)]
   for (const bytes of [...bytesFoundBefore(name), ...began]) await tried(name, bytes, run)
   const rng = seededRng(`${fuzzSeed} ${fuzzerName} ${name}`)
   const kept = [...began]
   let inputs = 0
   const batchOf = async () => {
-    const batch = Array.from({ length: BATCH }, () => mutate(kept, rng))
+    const batch = Array.from({ length: size }, () => mutate(kept, rng))
     const from = cpuMs()
     for (const bytes of batch) {
       const outcome = attempt(run, bytes)
@@ -99,14 +101,14 @@ export async function fuzzTarget(t: TestContext, { name, seeds, mutate, run }: T
     }
     // Only a slow batch is looked at input by input.
     if (cpuMs() - from > INPUT_CPU_MS_MAX) for (const bytes of batch) await tried(name, bytes, run)
-    inputs += BATCH
-    counted(BATCH)
+    inputs += size
+    counted(size)
     sampleMemory()
     return batch
   }
   const end = performance.now() + (LONG_MS ?? 0)
   if (LONG_MS !== null) await explore(began, kept, run, batchOf, rng, end)
-  while (LONG_MS === null ? inputs < SHORT_INPUTS : performance.now() < end) await batchOf()
+  while (LONG_MS === null ? inputs < SHORT_BATCHES * size : performance.now() < end) await batchOf()
   if (process.env.FUZZ_CORPUS !== undefined) record(process.env.FUZZ_CORPUS, name, kept.slice(seeds.length))
   t.diagnostic(`${inputs} inputs, ${kept.length - began.length} of them kept`)
 }

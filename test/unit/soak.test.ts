@@ -1,7 +1,7 @@
 /** What judges a soak tells growth, leaks, slowness and faults, and nothing else. Samples are made up. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { courses, judge, type Outcome, quantile, type Sample, SMALL_FETCH, type Spans, trend } from '../soak/judge.ts'
+import { courses, FLOOR, judge, type Outcome, quantile, type Sample, SMALL_FETCH, type Spans, trend } from '../soak/judge.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
 const spans: Spans = { warmMs: 900_000, endMs: 3_600_000, windows: 9 }
@@ -21,13 +21,22 @@ function samples(change: (at: number) => Partial<Sample> = () => ({}), node = 0,
   return all
 }
 
-function fetches(msOf: (at: number) => number, failure: (number: number) => string = () => ''): Outcome[] {
+function fetches(
+  msOf: (at: number) => number,
+  failure: (number: number) => string = () => '',
+  floorOf: (at: number) => number = () => 6,
+): Outcome[] {
   // The same noise each time: of no trend at all one series in fifty is called one.
   const rng = seededRng('fetches')
-  return Array.from({ length: 3_600 }, (_, number) => ({
-    ...{ atMs: number * 1_000, kind: SMALL_FETCH, failure: failure(number) },
-    ms: msOf(number / 3_600) * (0.5 + rng.unit()) * (rng.below(20) === 0 ? 5 : 1),
-  }))
+  return Array.from({ length: 3_600 }, (_, number) => {
+    const atMs = number * 1_000
+    const ms = msOf(number / 3_600) * (0.5 + rng.unit()) * (rng.below(20) === 0 ? 5 : 1)
+    const floor = floorOf(number / 3_600) * (0.5 + rng.unit())
+    return [
+      { atMs, kind: SMALL_FETCH, ms, failure: failure(number) },
+      { atMs, kind: FLOOR, ms: floor, failure: '' },
+    ]
+  }).flat()
 }
 
 const broken = (...parts: Parameters<typeof judge>) =>
@@ -93,6 +102,27 @@ test('latency that rises is told; noise and a fall are not', () => {
     ),
     [],
   )
+  // What others do to the machine is no rise of ours; what rises more than that is.
+  const always = () => ''
+  assert.deepEqual(
+    broken(
+      samples(),
+      fetches(
+        (at) => 30 * (1 + 2 * at),
+        always,
+        (at) => 6 * (1 + 2 * at),
+      ),
+      spans,
+      quiet,
+    ),
+    [],
+  )
+  const worse = fetches(
+    (at) => 30 * (1 + 6 * at),
+    always,
+    (at) => 6 * (1 + at),
+  )
+  assert.deepEqual(broken(samples(), worse, spans, quiet), ['p99 of small fetches does not rise'])
   assert.ok(trend([1, 2, 3, 4, 5, 6, 7, 8, 9]).chance < 0.001)
   assert.ok(Math.abs(trend([3, 1, 4, 1, 5, 2, 3, 4, 2]).chance - 0.5) < 0.3)
   assert.ok(Math.abs(trend([100, 101, 102, 103, 104]).rise - 4 / 102) < 1e-9)
