@@ -29,6 +29,13 @@ const COVER_PLANS: Readonly<Record<Cover, CoverPlan>> = {
 const STANDING_RATE = 8
 const EXTRA_RATES = [512, 2_048, 8_192]
 const EXTRA_LOOPS_MAX = 16
+/** Half a loop takes at most so long beside what the wires take: what steady is to add to a request, one way. */
+const HALF_LOOP_MS = 250
+/** What a cell waits at a member beside the hold: for the tick after its slot, on average, and for its turns. */
+const TICK_WAIT_MS = 13
+/** Under the least a tick that is late once loses cells; over the most nothing is won on machines that are not overloaded. */
+const HOLD_LEAST_MS = 25
+const HOLD_MOST_MS = 75
 /** A hop refuses a set-up that comes less than two seconds before `live`, and this is for work on the way. */
 const LEAD_MARGIN_MS = 3_000
 /** Cells of a burst of control slots, and of a cell on the wire behind TLS. */
@@ -38,11 +45,12 @@ const WIRE_CELL_BYTES = CELL_BYTES + 22
 /** What a paced clock is at this node. */
 export interface PacedPlan {
   readonly clock: Exclude<ClockName, 'swift'>
-  readonly holdMs: number
   readonly controlMs: number
   readonly loops: Omit<LoopSetOptions, 'rng' | 'leadEpochs'>
   /** Epochs from a decision to `live`, for loops of so many members: their set-up waits for a burst at each. */
   leadEpochs(members: number): number
+  /** How long each member keeps a cell, where loops have so many. */
+  holdMs(members: number): number
 }
 
 /** The plan of a node's clock; `null`: it is swift. */
@@ -55,11 +63,20 @@ export function pacedPlanOf({ clock, cover, fixedLoops, fixedRate, holdMs }: Con
   const extra = { rates: EXTRA_RATES.filter((cells) => cells <= topRate).map(ladderIndex), loopsMax: EXTRA_LOOPS_MAX }
   return {
     clock,
-    holdMs,
     controlMs,
     loops: { standing: { rate: ladderIndex(rate), phases }, extra: clock === 'fixed' ? null : extra },
     leadEpochs: (members) => Math.ceil(((members + 1) * controlMs + LEAD_MARGIN_MS) / EPOCH_MS),
+    holdMs: (members) => holdMs ?? holdFor(members),
   }
+}
+
+/**
+ * The longest hold with which half of a loop of so many other members takes `HALF_LOOP_MS`: each member, and this node, keeps a cell for the hold
+ * and until the tick and slot after it. What is kept longer survives members that are later.
+ */
+export function holdFor(members: number): number {
+  const most = (2 * HALF_LOOP_MS) / (members + 1) - TICK_WAIT_MS
+  return Math.min(HOLD_MOST_MS, Math.max(HOLD_LEAST_MS, Math.floor(most)))
 }
 
 function ladderIndex(cells: number): number {

@@ -283,7 +283,7 @@ async function compose(
     const running = own.open().map(({ loop }) => loop.rate)
     return {
       cover: config.cover,
-      holdMs: plan.holdMs,
+      holdMs: plan.holdMs(members()),
       loops: running.length,
       topRate: Math.max(0, ...running),
       cellsPerSecond: rate,
@@ -429,7 +429,7 @@ function loopStatus({ number, hops }: Loop, clock: ClockName, taken: boolean): L
 
 function makePacedPool(plan: PacedPlan, deps: Omit<PacedPoolDeps, 'clockName' | 'holdMs' | 'set'>, rng: Rng): PacedPool {
   const set = new LoopSet({ ...plan.loops, leadEpochs: () => plan.leadEpochs(deps.members()), rng: drawsOf(rng) })
-  return new PacedPool({ ...deps, clockName: plan.clock, holdMs: plan.holdMs, set })
+  return new PacedPool({ ...deps, clockName: plan.clock, holdMs: () => plan.holdMs(deps.members()), set })
 }
 
 /** The network as one user's readers of one address see it (`workName`): a session of its own, made anew when it closed itself. */

@@ -41,8 +41,8 @@ const SETTLED_AT_MOST_EPOCHS = 6
 
 export interface PacedPoolDeps {
   readonly clockName: 'steady' | 'fixed'
-  /** How long each member keeps a cell. */
-  readonly holdMs: number
+  /** How long each member keeps a cell, on loops that are set up now. */
+  holdMs(): number
   readonly set: LoopSet
   readonly builder: Pick<LoopBuilder, 'buildPaced'>
   readonly view: DirectoryView
@@ -280,7 +280,7 @@ export class PacedPool implements LoopSource<Lease> {
     const held: Held = { wish, drawn: [], loop: null, owner: wish.owner, cells: 0, asks: 0, used: false, spent: new Set() }
     this.#held.set(wish.id, held)
     const { rate, liveEpoch, closeEpoch } = wish
-    const plan = pacedPlan(clock.unixMs(), { clock: clockName, rate, liveEpoch, closeEpoch, holdMs })
+    const plan = pacedPlan(clock.unixMs(), { clock: clockName, rate, liveEpoch, closeEpoch, holdMs: holdMs() })
     try {
       const cover = () => this.#cover(held)
       const onDrawn = (hops: readonly NodeId[]) => {

@@ -72,7 +72,7 @@ function parsed(key: Key, value: unknown, source: string, base: string): unknown
   try {
     const result = key.parse(value)
     if (key.field === 'dataDir' || key.field === 'addressFile') return resolve(base, String(result))
-    if (key.field === 'api' && typeof result === 'object' && 'path' in result)
+    if (key.field === 'api' && typeof result === 'object' && result !== null && 'path' in result)
       return Object.freeze({ path: resolve(base, result.path) })
     if (key.field !== 'bootstrap') return result
     return Object.freeze(

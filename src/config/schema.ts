@@ -16,6 +16,7 @@ import {
   parseOneOf,
   parsePath,
   parseWhole,
+  parseWholeOr,
 } from './values.ts'
 
 /** Log levels, quietest first. */
@@ -61,8 +62,8 @@ export interface Config {
   /** For the clock `fixed`: loops at any time, and the cells a second of each, of `LOOP_RATES`. */
   readonly fixedLoops: number
   readonly fixedRate: number
-  /** For the clocks `steady` and `fixed`: how long every member keeps a cell, at least, in milliseconds. */
-  readonly holdMs: number
+  /** For the clocks `steady` and `fixed`: how long every member keeps a cell, at least, in milliseconds; `null`: by the network's size. */
+  readonly holdMs: number | null
   readonly logLevel: LogLevel
   /** Links that this node chooses and opens itself. */
   readonly neighbours: number
@@ -107,6 +108,8 @@ const FIXED_LOOPS_MAX = 32
 /** As in SPEC.md §4.3.3. */
 const HOLD_MIN_MS = 5
 const HOLD_MAX_MS = 1_000
+/** In place of milliseconds. */
+const HOLD_BY_SIZE = 'auto'
 
 /** Every key, in the order of the help text. */
 export const KEYS: readonly Key[] = Object.freeze([
@@ -169,11 +172,11 @@ export const KEYS: readonly Key[] = Object.freeze([
     takes: 'CELLS',
     meaning: 'fixed: cells a second of each loop: 8, 32, 128, 512, 2048 or 8192',
   }),
-  key('hold', 'holdMs', parseWhole(HOLD_MIN_MS, HOLD_MAX_MS), {
-    fallback: '40',
+  key('hold', 'holdMs', parseWholeOr(HOLD_BY_SIZE, HOLD_MIN_MS, HOLD_MAX_MS), {
+    fallback: HOLD_BY_SIZE,
     takes: 'MS',
     meaning:
-      'steady, fixed: milliseconds that each member keeps a cell; the same in all of a network, more where machines are busy',
+      'steady, fixed: milliseconds that each member keeps a cell; the same in all of a network, more where machines are busy; auto: by its size',
   }),
   key('log-level', 'logLevel', parseOneOf(LOG_LEVELS), { fallback: 'info', takes: 'LEVEL', meaning: LOG_LEVELS.join(', ') }),
   key('neighbours', 'neighbours', parseWhole(1, NEIGHBOURS_MAX), {

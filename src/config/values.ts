@@ -53,6 +53,19 @@ export function parseWhole(least: number, most: number): (value: unknown) => num
   }
 }
 
+/** The same, or `word`, which gives `null`. */
+export function parseWholeOr(word: string, least: number, most: number): (value: unknown) => number | null {
+  const whole = parseWhole(least, most)
+  return (value) => {
+    if (value === word) return null
+    try {
+      return whole(value)
+    } catch (error) {
+      throw error instanceof Refused ? new Refused(`"${word}", or ${error.message}`) : error
+    }
+  }
+}
+
 /** One of `allowed`, exactly as written there. */
 export function parseOneOf<const T extends string>(allowed: readonly T[]): (value: unknown) => T {
   return (value) => {

@@ -62,7 +62,7 @@ async function poolOn(
   const set = new LoopSet({ ...plan.loops, leadEpochs: () => plan.leadEpochs(5), rng: { standing: rng, extra: rng } })
   const pool = new PacedPool({
     clockName: plan.clock,
-    holdMs: plan.holdMs,
+    holdMs: () => plan.holdMs(5),
     set,
     builder: {
       buildPaced(...how) {

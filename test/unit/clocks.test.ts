@@ -5,6 +5,7 @@ import {
   ClockedLoops,
   ClockedSessions,
   clockWarnings,
+  holdFor,
   isolationUnder,
   pacedPlanOf,
   type Sessions,
@@ -44,6 +45,15 @@ test('a set-up has time for a burst at each member, whatever the cover', () => {
       assert.ok(leadMs >= (members + 1) * plan.controlMs + 2_000 && leadMs <= 30_000)
     }
   }
+})
+
+test('the hold follows from how long loops are, unless it is configured', () => {
+  const holds = Array.from({ length: 9 }, (_, at) => holdFor(3 + at))
+  assert.deepEqual(holds, [75, 75, 70, 58, 49, 42, 37, 32, 28])
+  const plan = pacedPlanOf(defaultConfig({ dataDir: '/', clock: 'steady' }))!
+  assert.equal(plan.holdMs(5), 70)
+  const own = pacedPlanOf(defaultConfig({ dataDir: '/', clock: 'steady', holdMs: 200 }))!
+  assert.equal(own.holdMs(5), 200)
 })
 
 test('a clock of one’s own: swift where the node’s is paced, and nothing else', () => {
