@@ -5,7 +5,7 @@
  * bytes that do not come or for somebody who does not take them. Nothing is logged or counted per request. Spec: SPEC.md §5.3.
  */
 import { lengthOf, type Pieces } from '../src/bytes/index.ts'
-import type { Clock, Timer } from '../src/runtime/index.ts'
+import { type Clock, type Timer, TokenBucket } from '../src/runtime/index.ts'
 import {
   MessageReader,
   type MuxStream,
@@ -65,6 +65,9 @@ export interface ApexServices {
 export const APEX_BYTES_MAX = 256 * 1024 * 1024
 /** What circuits of one link may hold of it. */
 export const APEX_LINK_BYTES_MAX = APEX_BYTES_MAX / 4
+/** Requests that circuits of one link may bring in a second, and at once: each costs as much as the passing on of many cells. */
+export const REQUESTS_PER_SECOND = 2_000
+export const REQUESTS_BURST = 4_000
 /** Streams given up at most to make room for one request. */
 const EVICTIONS_MAX = 64
 /** What a stream is charged with besides its messages: its state here, and in the mux. */
@@ -88,6 +91,8 @@ export class Apex {
   readonly #memory = new FairShare({ total: APEX_BYTES_MAX, each: APEX_LINK_BYTES_MAX })
   /** Streams of each link that wait for their origin, for bytes or to be taken: who has waited longest comes first. */
   readonly #waiting = new Map<object, Set<ApexStream>>()
+  /** By link; gone with it. */
+  readonly #rates = new WeakMap<object, TokenBucket>()
 
   constructor(deps: { readonly services: ApexServices; readonly rendezvous?: JoinService; readonly clock: Clock }) {
     this.#services = deps.services
@@ -106,7 +111,19 @@ export class Apex {
 
   /** A new stream of an origin's on the circuit `port`: who hears it, or why it is refused. */
   accept(stream: MuxStream, port: HopPort): StreamEvents | number {
+    if (!this.#inRate(port.claimant ?? null)) return ResetCode.BUSY
     return this.hold(STREAM_BYTES, port.claimant) ? new ApexStream(this, stream, port) : ResetCode.BUSY
+  }
+
+  #inRate(claimant: Claimant): boolean {
+    if (claimant === null) return true
+    const now = this.#clock.monotonicMs()
+    let rate = this.#rates.get(claimant)
+    if (rate === undefined) {
+      rate = new TokenBucket(REQUESTS_PER_SECOND, REQUESTS_BURST, now)
+      this.#rates.set(claimant, rate)
+    }
+    return rate.take(now)
   }
 
   /** Charges `bytes` to the memory of all, and to `claimant`'s part. `false`: there is not as much left, and nothing that may go for it. */

@@ -53,12 +53,15 @@ export class SlotPool {
   #cells: Uint8Array[] = []
   /** For each slot in use its successor in the list it is in; for each free one the next free one. */
   #next: Int32Array
+  /** When each slot was taken, in numbers of its user's. */
+  #stamps: Uint32Array
   #free = NO_SLOT
   #used = 0
 
   constructor(maxCells: number = HOST_CELLS_MAX) {
     this.maxCells = maxCells
     this.#next = new Int32Array(SLAB_CELLS)
+    this.#stamps = new Uint32Array(SLAB_CELLS)
   }
 
   /** Cells now waiting, over all links. */
@@ -71,13 +74,14 @@ export class SlotPool {
     return held < this.maxCells - this.#used
   }
 
-  /** A slot, its successor being `NO_SLOT`; or `NO_SLOT`. */
-  take(): number {
+  /** A slot, its successor being `NO_SLOT`; or `NO_SLOT`. `stamp` (u32) is kept with it. */
+  take(stamp = 0): number {
     if (this.#used >= this.maxCells) return NO_SLOT
     if (this.#free === NO_SLOT) this.#grow()
     const slot = this.#free
     this.#free = this.#next[slot]!
     this.#next[slot] = NO_SLOT
+    this.#stamps[slot] = stamp
     this.#used++
     return slot
   }
@@ -91,6 +95,10 @@ export class SlotPool {
 
   next(slot: number): number {
     return this.#next[slot]!
+  }
+
+  stamp(slot: number): number {
+    return this.#stamps[slot]!
   }
 
   setNext(slot: number, next: number): void {
@@ -110,6 +118,9 @@ export class SlotPool {
       const longer = new Int32Array(this.#next.length * 2)
       longer.set(this.#next)
       this.#next = longer
+      const stamps = new Uint32Array(longer.length)
+      stamps.set(this.#stamps)
+      this.#stamps = stamps
     }
     for (let slot = first + SLAB_CELLS - 1; slot >= first; slot--) {
       this.#next[slot] = this.#free
@@ -128,12 +139,18 @@ export class SlotPool {
   }
 }
 
+/** How many links of a host wait for a turn of the event loop. */
+export interface TurnCount {
+  waiting: number
+}
+
 /** What the links of one host share. */
 export interface CellPools {
   readonly blocks: BlockPool
   readonly slots: SlotPool
+  readonly turns: TurnCount
 }
 
 export function cellPools({ blockCells, maxCells }: { blockCells?: number; maxCells?: number } = {}): CellPools {
-  return { blocks: new BlockPool(blockCells), slots: new SlotPool(maxCells) }
+  return { blocks: new BlockPool(blockCells), slots: new SlotPool(maxCells), turns: { waiting: 0 } }
 }

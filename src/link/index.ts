@@ -14,7 +14,7 @@ import type { CircuitId, Command } from '../cell/index.ts'
 export const TURN_CELLS = 32
 /** Most cells that one circuit may have waiting on one link; one more ends the circuit. */
 export const LANE_CELLS_MAX = 512
-/** Most cells that all circuits together may have waiting on one link; one more ends the circuit that brings it. */
+/** Most cells that all circuits together may have waiting on one link; one more ends the circuit whose first cell has waited longest. */
 export const LINK_CELLS_MAX = 8192
 /** Bytes handed to the socket and not yet taken by the kernel, above which cells wait in their lanes. */
 export const LINK_WRITE_AHEAD_BYTES = 256 * 1024
@@ -28,8 +28,8 @@ export interface Lane {
   /** Cells waiting here, not those already written. */
   readonly queuedCells: number
   /**
-   * Queues one cell; copies `body` (`BODY_BYTES` long, borrowed until return). `false`: the lane or the link is full or closed,
-   * nothing was queued, and the caller ends the circuit.
+   * Queues one cell; copies `body` (`BODY_BYTES` long, borrowed until return). `false`: the lane is full or closed, or was given up to make
+   * room on the link; nothing was queued, and the caller ends the circuit.
    */
   push(command: Command, body: Uint8Array): boolean
   /** Drops what is queued and frees the lane. Idempotent. */

@@ -8,16 +8,29 @@
  *    makes room for as many cells, taken one from each lane in turn.
  *
  * No allocation, closure, promise or event per cell. Threat: one circuit that floods must not delay the others (turns between lanes), nor
- * make memory grow (`LANE_CELLS_MAX`, `LINK_CELLS_MAX`, `SlotPool`). Policy at a limit: refuse, and the caller ends the circuit.
+ * make memory grow (`LANE_CELLS_MAX`, `LINK_CELLS_MAX`, `SlotPool`). Policy at a lane's limit: refuse, and the caller ends the circuit. At the
+ * link's, the lane goes whose first cell has waited longest (as Tor does: Jansen and others 2014): one that is full is not served faster than one
+ * with a single cell, so it is those that queue most. It takes nothing more, and its circuit ends with its next cell.
  * Spec: SPEC.md §3.2, §3.3.
  */
-import { BODY_BYTES, CELL_BYTES, CELL_HEADER_BYTES, type CircuitId, type Command, writeHeader } from '../cell/index.ts'
+import {
+  BODY_BYTES,
+  CELL_BYTES,
+  CELL_HEADER_BYTES,
+  type CircuitId,
+  type Command,
+  NO_CIRCUIT,
+  writeHeader,
+} from '../cell/index.ts'
 import { type CellPools, NO_SLOT } from './cell-pool.ts'
 import { LANE_CELLS_MAX, type Lane, LINK_CELLS_MAX, LINK_WRITE_AHEAD_BYTES } from './index.ts'
 
 // Implementation constant.
 /** Most writes unfinished on one wire: each holds a whole block, however few cells it carries, so bytes alone would not bound memory. */
 const WRITES_AHEAD_MAX = 8
+
+/** Lanes looked at for the one whose first cell has waited longest, from the next to be served on. */
+const LOOKED_AT_MAX = 1024
 
 /** What lies under a link: takes blocks in order. */
 export interface CellWire {
@@ -48,6 +61,8 @@ export class Outbox {
   /** The lane served last, in a ring of all lanes in which cells wait. */
   #served: CellLane | null = null
   #waitingCells = 0
+  /** Numbers cells that begin to wait, u32. */
+  #stamp = 0
 
   constructor(wire: CellWire, pools: CellPools) {
     this.#wire = wire
@@ -151,9 +166,11 @@ export class Outbox {
   /** Stage 3: queues the cell in its lane, or refuses it. */
   #wait(lane: CellLane, command: Command, body: Uint8Array): boolean {
     const { slots } = this.#pools
-    if (lane.count >= LANE_CELLS_MAX || this.#waitingCells >= LINK_CELLS_MAX || !slots.mayTake(this.#waitingCells)) return false
-    const slot = slots.take()
+    if (lane.count >= LANE_CELLS_MAX) return false
+    if ((this.#waitingCells >= LINK_CELLS_MAX || !slots.mayTake(this.#waitingCells)) && !this.#makeRoom(lane)) return false
+    const slot = slots.take(this.#stamp)
     if (slot === NO_SLOT) return false
+    this.#stamp = (this.#stamp + 1) >>> 0
     const cell = slots.cell(slot)
     writeHeader(cell, 0, lane.id, command)
     cell.set(body, CELL_HEADER_BYTES)
@@ -167,6 +184,26 @@ export class Outbox {
     lane.count++
     this.#waitingCells++
     return true
+  }
+
+  /** Gives up the lane whose first cell has waited longest. `false`: it is `lane` itself, or there is none. Control's own is never given up. */
+  #makeRoom(lane: CellLane): boolean {
+    const { slots } = this.#pools
+    let longest: CellLane | null = null
+    let waited = -1
+    let one = this.#served
+    for (let looked = 0; one !== null && looked < LOOKED_AT_MAX; looked++) {
+      one = one.next
+      const since = (this.#stamp - slots.stamp(one.head)) >>> 0
+      if (one.id !== NO_CIRCUIT && since > waited) {
+        waited = since
+        longest = one
+      }
+      if (one === this.#served) break
+    }
+    if (longest === null || longest === lane) return false
+    longest.close() // what comes later would miss what came before: it takes nothing more
+    return slots.mayTake(this.#waitingCells)
   }
 
   /** Takes waiting cells, one from each lane in turn, until the wire is full again or nothing waits, and writes them. */

@@ -247,7 +247,7 @@ export function linkContract(name: string, makePair: () => Promise<HostPair>, { 
 
     contract('a receiver that stalls bounds the sender; limits refuse, and nothing accepted is lost', async (pair) => {
       const { link, far, receiver } = await join(pair, { start: false })
-      const lanes = Array.from({ length: 20 }, (_, at) => new NumberedLane(link, 2 * at + 2))
+      const lanes = Array.from({ length: LINK_CELLS_MAX / LANE_CELLS_MAX }, (_, at) => new NumberedLane(link, 2 * at + 2))
       for (let idle = 0; idle < 3; idle++) {
         await pair.until(() => {
           let taken = false

@@ -3,7 +3,7 @@
  * measuring what neighbours can make a node do: nobody else's work is in the figures. Loops are built through it with other members made up.
  */
 import { Admission, Apex, type ApexServices, Switch } from '../../relay/index.ts'
-import { type NodeId, nodeIdOf, type UnixMs } from '../../src/bytes/index.ts'
+import { concat, type NodeId, nodeIdOf, type UnixMs } from '../../src/bytes/index.ts'
 import {
   CELL_BYTES,
   CELL_HEADER_BYTES,
@@ -15,8 +15,26 @@ import {
 } from '../../src/cell/index.ts'
 import { OriginLayers } from '../../src/circuit/index.ts'
 import { OnionKeyRing } from '../../src/circuit/onion-keys.ts'
-import { openSetUp, SETUP_CELLS, setUpCells, swiftPlan } from '../../src/circuit/setup/index.ts'
-import { type CellCipher, openCellCipher } from '../../src/crypto/index.ts'
+import { REPLY_BYTES, REST_BYTES, SETUP_VERSION } from '../../src/circuit/setup/constants.ts'
+import {
+  openSetUp,
+  PRIMITIVES,
+  SETUP_BYTES,
+  SETUP_CELLS,
+  SETUP_PART_BYTES,
+  setUpCells,
+  swiftPlan,
+} from '../../src/circuit/setup/index.ts'
+import { RECORD_LABEL, recordContext, recordKeys } from '../../src/circuit/setup/keys.ts'
+import { encodeBody } from '../../src/circuit/setup/record.ts'
+import {
+  type CellCipher,
+  mlkemPublic,
+  openCellCipher,
+  type PublicKeyHandle,
+  sealOnce,
+  x25519Generate,
+} from '../../src/crypto/index.ts'
 import { CellLink } from '../../src/link/cell-link.ts'
 import { type CellPools, cellPools } from '../../src/link/cell-pool.ts'
 import type { LinkCloseReason } from '../../src/link/index.ts'
@@ -112,11 +130,14 @@ export class LoneRelay {
   readonly id: NodeId
   readonly relay: Switch
   readonly apex: Apex
-  readonly links: readonly LoneLink[]
+  readonly links: LoneLink[] = []
+  readonly #pools: CellPools
   readonly #options: LoneRelayOptions
   readonly #ring: OnionKeyRing
   readonly #cipher: CellCipher
   readonly #others: readonly TestNode[]
+  readonly #rest: Uint8Array
+  #kem: PublicKeyHandle | null = null
   #nextId = 1000
 
   static async start(options: LoneRelayOptions): Promise<LoneRelay> {
@@ -128,6 +149,7 @@ export class LoneRelay {
     this.#options = options
     this.#cipher = cipher
     this.id = nodeIdOf(rng.bytes(32))
+    this.#rest = rng.bytes(REST_BYTES)
     this.#ring = new OnionKeyRing({ clock, rng })
     this.#others = [testNode(rng), testNode(rng), testNode(rng)]
     const services = options.services ?? { store: async () => ({ status: 'not-found', body: new Uint8Array(0) }) }
@@ -141,8 +163,8 @@ export class LoneRelay {
       control: options.control ?? { onControlCell: () => {}, onLinkClosed: () => {} },
     })
     this.relay.start()
-    const pools = options.pools ?? cellPools()
-    this.links = Array.from({ length: options.links }, () => this.#makeLink(pools))
+    this.#pools = options.pools ?? cellPools()
+    for (let link = 0; link < options.links; link++) this.addLink()
   }
 
   #makeLink(pools: CellPools): LoneLink {
@@ -177,6 +199,24 @@ export class LoneRelay {
     return { cells: cellsOf(id, loop.built.packet), loop }
   }
 
+  /** As `setUp`, of a loop that nobody can complete: for the relay as good as any, and made in a fraction of the time. */
+  cheapSetUp(id: CircuitId, to: LoneLink): Uint8Array {
+    const { clock, rng } = this.#options
+    const onion = this.#ring.published
+    this.#kem ??= mlkemPublic(onion.mlkem768)!
+    const ephemeral = x25519Generate()
+    const { secret, ciphertext } = PRIMITIVES.mlkemEncapsulate(this.#kem)
+    const ctx = recordContext(NETWORK, this.id, onion, ephemeral.publicKey, ciphertext)
+    const ecdh = PRIMITIVES.x25519(ephemeral.privateKey, onion.x25519)!
+    const keys = recordKeys(PRIMITIVES, NETWORK, ctx, ecdh, secret)
+    const plan = swiftPlan(clock.unixMs())
+    const body = encodeBody({ next: to.peer, slot: 0, plan, work: new Uint8Array(16) }, rng.bytes(16))
+    const head = concat(Uint8Array.of(SETUP_VERSION, onion.kid), ephemeral.publicKey, ciphertext)
+    const rest = this.#rest
+    const sealed = sealOnce(keys.body, body, RECORD_LABEL, head, rest)
+    return cellsOf(id, concat(head, sealed, rest, new Uint8Array(REPLY_BYTES)))
+  }
+
   /** Builds a circuit through the relay. Its set-up takes turns of the clock: `settle` lets them pass. */
   async circuit(from: LoneLink, to: LoneLink, settle: () => Promise<void>): Promise<LoneCircuit> {
     const id = this.idFrom(from)
@@ -192,7 +232,7 @@ export class LoneRelay {
       }
     }
     from.link.onBytes(cells)
-    await settle()
+    for (let waits = 0; parts.length < SETUP_CELLS && waits < 1_000; waits++) await settle()
     to.wire.onWrite = onWrite
     if (parts.length !== SETUP_CELLS) throw new Error('the set-up was not passed on')
     return new LoneCircuit(id, outId, this.#complete(loop, packetOf(parts)))
@@ -211,12 +251,19 @@ export class LoneRelay {
     return new OriginLayers(this.#cipher, layers, this.#options.rng.bytes(32))
   }
 
-  /** A packet that names a key of the relay and is noise otherwise: as dear to it as one that is right. */
-  noisePacket(): Uint8Array {
-    const packet = this.#options.rng.bytes(15_288)
-    packet[0] = 1
+  /** The cells of a packet that names a key of the relay and is noise otherwise: as dear to it as one that is right. */
+  noiseSetUp(id: CircuitId): Uint8Array {
+    const packet = this.#options.rng.bytes(SETUP_BYTES)
+    packet[0] = SETUP_VERSION
     packet[1] = this.#ring.published.kid
-    return packet
+    return cellsOf(id, packet)
+  }
+
+  /** One neighbour more. */
+  addLink(): LoneLink {
+    const made = this.#makeLink(this.#pools)
+    this.links.push(made)
+    return made
   }
 
   close(reason: LinkCloseReason = 'local'): void {
@@ -237,8 +284,7 @@ export function cellsOf(id: CircuitId, packet: Uint8Array): Uint8Array {
 }
 
 function packetOf(bodies: readonly Uint8Array[]): Uint8Array {
-  const partBytes = 15_288 / SETUP_CELLS
-  const packet = new Uint8Array(15_288)
-  for (const [part, body] of bodies.entries()) packet.set(body.subarray(1, 1 + partBytes), part * partBytes)
+  const packet = new Uint8Array(SETUP_BYTES)
+  for (const [part, body] of bodies.entries()) packet.set(body.subarray(1, 1 + SETUP_PART_BYTES), part * SETUP_PART_BYTES)
   return packet
 }

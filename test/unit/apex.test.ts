@@ -6,7 +6,10 @@ import {
   APEX_BYTES_MAX,
   APEX_LINK_BYTES_MAX,
   Apex,
+  type HopPort,
   REQUEST_TIMEOUT_MS,
+  REQUESTS_BURST,
+  REQUESTS_PER_SECOND,
   STREAM_BYTES,
 } from '../../relay/apex.ts'
 import { concat, le32 } from '../../src/bytes/index.ts'
@@ -105,13 +108,32 @@ test('circuits of one link hold a quarter; what of it has waited longest goes, a
   const { apex } = startApex()
   const [flooded, other] = [{}, {}]
   const others = Array.from({ length: 10 }, () => beginLarge(apex, other))
-  const flood = Array.from({ length: 5_000 }, () => beginLarge(apex, flooded))
+  const flood = Array.from({ length: 3_000 }, () => beginLarge(apex, flooded))
   assert.ok(apex.heldBytes <= APEX_LINK_BYTES_MAX + 10 * (65_536 + STREAM_BYTES))
   const alive = flood.filter(({ resetWith }) => resetWith === null)
   assert.equal(alive.length, Math.floor(APEX_LINK_BYTES_MAX / (65_536 + STREAM_BYTES)))
   assert.deepEqual(alive, flood.slice(-alive.length), 'the oldest went')
   assert.ok(flood.slice(0, -alive.length).every(({ resetWith }) => resetWith === ResetCode.BUSY))
   assert.ok(others.every(({ resetWith }) => resetWith === null))
+})
+
+test('requests that circuits of one link bring have a rate; those of others and of this node do not wait for it', async () => {
+  const { clock, apex } = startApex()
+  const [flooded, other] = [{}, {}]
+  const accept = (port: HopPort) => {
+    const stream = new UnreadStream()
+    const events = apex.accept(stream, port)
+    if (typeof events === 'number') return events
+    events.onClose(null)
+    return 'taken'
+  }
+  const taken = (port: HopPort, asked: number) => Array.from({ length: asked }, () => accept(port)).filter((it) => it === 'taken')
+  assert.equal(taken(portOf(flooded), 10_000).length, REQUESTS_BURST)
+  assert.equal(accept(portOf(flooded)), ResetCode.BUSY)
+  assert.equal(taken(portOf(other), 100).length, 100)
+  assert.equal(taken(NO_PORT, 10_000).length, 10_000)
+  await clock.advance(1_000)
+  assert.equal(taken(portOf(flooded), 10_000).length, REQUESTS_PER_SECOND)
 })
 
 test('many links that flood: each has as much as the others, and who comes then is served', () => {

@@ -86,11 +86,12 @@ describe('lanes', () => {
     assert.equal(push(first, 0), false)
     const others = Array.from({ length: LINK_CELLS_MAX / LANE_CELLS_MAX - 1 }, (_, at) => outbox.lane((at + 2) as CircuitId))
     for (const lane of others) for (let number = 0; number < LANE_CELLS_MAX; number++) assert.ok(push(lane, number))
-    const late = outbox.lane(99 as CircuitId)
-    assert.equal(push(late, 0), false)
     assert.equal(outbox.waitingCells, LINK_CELLS_MAX)
-    others[0]!.close()
-    assert.ok(push(late, 0))
+    const late = outbox.lane(99 as CircuitId)
+    assert.ok(push(late, 0), 'the oldest goes for it')
+    assert.equal(first.queuedCells, 0)
+    assert.equal(push(first, 0), false)
+    assert.equal(outbox.waitingCells, LINK_CELLS_MAX - LANE_CELLS_MAX + 1)
     outbox.close()
     assert.equal(pools.slots.usedCells, 0)
     assert.equal(push(late, 0), false)
@@ -106,6 +107,29 @@ describe('lanes', () => {
       held.map((lane) => lane.queuedCells),
       [150, 75],
     )
+  })
+
+  test('on a full link the circuits that queue most go, those with a cell or two stay; control is never given up', () => {
+    const { wire, outbox, pools } = jammed({ maxCells: 2_000 })
+    const control = outbox.lane(0 as CircuitId)
+    push(control, 0)
+    const hoards = [2, 3].map((id) => outbox.lane(id as CircuitId))
+    for (const lane of hoards) for (let number = 0; number < 400; number++) push(lane, number)
+    const small = Array.from({ length: 50 }, (_, at) => ({
+      lane: outbox.lane((100 + at) as CircuitId),
+      pushed: 0,
+      refused: false,
+    }))
+    // The wire takes a turn now and then, less than comes.
+    for (let round = 0; round < 40; round++) {
+      if (outbox.unfinishedBytes > 0) outbox.onWritten()
+      for (const one of small) if (!push(one.lane, one.pushed++)) one.refused = true
+      for (const lane of hoards) for (let number = 0; number < 100; number++) push(lane, number)
+    }
+    assert.ok(hoards.every((lane) => !push(lane, 0)))
+    assert.ok(small.every(({ refused }) => !refused))
+    assert.ok(wire.sent.some(([id]) => id === 0))
+    assert.ok(pools.slots.usedCells <= 1_000)
   })
 
   /** What lanes are: queues, served one cell each in turn. */
