@@ -15,7 +15,7 @@ import { openStore, type ShareStore, storeService } from '../../relay/store/inde
 import type { NodeId } from '../../src/bytes/index.ts'
 import { shareAddress } from '../../src/content/share.ts'
 import { slotLocation } from '../../src/content/slot.ts'
-import type { Descriptor, Directory, DirectoryView } from '../../src/directory/index.ts'
+import { DESCRIPTOR_LIFE_MS, type Descriptor, type Directory, type DirectoryView } from '../../src/directory/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { silentLog } from '../../src/log/index.ts'
 import { type Clock, deadlineOn, type Rng, sleepOn, type Timer } from '../../src/runtime/index.ts'
@@ -23,6 +23,8 @@ import { DirectLoops, type Reachable } from './loops.ts'
 
 /** A node's view is between these old. */
 const VIEW_MS = [60_000, 300_000] as const
+/** So long after its start a node has heard from its neighbours. */
+const GREETED_MS = 5_000
 /** How much longer the store's own clock lets its timers run: see `slowTimers`. */
 const SLOWER = 15
 const STORE_QUOTA_BYTES = 1024 * 1024 * 1024
@@ -71,6 +73,7 @@ export class StoreNode implements Reachable {
   readonly counts: NodeCounts = { healed: 0, handedOver: 0, droppers: 0, loopsPeak: 0 }
   readonly #parts: StoreNodeParts
   #run: Run | null = null
+  #saved = NOTHING_SEEN
   #up = false
   #sinceMs = 0
   #changing: Promise<void> = Promise.resolve()
@@ -106,9 +109,10 @@ export class StoreNode implements Reachable {
     return this.run.sessions.fresh()
   }
 
-  /** Comes up, with what its disk has. */
-  start(): Promise<void> {
+  /** Comes up, with what its disk has; with a whole view if it was up before the beginning. */
+  start(wasUp = false): Promise<void> {
     return this.#change(async () => {
+      if (wasUp) this.#saved = this.#parts.directory.look()
       this.#run = await this.#compose()
       this.#up = true
       this.#sinceMs = this.#parts.clock.monotonicMs()
@@ -128,6 +132,7 @@ export class StoreNode implements Reachable {
       await run.healer.close()
       run.sessions.close()
       run.view.close()
+      this.#saved = run.view.seen
       await run.store.close()
       this.counts.healed += run.healer.stats.healed
       this.counts.handedOver += run.handOver.stats.given
@@ -144,7 +149,7 @@ export class StoreNode implements Reachable {
 
   async #compose(): Promise<Run> {
     const { dataDir, directory, find, events, ranks, clock, rng } = this.#parts
-    const view = new SharedView(directory, clock, rng)
+    const view = new SharedView(directory, this.#saved, clock, rng)
     const disk = await openStore({
       dir: join(dataDir, 'store'),
       quotaBytes: STORE_QUOTA_BYTES,
@@ -184,16 +189,18 @@ export const NO_RECORDS = {
 } as unknown as RecordFinder
 
 /** A directory as it was at one time. */
-interface Snapshot {
+export interface Snapshot {
   readonly version: number
   readonly all: readonly Descriptor[]
   readonly byId: ReadonlyMap<NodeId, Descriptor>
 }
 
+const NOTHING_SEEN: Snapshot = { version: -1, all: [], byId: new Map() }
+
 /** One directory for all: it gives the same snapshot to everybody who looks while nothing changes. */
 export class SharedDirectory {
   readonly directory: Directory
-  #last: Snapshot = { version: -1, all: [], byId: new Map() }
+  #last = NOTHING_SEEN
 
   constructor(directory: Directory) {
     this.directory = directory
@@ -201,28 +208,42 @@ export class SharedDirectory {
 
   look(): Snapshot {
     const { directory } = this
-    if (this.#last.version !== directory.version) {
-      const all = directory.all()
-      this.#last = { version: directory.version, all, byId: new Map(all.map((descriptor) => [descriptor.id, descriptor])) }
-    }
+    if (this.#last.version !== directory.version) this.#last = snapshotOf(directory.version, directory.all())
     return this.#last
   }
 }
 
-/** The shared directory as one node saw it last. */
+function snapshotOf(version: number, all: readonly Descriptor[]): Snapshot {
+  return { version, all, byId: new Map(all.map((descriptor) => [descriptor.id, descriptor])) }
+}
+
+/** What is left of `saved` at a start: as the saved directory of a real node, which is judged anew when it is read. */
+function leftOf(saved: Snapshot, clock: Clock): Snapshot {
+  const now = clock.unixMs()
+  return snapshotOf(
+    -1,
+    saved.all.filter(({ publishedMs }) => publishedMs + DESCRIPTOR_LIFE_MS > now),
+  )
+}
+
+/** The shared directory as one node saw it last; at first what it had when it stopped. */
 class SharedView implements DirectoryView {
   #seen: Snapshot
   #timer: Timer
 
-  constructor(directory: SharedDirectory, clock: Clock, rng: Rng) {
+  constructor(directory: SharedDirectory, saved: Snapshot, clock: Clock, rng: Rng) {
     const [from, to] = VIEW_MS
-    const again = () => clock.setTimer(from + rng.unit() * (to - from), look)
     const look = () => {
       this.#seen = directory.look()
-      this.#timer = again()
+      this.#timer = clock.setTimer(from + rng.unit() * (to - from), look)
     }
-    this.#seen = directory.look()
-    this.#timer = again()
+    this.#seen = leftOf(saved, clock)
+    this.#timer = clock.setTimer(GREETED_MS, look)
+  }
+
+  /** To begin with at the next start. */
+  get seen(): Snapshot {
+    return this.#seen
   }
 
   close(): void {

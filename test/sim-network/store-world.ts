@@ -27,6 +27,8 @@ import { SharedDirectory, StoreNode } from './store-node.ts'
 const REPUBLISH_MS = 8 * HOUR_MS
 /** The last one is so old at most when its node goes. */
 const LAST_MS = HOUR_MS
+/** After its start a node is used when it has been up for so long. */
+const LISTENED_MS = 60_000
 const EXPIRE_MS = 5 * 60_000
 /** How often the truth is looked at. */
 const LOOK_MS = 3 * HOUR_MS
@@ -104,12 +106,12 @@ class World {
       clock.setTimer(EXPIRE_MS, expire)
     }
     expire()
-    await clock.advance(1)
+    await clock.advance(2)
     for (let copy = 0; copy < each; copy++) {
       for (const [at, kind] of kinds().entries()) {
         const rng = this.#rng.fork(`object ${copy} ${at}`)
         const { object, content } = contentOf('', kind, rng)
-        this.#at(rng.unit() * PUBLISHED_WITHIN_MS, () => this.#publish(object, content, rng))
+        this.#at(2 * LISTENED_MS + rng.unit() * PUBLISHED_WITHIN_MS, () => this.#publish(object, content, rng))
       }
     }
     const look = () => {
@@ -179,9 +181,10 @@ class World {
         if (lastMs > -DESCRIPTOR_LIFE_MS) publish(lastMs)
         continue
       }
-      this.#at(Math.max(0, fromMs), async () => {
+      // Who is up at the beginning starts when all of these are listed.
+      this.#at(Math.max(1, fromMs), async () => {
         await this.#makeFolder(node)
-        await node.start()
+        await node.start(fromMs < 0)
         this.#count('sessions')
       })
       for (let atMs = Math.max(0, fromMs); atMs < untilMs; atMs += REPUBLISH_MS) this.#at(atMs, () => publish(atMs))
@@ -225,9 +228,12 @@ class World {
     this.#count(key.length === 32 ? 'parts stored' : 'other')
   }
 
-  /** A node that is up, at random. */
+  /** A node that is up and has heard of the others, at random. */
   #someone(rng: Rng, except: ReadonlySet<StoreNode> = new Set()): StoreNode {
-    const up = [...this.#nodes.values()].map(({ node }) => node).filter((node) => node.up && !except.has(node))
+    const since = this.#clock.monotonicMs() - LISTENED_MS
+    const up = [...this.#nodes.values()]
+      .map(({ node }) => node)
+      .filter((node) => node.up && node.sinceMs <= since && !except.has(node))
     return up[rng.below(up.length)]!
   }
 
