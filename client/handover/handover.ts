@@ -23,8 +23,8 @@ const HOUR_MS = 3_600_000
 // Implementation constants.
 /** A node must have been listed for so long before it gets anything. */
 export const SETTLED_MS = HOUR_MS
-/** How often newcomers are looked for, drawn between the two. */
-const LOOK_MS = [300_000, 900_000] as const
+/** How often newcomers are looked for, drawn between the two: each look that finds some goes over the whole store. */
+const LOOK_MS = [900_000, 2_700_000] as const
 /** Places of the store looked at in one step: 256 rankings, some milliseconds with 1,000 nodes; and the pause between steps. */
 const SCAN_PLACES = 256
 const SCAN_PAUSE_MS = 1_000
