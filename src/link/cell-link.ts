@@ -21,7 +21,7 @@ import { type CellWire, Outbox } from './lanes.ts'
 /** What a turn may take: about that of `TURN_CELLS` relayed cells where they are fast. */
 const TURN_MS = 0.1
 /** Most that a link is in debt: a pause of the process is nobody's. And most that it has saved: clocks are coarse. */
-const DEBT_MS_MAX = 5
+const DEBT_MS_MAX = 10
 const SAVED_MS_MAX = 4
 
 /** Who a link is between, and how. */

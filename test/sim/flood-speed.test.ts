@@ -89,10 +89,10 @@ after(() => relay.close())
 type Flood = () => Uint8Array | null
 
 /** Honest cells passed on in a millisecond of work, while `flood` fills its link. */
-async function speed(flood: Flood | null): Promise<number> {
+async function speed(flood: Flood | null, sliceMs: number): Promise<number> {
   passed = 0
   const from = workedMs()
-  while (workedMs() - from < SLICE_MS) {
+  while (workedMs() - from < sliceMs) {
     while (honest.from.link.queuedCells < 64) honest.from.link.onBytes(honest.turn)
     while (flood !== null && bad.link.open && bad.link.queuedCells < 64) {
       const cells = flood()
@@ -106,24 +106,33 @@ async function speed(flood: Flood | null): Promise<number> {
 
 const median = (list: number[]) => list.sort((a, b) => a - b)[list.length >> 1]!
 
-/** The honest circuit's speed with `flood` as a part of that without. */
+/**
+ * The honest circuit's speed with `flood` as a part of that without. Some machines tell this thread's time in steps of milliseconds: what seems
+ * too little is measured again for longer.
+ */
 async function part(flood: Flood): Promise<number> {
+  let found = 0
+  for (let sliceMs = SLICE_MS; sliceMs <= 4 * SLICE_MS && found < PROMISED - OFF; sliceMs *= 2)
+    found = await partOver(flood, sliceMs)
+  return found
+}
+
+async function partOver(flood: Flood, sliceMs: number): Promise<number> {
   const alone: number[] = []
   const beside: number[] = []
   for (let slice = 0; slice < SLICES; slice++) {
-    alone.push(await speed(null))
-    beside.push(await speed(flood))
+    alone.push(await speed(null, sliceMs))
+    beside.push(await speed(flood, sliceMs))
     await turns() // what the flood has left in the queues is not in the next slice
   }
   return median(beside) / median(alone)
 }
 
-/** A test that `flood` leaves at least half to others; also by more than one attempt, since machines stand still now and then. */
+/** A test that `flood` leaves at least half to others. */
 function floodTest(name: string, make: () => Flood | Promise<Flood>): void {
   test(`served beside ${name}: at least half as fast as without`, { timeout: 60_000 }, async (t) => {
     const flood = await make()
-    let best = 0
-    for (let attempt = 0; attempt < 3 && best < PROMISED - OFF; attempt++) best = Math.max(best, await part(flood))
+    const best = await part(flood)
     t.diagnostic(`${name}: ${best.toFixed(2)}`)
     assert.ok(best >= PROMISED - OFF, `${best.toFixed(2)} of the speed without`)
   })
