@@ -6,8 +6,10 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { PACED_ASKS_AT_ONCE } from '../../client/shares.ts'
 import { measureContent } from './content.ts'
 import { LoopBench } from './loop.ts'
+import { measurePaced } from './paced.ts'
 import { measureRing } from './ring.ts'
 import { measureService, TOR } from './service.ts'
 
@@ -19,6 +21,7 @@ const PARTS = [
   'erasure',
   'store',
   'loop',
+  'paced',
   'exchange',
   'session',
   'content',
@@ -119,6 +122,12 @@ const RUN: Readonly<Record<Part, () => Promise<void> | void>> = {
       note('memory per 1,000 loops at their origin', 'MiB', after[0]! - before[0]!)
     } finally {
       await bench.close()
+    }
+  },
+  async paced() {
+    for (const way of ['up', 'down'] as const) {
+      const found = await measurePaced(way, { rate: 8_192, asks: PACED_ASKS_AT_ONCE, seconds: 5 })
+      note(`one paced loop of 8192 cells a second, ${way}, of its rate`, 'ratio', found.part, { least: 0.9 })
     }
   },
   exchange: () => script('exchange'),
