@@ -46,6 +46,8 @@ const WIRE_CELL_BYTES = CELL_BYTES + 22
 export interface PacedPlan {
   readonly clock: Exclude<ClockName, 'swift'>
   readonly controlMs: number
+  /** Exchanges of this node's user go over loops of so many cells a second, or more. */
+  readonly exchangeRate: number
   readonly loops: Omit<LoopSetOptions, 'rng' | 'leadEpochs'>
   /** Epochs from a decision to `live`, for loops of so many members: their set-up waits for a burst at each. */
   leadEpochs(members: number): number
@@ -64,6 +66,7 @@ export function pacedPlanOf({ clock, cover, fixedLoops, fixedRate, holdMs }: Con
   return {
     clock,
     controlMs,
+    exchangeRate: clock === 'fixed' ? 0 : EXTRA_RATES[0]!,
     loops: { standing: { rate: ladderIndex(rate), phases }, extra: clock === 'fixed' ? null : extra },
     leadEpochs: (members) => Math.ceil(((members + 1) * controlMs + LEAD_MARGIN_MS) / EPOCH_MS),
     holdMs: (members) => holdMs ?? holdFor(members),
@@ -132,19 +135,29 @@ function isSwift(isolation = ''): boolean {
   return isolation.startsWith(SWIFT_MARK)
 }
 
+type Homing = Pick<LoopSource, 'take' | 'release'> & Required<Pick<LoopSource, 'takeHome'>>
+
 /** Loops of the node's clock, and swift ones for work that wants those. */
 export class ClockedLoops implements LoopSource {
   readonly takesPerAsk = true
-  readonly #paced: LoopSource<Lease>
-  readonly #swift: Pick<LoopSource, 'take' | 'release'>
+  readonly #paced: LoopSource<Lease> & Homing
+  readonly #swift: Homing
 
-  constructor(paced: LoopSource<Lease>, swift: Pick<LoopSource, 'take' | 'release'>) {
+  constructor(paced: LoopSource<Lease> & Homing, swift: Homing) {
     this.#paced = paced
     this.#swift = swift
   }
 
   take(node: NodeId, taking: Taking): Promise<Work> {
     return isSwift(taking.isolation) ? this.#swift.take(node, taking) : this.#paced.take(node, taking)
+  }
+
+  reaches(node: NodeId, taking: Omit<Taking, 'signal'>): boolean {
+    return isSwift(taking.isolation) || this.#paced.reaches?.(node, taking) !== false
+  }
+
+  takeHome(taking: Taking): Promise<Work> {
+    return (isSwift(taking.isolation) ? this.#swift : this.#paced).takeHome(taking)
   }
 
   release(loop: Work): void {

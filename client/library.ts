@@ -182,6 +182,24 @@ export interface ServiceWish {
   readonly target: { readonly host: string; readonly port: number }
   /** The virtual port under the address. Default 80. */
   readonly port?: number
+  /** Under a paced clock: how many loops stand for it, and the cells a second of each. Default: as before, else 2 of 128. */
+  readonly loops?: number
+  readonly rate?: number
+}
+
+/** The loops that a service has under a paced clock, whatever is asked of it. */
+export interface ServiceCarriage {
+  readonly loops: number
+  /** Cells a second of each. */
+  readonly rate: number
+  /** Those that carry something now. */
+  readonly running: number
+  /** Sessions that they carry at once at most; more are refused as busy. */
+  readonly sessionsMax: number
+  /** Of all that are there now: one more while a round changes. */
+  readonly cellsPerSecond: number
+  /** What they put on this node's links in an hour, each way. */
+  readonly bytesPerHour: number
 }
 
 export interface ServiceStatus {
@@ -194,6 +212,8 @@ export interface ServiceStatus {
   /** Bits of work that introductions must bring now. */
   readonly effort: number
   readonly sessions: number
+  /** Absent: the clock is swift, and loops are built as they are needed. */
+  readonly carried?: ServiceCarriage
 }
 
 export interface NameEntry {

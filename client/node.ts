@@ -12,6 +12,7 @@ import { Rendezvous } from '../relay/rendezvous/index.ts'
 import { openStore, type ShareStore, storeService } from '../relay/store/index.ts'
 import type { NodeId } from '../src/bytes/index.ts'
 import { OnionKeyRing } from '../src/circuit/onion-keys.ts'
+import { RATE_LADDER } from '../src/circuit/setup/index.ts'
 import type { ClockName, Config } from '../src/config/index.ts'
 import { canonicalAddress, formatKeyAddress, requireAddress } from '../src/content/address.ts'
 import type { ShareNetwork } from '../src/content/network.ts'
@@ -21,8 +22,8 @@ import { OverlayError } from '../src/errors/index.ts'
 import type { Link, LinkCloseReason } from '../src/link/index.ts'
 import { createLibp2pHost } from '../src/link/libp2p/index.ts'
 import type { Logger } from '../src/log/index.ts'
-import { type Rng, systemClock, systemRng, type Timer } from '../src/runtime/index.ts'
-import { Session } from '../src/service/index.ts'
+import { systemClock, systemRng, type Timer } from '../src/runtime/index.ts'
+import { Session, SLOW_PATIENCE } from '../src/service/index.ts'
 import {
   ClockedLoops,
   ClockedSessions,
@@ -46,6 +47,7 @@ import { LoopSet } from './loops/loop-set.ts'
 import type { OwnApex } from './loops/own-hop.ts'
 import { PacedPool, type PacedPoolDeps } from './loops/paced-pool.ts'
 import { LoopPool } from './loops/pool.ts'
+import { StandingLoops } from './loops/standing.ts'
 import { openNameBook } from './names/index.ts'
 import { Neighbours } from './neighbours/index.ts'
 import { OpenFiles, workName } from './open-files.ts'
@@ -64,8 +66,6 @@ const KEY_TICK_MS = 60_000
 const PACED_SLOWER = 6
 /** Said of what waits while no loop runs. */
 const UNKNOWN_WAIT_SECONDS = 3_600
-const SERVICES_REFUSED =
-  'Live services need the clock swift in this version: what their clients ask would bring loops, and that would show. Start a second node for them.'
 /** To the next multiple of this, circuits that are relayed are told. */
 const CIRCUITS_STEP = 16
 
@@ -185,11 +185,12 @@ async function compose(
   const pool = new LoopPool({ builder, view: directory, self, ownApex, members, clock, rng })
   /** Besides `pool`: one for each service that is hosted. */
   const servicePools = new Set<LoopPool>()
+  const standingLoops = new Set<StandingLoops>()
   const openFiles = new OpenFiles(clock)
   const sharing = { self, view: directory, local: service, localRecords: records, clock }
   const swiftSessions = new ShareSessions({ ...sharing, pool })
   const pacedPool =
-    paced && makePacedPool(paced, { builder, view: directory, self, members, clock, log: log.child('loops') }, rng)
+    paced && makePacedPool(paced, { builder, view: directory, self, ownApex, members, clock, rng, log: log.child('loops') })
   const loops = pacedPool === null ? pool : new ClockedLoops(pacedPool, pool)
   const sessions =
     pacedPool === null ? swiftSessions : new ClockedSessions(new ShareSessions({ ...sharing, pool: pacedPool }), swiftSessions)
@@ -227,17 +228,42 @@ async function compose(
   const listeners = new Set<(event: NodeEvent) => void>()
   const sessionOf =
     (role: 'client' | 'service'): MakeSession =>
-    (ticket, events) =>
-      new Session({ role, ticket, clock, events })
+    (ticket, events, slow = paced !== null) =>
+      new Session({ role, ticket, clock, events, patience: slow || paced !== null ? SLOW_PATIENCE : 1 })
   const liveServices = new LiveServices({
     book: keyBook,
     records: keyRecords.publisher,
     network,
     self,
     view: directory,
-    loopsFor(preference) {
-      const preferring: Pick<LoopBuilder, 'build'> = {
+    loopsFor(preference, { loops: count, rate }) {
+      const preferring: Pick<LoopBuilder, 'build' | 'buildPaced'> = {
         build: (apex, onEnd, building) => builder.build(apex, onEnd, { ...building, preference }),
+        buildPaced: (apex, onEnd, building) => builder.buildPaced(apex, onEnd, { ...building, preference }),
+      }
+      if (paced !== null) {
+        const standing = new StandingLoops({
+          clockName: paced.clock,
+          holdMs: () => paced.holdMs(members()),
+          rate: (RATE_LADDER as readonly number[]).indexOf(rate),
+          loops: count,
+          leadEpochs: () => paced.leadEpochs(members()),
+          builder: preferring,
+          view: directory,
+          self,
+          ownApex,
+          members,
+          clock,
+          rng,
+          log: log.child('loops'),
+        })
+        standingLoops.add(standing)
+        standing.start()
+        const close = () => {
+          standingLoops.delete(standing)
+          standing.close()
+        }
+        return { loops: standing, close }
       }
       const own = new LoopPool({ builder: preferring, view: directory, self, ownApex, members, clock, rng })
       servicePools.add(own)
@@ -249,7 +275,7 @@ async function compose(
       return { loops: own, close }
     },
     healthy: () => (pacedPool ?? pool).ready > 0,
-    refusal: paced === null ? undefined : SERVICES_REFUSED,
+    carries: paced !== null,
     joinLocally: (cookie, end) => rendezvous.joinLocally(cookie, end),
     makeSession: sessionOf('service'),
     emit: (event) => {
@@ -279,8 +305,9 @@ async function compose(
   closers.push(() => keyTimer.cancel())
 
   const pacedStatus = (plan: PacedPlan, own: PacedPool): PacedStatus => {
-    const { rate, backlog, noiseCells } = own
-    const running = own.open().map(({ loop }) => loop.rate)
+    const { backlog, noiseCells } = own
+    const rate = [...standingLoops].reduce((sum, each) => sum + each.cellsPerSecond, own.rate)
+    const running = [own, ...standingLoops].flatMap((each) => each.open()).map(({ loop }) => loop.rate)
     return {
       cover: config.cover,
       holdMs: plan.holdMs(members()),
@@ -404,7 +431,9 @@ async function compose(
     status,
     peers: () => neighbours.peers(),
     loops: () => [
-      ...(pacedPool?.open() ?? []).map(({ loop, taken }) => loopStatus(loop, config.clock, taken)),
+      ...[...(pacedPool?.open() ?? []), ...[...standingLoops].flatMap((each) => each.open())].map(({ loop, taken }) =>
+        loopStatus(loop, config.clock, taken),
+      ),
       ...[pool, ...servicePools].flatMap((each) => each.open()).map(({ loop, taken }) => loopStatus(loop, 'swift', taken)),
     ],
     ready: () => neighbours.all().length > 0 && (pacedPool === null ? pool.open().length : pacedPool.ready) > 0,
@@ -427,9 +456,10 @@ function loopStatus({ number, hops }: Loop, clock: ClockName, taken: boolean): L
   return { id: number, members: hops.length, clock, state: taken ? 'busy' : 'ready' }
 }
 
-function makePacedPool(plan: PacedPlan, deps: Omit<PacedPoolDeps, 'clockName' | 'holdMs' | 'set'>, rng: Rng): PacedPool {
-  const set = new LoopSet({ ...plan.loops, leadEpochs: () => plan.leadEpochs(deps.members()), rng: drawsOf(rng) })
-  return new PacedPool({ ...deps, clockName: plan.clock, holdMs: () => plan.holdMs(deps.members()), set })
+function makePacedPool(plan: PacedPlan, deps: Omit<PacedPoolDeps, 'clockName' | 'holdMs' | 'exchangeRate' | 'set'>): PacedPool {
+  const { clock: clockName, holdMs, exchangeRate } = plan
+  const set = new LoopSet({ ...plan.loops, leadEpochs: () => plan.leadEpochs(deps.members()), rng: drawsOf(deps.rng) })
+  return new PacedPool({ ...deps, clockName, holdMs: () => holdMs(deps.members()), exchangeRate, set })
 }
 
 /** The network as one user's readers of one address see it (`workName`): a session of its own, made anew when it closed itself. */

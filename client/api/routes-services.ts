@@ -13,6 +13,8 @@ interface Wish {
   readonly name: string
   readonly target: string
   readonly port?: number
+  readonly loops?: number
+  readonly rate?: number
 }
 
 export function addServiceRoutes(app: FastifyInstance, { face, events }: RouteParts): void {
@@ -24,9 +26,8 @@ export function addServiceRoutes(app: FastifyInstance, { face, events }: RoutePa
       body: SERVICE_WISH,
       answers: { 201: json('Its address; `GET` tells when it is up.', SERVICE_ADDRESS) },
     }),
-    async ({ body: { name, target, port } }, reply) => {
-      const wish = { name, target: targetOf(target) }
-      const { address } = await face.services.add(port === undefined ? wish : { ...wish, port })
+    async ({ body: { target, ...wish } }, reply) => {
+      const { address } = await face.services.add({ ...wish, target: targetOf(target) })
       events.look()
       return reply.code(201).send({ address })
     },

@@ -261,22 +261,38 @@ export const SITES = object({
   },
 })
 
+const SERVICE_LOOPS: Schema = { type: 'integer', minimum: 1, maximum: 8 }
+const LOOP_RATE: Schema = { type: 'integer', enum: [8, 32, 128, 512, 2048, 8192] }
+
 export const SERVICE_WISH = object(
-  { name: KEY_NAME, target: TARGET, port: { ...PORT, description: 'The virtual port; default 80.' } },
-  ['port'],
+  {
+    name: KEY_NAME,
+    target: TARGET,
+    port: { ...PORT, description: 'The virtual port; default 80.' },
+    loops: { ...SERVICE_LOOPS, description: 'Under a paced clock: loops that stand for it; default 2.' },
+    rate: { ...LOOP_RATE, description: 'Cells a second of each; default 128.' },
+  },
+  ['port', 'loops', 'rate'],
 )
 
 export const SERVICE_ADDRESS = object({ address: ADDRESS })
 
-export const SERVICE = object({
-  name: TEXT,
-  address: ADDRESS,
-  ports: { type: 'array', items: object({ port: PORT, target: TEXT }) },
-  state: { type: 'string', enum: ['starting', 'up', 'degraded'] },
-  introductionPoints: COUNT,
-  effort: COUNT,
-  sessions: COUNT,
-})
+export const SERVICE = object(
+  {
+    name: TEXT,
+    address: ADDRESS,
+    ports: { type: 'array', items: object({ port: PORT, target: TEXT }) },
+    state: { type: 'string', enum: ['starting', 'up', 'degraded'] },
+    introductionPoints: COUNT,
+    effort: COUNT,
+    sessions: COUNT,
+    carried: {
+      ...object({ loops: COUNT, rate: COUNT, running: COUNT, sessionsMax: COUNT, cellsPerSecond: COUNT, bytesPerHour: BYTES }),
+      description: 'The loops that stand for it under a paced clock, whatever is asked, and what they cost each way.',
+    },
+  },
+  ['carried'],
+)
 
 export const SERVICES = object({ services: { type: 'array', items: SERVICE } })
 

@@ -137,6 +137,8 @@ nodeCommand('add', 'offer HOST:PORT of this machine and print its address', serv
   .requiredOption('--name <NAME>', 'the key under whose address it is; made if there is none')
   .requiredOption('--target <HOST:PORT>', 'where connections go')
   .option('--port <PORT>', 'the port under the address (default: 80)')
+  .option('--loops <N>', 'under a paced clock: how many loops stand for it, 1 to 8 (default: 2)')
+  .option('--rate <R>', 'cells a second of each: 8, 32, 128, 512, 2048 or 8192 (default: 128)')
   .action(async (options: { name: string; target: string }) => (await import('./service.ts')).addService(options, interruption()))
 nodeCommand('list', 'show the services of this node', service).action(async (options: object) =>
   (await import('./service.ts')).listServices(options, interruption()),

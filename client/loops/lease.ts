@@ -25,6 +25,10 @@ export interface LoopSource<L extends Work = Work> {
   readonly takesPerAsk: boolean
   /** The way to `node`, the caller's until `release`. Errors: those of `LoopBuilder.build`, `LOOP_LIMIT`. */
   take(node: NodeId, taking: Taking): Promise<L>
+  /** Whether `take` would give now, without waiting. */
+  reaches?(node: NodeId, taking: Omit<Taking, 'signal'>): boolean
+  /** As `take`, for this node itself, so that it looks and takes as long as with others. */
+  takeHome?(taking: Taking): Promise<L>
   release(loop: L): void
 }
 

@@ -31,6 +31,8 @@ const AHEAD_SPREAD_EPOCHS = 8
 const STEP_SECONDS = 1
 /** Steps that only bring more loops, one after the other, bring twice as many each time, up to this. */
 const STEP_LOOPS_MAX = 8
+/** An exchange begins on an extra loop that is there for so many epochs more. */
+export const EXCHANGE_EPOCHS = 45_000 / EPOCH_MS
 /** Extra loops of the highest rate that one isolation name has for the same nodes. */
 const TOP_LOOPS_MAX = 2
 /** After a loop that failed the next try waits twice as long each time, at most so many epochs. */
@@ -67,6 +69,8 @@ export interface Demand {
   readonly waiting: ReadonlyMap<string, ReadonlyMap<NodeId, number>>
   /** Loops that carried something since the last epoch. */
   readonly used: ReadonlySet<number>
+  /** By isolation name, nodes at which an exchange waits for a loop that is there for a while. Absent: none. */
+  readonly exchanges?: ReadonlyMap<string, ReadonlySet<NodeId>>
 }
 
 export const NO_DEMAND: Demand = Object.freeze({ waiting: new Map(), used: new Set<number>() })
@@ -231,10 +235,15 @@ export class LoopSet {
     const more = this.#lastMore
     this.#lastMore = 0
     if (this.#epoch < this.#retryAt) return
-    const need = this.#worst(demand)
-    if (need === null) return
     const room = extra.loopsMax - this.#extraCount()
     const liveEpoch = this.#epoch + this.#options.leadEpochs()
+    const unmet = room > 0 ? this.#unmet(demand) : null
+    if (unmet !== null) {
+      wishes.push(this.#addExtra(extra.rates[0]!, liveEpoch, unmet.owner, unmet.nodes))
+      return
+    }
+    const need = this.#worst(demand)
+    if (need === null) return
     if (need.uncovered.length > 0) {
       const [lowest] = extra.rates
       const count = Math.min(room, STEP_LOOPS_MAX, Math.max(1, 2 * more), need.uncovered.length)
@@ -247,6 +256,23 @@ export class LoopSet {
     }
     const rate = this.#nextRate(need, extra.rates)
     if (room > 0 && rate !== null) wishes.push(this.#addExtra(rate, liveEpoch, need.owner, need.slow))
+  }
+
+  /** An isolation name with exchanges that no loop of its own will take, and their nodes. */
+  #unmet({ exchanges }: Demand): { readonly owner: string; readonly nodes: readonly NodeId[] } | null {
+    for (const [owner, wanted] of exchanges ?? []) {
+      const nodes = [...wanted].filter((node) => !this.#lastsFor(owner, node))
+      if (nodes.length > 0) return { owner, nodes }
+    }
+    return null
+  }
+
+  #lastsFor(owner: string, node: NodeId): boolean {
+    for (const { place, owner: whose, wish, hops } of this.#members.values()) {
+      const leftEpochs = wish.closeEpoch - Math.max(this.#epoch, wish.liveEpoch)
+      if (place < 0 && whose === owner && hops.has(node) && leftEpochs >= EXCHANGE_EPOCHS) return true
+    }
+    return false
   }
 
   /** Whose wait is the longest, and the nodes that it is for, the worst first. `null`: nobody waits long enough. */

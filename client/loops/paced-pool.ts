@@ -13,10 +13,12 @@ import { EPOCH_MS, epochAt, pacedPlan, RATE_LADDER } from '../../src/circuit/set
 import type { DirectoryView } from '../../src/directory/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
-import type { Clock, Timer } from '../../src/runtime/index.ts'
+import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
+import { EXCHANGES_MAX } from '../../src/stream/index.ts'
 import type { LoopBuilder } from './builder.ts'
 import { Lease, type LoopSource, type Taking } from './lease.ts'
-import type { Demand, LoopSet, Wish } from './loop-set.ts'
+import { type Demand, EXCHANGE_EPOCHS, type LoopSet, type Wish } from './loop-set.ts'
+import type { OwnApex } from './own-hop.ts'
 import type { PacedLoop } from './paced-loop.ts'
 
 // Implementation constants.
@@ -34,6 +36,8 @@ const WORN_FACTOR = 4
 /** Between the end of what a loop is given and its own end. */
 const CLOSE_MARGIN_MS = 1_000
 const WAITING_MAX = 4096
+/** An exchange begins on a loop that is there for at least so long. */
+const EXCHANGE_LIFE_MS = EXCHANGE_EPOCHS * EPOCH_MS
 const LOOK_MS = 50
 /** After the directory has been the same for so many epochs the first loops are set up: in a young network they would come out short. */
 const SETTLED_EPOCHS = 1
@@ -47,6 +51,10 @@ export interface PacedPoolDeps {
   readonly builder: Pick<LoopBuilder, 'buildPaced'>
   readonly view: DirectoryView
   readonly self: NodeId
+  /** Exchanges go over loops of so many cells a second, or more. */
+  readonly exchangeRate: number
+  readonly ownApex: OwnApex
+  readonly rng: Rng
   /** How many other members loops should have now; 0: none can be built. */
   members(): number
   readonly clock: Clock
@@ -71,6 +79,7 @@ interface Waiting {
   readonly node: NodeId
   readonly isolation: string
   readonly cells: number
+  readonly exchange: boolean
   give(lease: Lease): void
 }
 
@@ -142,7 +151,7 @@ export class PacedPool implements LoopSource<Lease> {
   }
 
   /** See `LoopSource.take`. Waits as long as it takes, or until the signal aborts. */
-  async take(node: NodeId, { signal, isolation = '', bytes = 0 }: Taking): Promise<Lease> {
+  async take(node: NodeId, { signal, isolation = '', bytes = 0, exchange = false }: Taking): Promise<Lease> {
     signal.throwIfAborted()
     this.#stop.signal.throwIfAborted()
     if (this.#waiting.size >= WAITING_MAX) {
@@ -150,7 +159,7 @@ export class PacedPool implements LoopSource<Lease> {
     }
     const cells = 1 + Math.ceil(bytes / BYTES_PER_CELL)
     const { promise, resolve, reject } = Promise.withResolvers<Lease>()
-    const waiting: Waiting = { node, isolation, cells, give: resolve }
+    const waiting: Waiting = { node, isolation, cells, exchange, give: resolve }
     const both = AbortSignal.any([signal, this.#stop.signal])
     const onAbort = () => {
       this.#waiting.delete(waiting)
@@ -164,6 +173,24 @@ export class PacedPool implements LoopSource<Lease> {
     } finally {
       both.removeEventListener('abort', onAbort)
     }
+  }
+
+  reaches(node: NodeId, { isolation = '', bytes = 0, exchange = false }: Omit<Taking, 'signal'>): boolean {
+    const cells = 1 + Math.ceil(bytes / BYTES_PER_CELL)
+    return this.#best({ node, isolation, cells, exchange, give: () => {} }) !== null
+  }
+
+  /**
+   * As `take`, for this node itself: a place on a loop with another node drawn at random, which is asked nothing, so that what this node does
+   * with itself takes as long, and looks, as with others. Errors: as `take`, `LOOP_NO_PATH` (there is no other node).
+   */
+  async takeHome(taking: Taking): Promise<Lease> {
+    const { view, self, rng, ownApex } = this.#deps
+    const others = view.all().filter(({ id }) => id !== self && view.linked(id).length >= 2)
+    if (others.length === 0) throw new OverlayError('unreachable', 'LOOP_NO_PATH', 'There is no other node to draw a loop with.')
+    const lease = await this.take(others[rng.below(others.length)]!.id, taking)
+    lease.turnHome(ownApex)
+    return lease
   }
 
   release(lease: Lease): void {
@@ -182,7 +209,7 @@ export class PacedPool implements LoopSource<Lease> {
   #place(): void {
     const full = new Set<string>()
     for (const waiting of this.#waiting) {
-      const key = `${waiting.node} ${waiting.cells > SMALL_CELLS} ${waiting.isolation}`
+      const key = `${waiting.node} ${waiting.exchange} ${waiting.cells > SMALL_CELLS} ${waiting.isolation}`
       if (full.has(key)) continue
       const held = this.#best(waiting)
       if (held === null) {
@@ -199,7 +226,9 @@ export class PacedPool implements LoopSource<Lease> {
     })
   }
 
-  #lease(held: Held, { node, isolation, cells }: Waiting): Lease {
+  #lease(held: Held, { node, isolation, cells: asked, exchange }: Waiting): Lease {
+    // What an exchange will carry is not known: it leaves the room to what is.
+    const cells = exchange ? 0 : asked
     const lease = new Lease(held.loop!, node, cells)
     if (held.owner === null) {
       held.owner = isolation
@@ -217,7 +246,8 @@ export class PacedPool implements LoopSource<Lease> {
   }
 
   /** The loop that would be done with it first, if that has room for it now. */
-  #best({ node, isolation, cells }: Waiting): Held | null {
+  #best({ node, isolation, cells, exchange }: Waiting): Held | null {
+    const { exchangeRate } = this.#deps
     const now = this.#deps.clock.monotonicMs()
     let best: Held | null = null
     let bestMs = Number.POSITIVE_INFINITY
@@ -225,17 +255,24 @@ export class PacedPool implements LoopSource<Lease> {
       const { loop, owner } = held
       if (loop === null || !loop.running || (owner !== null && owner !== isolation)) continue
       if (!loop.hops.includes(node) || held.spent.has(node)) continue
+      if (exchange && (loop.rate < exchangeRate || loop.exchangesAt(node) >= EXCHANGES_MAX)) continue
       const tookMs = (((held.cells + cells) * 1000) / loop.rate + loop.figures.roundTripMs) * (loop.worn ? WORN_FACTOR : 1)
-      if (tookMs >= bestMs || now + tookMs + CLOSE_MARGIN_MS > loop.closeAt) continue
+      const least = exchange ? EXCHANGE_LIFE_MS : tookMs + CLOSE_MARGIN_MS
+      if (tookMs >= bestMs || now + least > loop.closeAt) continue
       best = held
       bestMs = tookMs
     }
-    return best !== null && hasRoom(best, cells) ? best : null
+    return best !== null && (exchange || hasRoom(best, cells)) ? best : null
   }
 
   #demand(): Demand {
     const waiting = new Map<string, Map<NodeId, number>>()
-    for (const { node, isolation, cells } of this.#waiting) {
+    const exchanges = new Map<string, Set<NodeId>>()
+    for (const { node, isolation, cells, exchange } of this.#waiting) {
+      if (exchange) {
+        exchanges.set(isolation, (exchanges.get(isolation) ?? new Set()).add(node))
+        continue
+      }
       const byNode = waiting.get(isolation) ?? new Map<NodeId, number>()
       waiting.set(isolation, byNode)
       byNode.set(node, (byNode.get(node) ?? 0) + cells)
@@ -245,7 +282,7 @@ export class PacedPool implements LoopSource<Lease> {
       if (held.used || held.asks > 0) used.add(id)
       held.used = false
     }
-    return { waiting, used }
+    return { waiting, used, exchanges }
   }
 
   // Epochs ------------------------------------------------------------------------------------------------------------------------
@@ -288,6 +325,9 @@ export class PacedPool implements LoopSource<Lease> {
       }
       const how = { signal: this.#stop.signal, plan, cover, onDrawn, onWorn: () => set.onWorn(wish.id) }
       const onEnd = (loop: PacedLoop, reason: string) => {
+        // What holds a place hears of it from the loop, and may have nothing more to give back.
+        for (const [lease, whose] of this.#leases) if (whose === held) this.#leases.delete(lease)
+        held.asks = 0
         if (reason !== 'expired') {
           log.debug('an own loop is of no more use before its time', { reason, count: loop.noiseCells })
           set.onLost(wish.id)

@@ -98,7 +98,7 @@ export class LoopPool implements LoopSource<OriginLoop> {
    * As `take`, for this node itself in the place of the apex: a loop with another node drawn at random in its middle, which is asked nothing, so
    * that what this node does with itself takes as long, and looks, as with others. Errors: as `take`, `LOOP_NO_PATH` (there is no other node).
    */
-  async takeHome({ signal }: { signal: AbortSignal }): Promise<OriginLoop> {
+  async takeHome({ signal }: { readonly signal: AbortSignal }): Promise<OriginLoop> {
     const { view, self, rng, ownApex } = this.#deps
     const others = view.all().filter(({ id }) => id !== self && view.linked(id).length >= 2)
     if (others.length === 0) throw new OverlayError('unreachable', 'LOOP_NO_PATH', 'There is no other node to draw a loop with.')

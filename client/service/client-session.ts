@@ -6,7 +6,7 @@
 import type { Duplex } from 'node:stream'
 import type { MonotonicMs } from '../../src/bytes/index.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
-import type { Clock, Timer } from '../../src/runtime/index.ts'
+import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
 import { type ServiceSession, StreamReset } from '../../src/service/index.ts'
 import type { Asking } from '../library.ts'
 import type { Trace } from '../trace/index.ts'
@@ -18,7 +18,7 @@ import type { MakeSession } from './sessions.ts'
 /** A connection is there within this time, whatever goes wrong on the way. */
 export const CONNECT_MS = 30_000
 /** Where loops are slow, at most so many times that. */
-const MORE_TIME_MAX = 3
+const MORE_TIME_MAX = 5
 /** A session without streams is kept ready for so long. */
 export const WARM_MS = 60_000
 /** Set-ups for one connection: what fails behind the introduction point may well work with another rendezvous point. */
@@ -31,6 +31,10 @@ const REVIVE_MAX_MS = 4_000
  * rendezvous point, and another one is tried.
  */
 const HEARD_MS = 2_000
+/** So long before the way of an exchange is known to end, and at most half as much again, a new one is brought. */
+const MOVE_MS = 25_000
+/** After a try that failed the next one. */
+const MOVE_AGAIN_MS = 4_000
 /** A service that was not there is not asked again for so long: a page's other requests need not wait as the first did. */
 const ABSENT_MS = 1_000
 
@@ -42,6 +46,7 @@ export interface ClientSessionDeps {
   /** The session has ended, and nobody waits for it. */
   readonly onOver: () => void
   readonly clock: Clock
+  readonly rng: Rng
 }
 
 export class ClientSession {
@@ -60,6 +65,8 @@ export class ClientSession {
   #idle: Timer | null = null
   /** For the first payload of an exchange. */
   #waiting: Timer | null = null
+  /** For the next exchange, before this one's way ends. */
+  #moving: Timer | null = null
   #absent: { readonly error: OverlayError; readonly until: MonotonicMs } | null = null
 
   constructor(key: Uint8Array, isolation: string, deps: ClientSessionDeps) {
@@ -111,6 +118,7 @@ export class ClientSession {
     this.#stop.abort(new OverlayError('unreachable', 'SERVICE_UNREACHABLE', 'This node closed the session with the service.'))
     this.#idle?.cancel()
     this.#waiting?.cancel()
+    this.#moving?.cancel()
     this.#session?.close()
     this.#deps.onOver()
   }
@@ -164,7 +172,7 @@ export class ClientSession {
       const resume = this.#session !== null && !this.#session.over ? this.#session.ticket : null
       const introduced = await introducer.introduce(this.#key, resume, asking)
       const { established, way } = introduced
-      const session = established.resumed ? this.#session : this.#replace(established.ticket)
+      const session = established.resumed ? this.#session : this.#replace(established.ticket, established.seconds > 0)
       if (session === null || session.over) {
         way.release()
         throw new OverlayError('unreachable', 'SERVICE_UNREACHABLE', 'The session ended while it got a new exchange.')
@@ -177,6 +185,7 @@ export class ClientSession {
         if (!session.over && session.figures.received === received) way.abandon()
       })
       this.#loop = way.loop
+      this.#moveBefore(introduced.endsAt)
       this.#touch()
     } catch (error) {
       const unmet = this.#stage === STAGE.record || this.#stage === STAGE.introduction
@@ -189,10 +198,28 @@ export class ClientSession {
     }
   }
 
+  /** Loops that go by time end by the clock: a new exchange is there before the old one's way ends, if somebody uses the session then. */
+  #moveBefore(endsAt: number): void {
+    const { clock, rng } = this.#deps
+    this.#moving?.cancel()
+    this.#moving = null
+    if (!Number.isFinite(endsAt)) return
+    const inMs = Math.max(MOVE_AGAIN_MS, endsAt - clock.monotonicMs() - MOVE_MS * (1 + rng.unit() / 2))
+    this.#moving = clock.setTimer(inMs, () => {
+      this.#moving = null
+      if (!this.busy || this.#session?.attached !== true) return
+      const again = () => {
+        if (this.#session?.attached === true && this.#moving === null) this.#moveBefore(endsAt)
+      }
+      // Whoever brings one at this moment has the same in mind.
+      if (this.#settingUp === null) this.#begin(undefined).catch(again)
+    })
+  }
+
   /** A new session in place of the old one, which the service does not have any more. */
-  #replace(ticket: ServiceSession['ticket']): ServiceSession {
+  #replace(ticket: ServiceSession['ticket'], slow: boolean): ServiceSession {
     const old = this.#session
-    const session = this.#deps.makeSession(ticket, {
+    const events = {
       onDetached: () => {
         if (this.#session === session) void this.#revive()
       },
@@ -201,7 +228,8 @@ export class ClientSession {
         this.#session = null
         if (!this.busy && this.#settingUp === null) this.close()
       },
-    })
+    }
+    const session = this.#deps.makeSession(ticket, events, slow)
     this.#session = session
     old?.close()
     return session

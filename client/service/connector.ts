@@ -73,6 +73,7 @@ export class Connector {
           if (this.#sessions.get(name) === made) this.#sessions.delete(name)
         },
         clock: this.#deps.clock,
+        rng: this.#deps.rng,
       })
       session = made
     }

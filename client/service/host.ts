@@ -9,22 +9,30 @@
  * What a stranger may cause here: a check of his work for each introduction, a key exchange and, with message 2, one loop as often as
  * `effort.ts` lets; all else is bounded by those. Spec: SPEC.md §11; threats: PROTOCOL §5.
  */
+import { type NodeId, nodeIdBytes, nodeIdOf } from '../../src/bytes/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import type { Logger } from '../../src/log/index.ts'
 import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
-import { HELLO_BYTES, introductionPointName, introductionWork, MEETING_BYTES } from '../../src/service/index.ts'
+import {
+  HELLO_BYTES,
+  introductionPointName,
+  introductionWork,
+  type MayMeetAt,
+  MEETING_BYTES,
+  OFFERED_MAX,
+} from '../../src/service/index.ts'
 import type { Introduction } from '../../src/wire/index.ts'
 import type { KeyEntry } from '../keys/index.ts'
 import type { ServiceStatus } from '../library.ts'
 import type { RecordPublisher, ServicePart } from '../records/index.ts'
 import { IntroductionQueue } from './effort.ts'
 import type { Forwarder } from './forward.ts'
-import type { ServiceLoops, ServiceView } from './loops.ts'
+import type { ServiceLoops, ServiceView, StandingPlaces } from './loops.ts'
 import { type MeetingDeps, MeetingPlaces } from './meeting.ts'
-import { IntroductionPoints, POINTS_WANTED } from './points.ts'
+import { IntroductionPoints } from './points.ts'
 import { type BlindedKeys, RecordKeys } from './record-keys.ts'
 import { HostSessions, type MakeSession, type SessionRoom } from './sessions.ts'
-import type { ChosenPoint, PortTarget, ServiceState } from './state.ts'
+import { bytesPerHourOf, type ChosenPoint, type PortTarget, type ServiceState } from './state.ts'
 
 // Implementation constants.
 /** Answers by which a service says no more than that: message 1 was not for the keys that it has now, or it takes no more sessions. */
@@ -37,6 +45,8 @@ const PUMP_MS = 25
 const GAINED_MS = 250
 /** A point less only after this: its loop is mostly there again sooner. */
 const LOST_MS = 5_000
+/** The same where loops end and begin in public rounds. */
+const LOST_PACED_MS = 20_000
 
 export interface HostDeps extends Omit<MeetingDeps, 'loops'> {
   readonly network: Uint8Array
@@ -61,6 +71,8 @@ export interface HostDeps extends Omit<MeetingDeps, 'loops'> {
 
 /** What is waiting to be answered. */
 interface Knock {
+  /** The introduction point that it came through. */
+  readonly point: NodeId
   readonly message: Uint8Array
   readonly answer: (message: Uint8Array) => void
 }
@@ -123,24 +135,26 @@ export class HostedService {
     return this.#state
   }
 
-  /** New ports, for connections that come from now on. */
-  setPorts(ports: readonly PortTarget[]): void {
-    this.#save({ ...this.#state, ports })
+  /** New ports, for connections that come from now on; loops as they are. */
+  setPorts(ports: readonly PortTarget[], carriage = this.#state.carriage): void {
+    this.#save({ ...this.#state, ports, carriage })
     this.#publishIn(0)
   }
 
   status(): ServiceStatus {
     const { name, address } = this.entry
     const standing = this.#points.standing().length
+    const carriers = this.#deps.loops.standing
     const isUp = standing > 0 && this.#published !== '' && this.#deps.records.isPublished(name)
     return {
       name,
       address,
       ports: this.#state.ports.map(({ port, host, targetPort }) => ({ port, target: targetText(host, targetPort) })),
-      state: !isUp ? 'starting' : standing >= POINTS_WANTED ? 'up' : 'degraded',
+      state: !isUp ? 'starting' : standing >= this.#points.wanted ? 'up' : 'degraded',
       introductionPoints: standing,
       effort: this.#queue.effortBits,
       sessions: this.#sessions.size,
+      ...(carriers === undefined ? {} : { carried: carriedBy(carriers) }),
     }
   }
 
@@ -179,9 +193,13 @@ export class HostedService {
 
   // Introductions ------------------------------------------------------------------------------------------------------------------
 
-  #onIntroduction({ token }: ChosenPoint, { message, work }: Introduction, answer: (message: Uint8Array) => void): void {
+  #onIntroduction(
+    { node: point, token }: ChosenPoint,
+    { message, work }: Introduction,
+    answer: (message: Uint8Array) => void,
+  ): void {
     if (message.length !== HELLO_BYTES && message.length !== MEETING_BYTES) return
-    this.#queue.offer(introductionWork(introductionPointName(token), message, work), { message, answer })
+    this.#queue.offer(introductionWork(introductionPointName(token), message, work), { point, message, answer })
     this.#pump()
   }
 
@@ -208,15 +226,34 @@ export class HostedService {
     }
   }
 
-  #answer({ message, answer }: Knock): void {
+  #answer({ point, message, answer }: Knock): void {
     if (message.length === HELLO_BYTES) {
-      if (!this.#sessions.hasRoom) return answer(ANSWER_BUSY)
-      return answer(this.#keys.hello(message)?.answer ?? ANSWER_REFUSED)
+      const offered = this.#sessions.hasRoom ? this.#offered(point) : null
+      if (offered === null) return answer(ANSWER_BUSY)
+      return answer(this.#keys.hello(message, offered.map(nodeIdBytes))?.answer ?? ANSWER_REFUSED)
     }
-    const met = this.#keys.meet(message, (location, node) => this.#places.allows(location, node))
+    const met = this.#keys.meet(message, this.#mayMeetAt)
     if (met === null) return answer(ANSWER_REFUSED)
     answer(met.answer)
     void this.#sessions.meet(met)
+  }
+
+  /** Where a client that came through `point` can be met; empty: anywhere. `null`: no loop has room for a session more. */
+  #offered(point: NodeId): readonly NodeId[] | null {
+    const { standing } = this.#deps.loops
+    if (standing === undefined) return []
+    const free = standing.offered(point, OFFERED_MAX)
+    if (free.length > 0) return free
+    // There will be room by the time he says where to meet.
+    const soon = this.#sessions.endIdle() ? standing.offered(point, OFFERED_MAX, true) : []
+    return soon.length > 0 ? soon : null
+  }
+
+  readonly #mayMeetAt: MayMeetAt = (location, node, offered) => {
+    const { standing } = this.#deps.loops
+    if (standing === undefined) return this.#places.allows(location, node) ? 0 : null
+    const id = nodeIdOf(node)
+    return MeetingPlaces.drawnOf(offered, location).includes(id) ? standing.secondsAt(id) : null
   }
 
   // Record -------------------------------------------------------------------------------------------------------------------------
@@ -225,7 +262,7 @@ export class HostedService {
     this.#deps.onChange()
     const names = new Set(this.#published.split(' '))
     const gained = this.#points.standing().some(({ node }) => !names.has(node))
-    this.#publishIn(gained ? GAINED_MS : LOST_MS)
+    this.#publishIn(gained ? GAINED_MS : this.#deps.loops.standing === undefined ? LOST_MS : LOST_PACED_MS)
   }
 
   /** Publishes what is true in `ms`, unless it is to be published sooner. */
@@ -273,4 +310,9 @@ function targetText(host: string, port: number): string {
 function textOf({ x25519, points, ports, effort }: ServicePart): string {
   const names = points.map(({ node, point }) => `${node} ${point.join()}`).sort()
   return [x25519.join(), ports.join(), effort, ...names].join(' ')
+}
+
+function carriedBy({ figures, cellsPerSecond }: StandingPlaces): NonNullable<ServiceStatus['carried']> {
+  const { loops, rate, running, sessionsMax } = figures
+  return { loops, rate, running, sessionsMax, cellsPerSecond, bytesPerHour: bytesPerHourOf({ loops, rate }) }
 }

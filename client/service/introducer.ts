@@ -40,6 +40,8 @@ const HASHES_PER_MS = 1_000
 const APPROACH_HEDGE_MS = 1_200
 const APPROACH_MS = 4_000
 const JOIN_MS = 3_000
+/** Where loops go by time: one that is waited for is there by then. */
+const LOOP_PACED_MS = 30_000
 /** A record found so short ago does for the first try. */
 const RECORD_AGE_MS = 30_000
 
@@ -85,6 +87,8 @@ export interface SetUpAsking {
 export interface Introduced {
   readonly established: Established
   readonly way: Approach
+  /** When the way is known to end, on this side or the service's, in monotonic milliseconds; `Infinity`: it is not. */
+  readonly endsAt: number
 }
 
 /** An introduction point that let message 1 through and brought the service's answer. */
@@ -152,14 +156,14 @@ export class Introducer {
   // Introduction -------------------------------------------------------------------------------------------------------------------
 
   #greet(identity: ServiceIdentity, service: ServicePart, resume: SessionTicket | null, asking: SetUpAsking): Promise<Greeting> {
-    const points = shuffled(service.points, this.#deps.rng)
+    const points = this.#sooner(shuffled(service.points, this.#deps.rng), ({ node }) => node, { isolation: asking.isolation })
     const workMs = 2 ** service.effort / HASHES_PER_MS
     return firstOf(points, {
       clock: this.#deps.clock,
       signal: asking.signal,
       hedgeMs: this.#slower * POINT_HEDGE_MS + 2 * workMs,
       // Luck is uneven: one search in fifty takes four times as long as expected.
-      most: this.#slower * POINT_MS + 4 * workMs,
+      most: this.#slower * POINT_MS + this.#loopMs + 4 * workMs,
       attempt: (point, signal) => this.#greetAt(identity, point, service.effort, resume, asking, signal),
       discard: (greeting) => {
         greeting.handshake.wipe()
@@ -220,7 +224,7 @@ export class Introducer {
       }
       return { loop: 0, introduce, release: () => {} }
     }
-    const loop = node === self ? await loops.takeHome!({ signal }) : await loops.take(node, { signal, isolation })
+    const loop = node === self ? await loops.takeHome!({ signal, isolation }) : await loops.take(node, { signal, isolation })
     return {
       loop: loop.number,
       introduce: async (point, message, work, until) =>
@@ -233,7 +237,7 @@ export class Introducer {
 
   async #meet({ workMs, handshake, drawn, say }: Greeting, asking: SetUpAsking): Promise<Introduced> {
     asking.onStage(STAGE.rendezvous)
-    const way = await this.#approach(drawn.location, asking)
+    const way = await this.#approach(drawn, asking)
     const deadline = this.#deps.clock.deadline(this.#slower * POINT_MS + workMs, asking.signal)
     try {
       asking.onStage(STAGE.handshake)
@@ -242,7 +246,9 @@ export class Introducer {
       const established = message === null ? null : handshake.onMet(await say(message, deadline.signal))
       ended?.(established === null ? { failed: true, note: 'the service refused' } : {})
       if (established === null) throw unreachable('It did not confirm where to meet.')
-      return { established, way }
+      const { seconds } = established
+      const theirs = seconds === 0 ? Number.POSITIVE_INFINITY : this.#deps.clock.monotonicMs() + 1000 * seconds
+      return { established, way, endsAt: Math.min(theirs, way.closeAt ?? Number.POSITIVE_INFINITY) }
     } catch (error) {
       way.release()
       if (asking.signal.aborted || isOverlayError(error, 'SERVICE_BUSY')) throw error
@@ -252,26 +258,52 @@ export class Introducer {
     }
   }
 
-  #approach(location: Uint8Array, { signal, isolation, trace }: SetUpAsking): Promise<Approach> {
-    return firstOf(this.#places.drawn(location), {
-      clock: this.#deps.clock,
-      signal,
-      hedgeMs: this.#slower * APPROACH_HEDGE_MS,
-      most: this.#slower * APPROACH_MS,
-      attempt: async (node, nodeSignal) => {
-        const ended = trace?.stage('rendezvous')
-        try {
-          const way = await approach(node, this.#deps, { signal: nodeSignal, isolation })
-          ended?.({ loop: way.loop })
-          return way
-        } catch (error) {
-          ended?.({ note: 'no loop to the point', failed: true })
-          throw error
-        }
+  /** The nodes at which both can meet, the best first: of those that the service offers, if it does, and that this node knows. */
+  #drawn({ location, offered }: Drawn): readonly NodeId[] {
+    if (offered.length === 0) return this.#places.drawn(location)
+    const { view } = this.#deps
+    return MeetingPlaces.drawnOf(offered, location).filter((node) => view.get(node) !== undefined)
+  }
+
+  /** `items`, those first whose nodes a loop is there for: any of them will do, and a loop that is not there takes half a minute. */
+  #sooner<T>(
+    items: readonly T[],
+    nodeOf: (item: T) => NodeId,
+    wish: { readonly isolation: string; readonly exchange?: boolean },
+  ): T[] {
+    const { loops } = this.#deps
+    const ready = items.filter((item) => loops.reaches?.(nodeOf(item), wish) !== false)
+    return [...ready, ...items.filter((item) => !ready.includes(item))]
+  }
+
+  /** How long it takes until a loop is there that somebody waits for. */
+  get #loopMs(): number {
+    return this.#slower > 1 ? LOOP_PACED_MS : 0
+  }
+
+  #approach(drawn: Drawn, { signal, isolation, trace }: SetUpAsking): Promise<Approach> {
+    return firstOf(
+      this.#sooner(this.#drawn(drawn), (node) => node, { isolation, exchange: true }),
+      {
+        clock: this.#deps.clock,
+        signal,
+        hedgeMs: this.#slower * APPROACH_HEDGE_MS + this.#loopMs / 2,
+        most: this.#slower * APPROACH_MS + this.#loopMs,
+        attempt: async (node, nodeSignal) => {
+          const ended = trace?.stage('rendezvous')
+          try {
+            const way = await approach(node, this.#deps, { signal: nodeSignal, isolation })
+            ended?.({ loop: way.loop })
+            return way
+          } catch (error) {
+            ended?.({ note: 'no loop to the point', failed: true })
+            throw error
+          }
+        },
+        discard: (way) => way.release(),
+        failed: (errors) => unreachable('No loop to a rendezvous point could be had.', errors.at(-1)),
       },
-      discard: (way) => way.release(),
-      failed: (errors) => unreachable('No loop to a rendezvous point could be had.', errors.at(-1)),
-    })
+    )
   }
 
   /** Joins; on failure says so as every other stage does. */

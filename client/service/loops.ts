@@ -18,18 +18,51 @@ export interface ServiceLoop {
   /** Number of the loop on this node. */
   readonly number: number
   readonly open: boolean
+  /** Of a loop that ends by the clock: when, in monotonic milliseconds. */
+  readonly closeAt?: number
   /** One request to the apex and its answer. `patient`: the answer may take minutes. */
   ask(request: Pieces, waiting: { readonly signal: AbortSignal; readonly patient?: boolean }): Promise<Uint8Array>
-  /** Joins the loop with another that shows `cookie` at the apex; the loop carries nothing else from then on. */
+  /** Joins the loop with another that shows `cookie` at the apex; a swift loop carries nothing else from then on. */
   join(cookie: Uint8Array, end: ExchangeEnd, waiting: { readonly signal: AbortSignal }): Promise<ExchangePort>
 }
 
 /** Loops to be had, as `LoopPool` is. */
 export interface ServiceLoops<Loop extends ServiceLoop = ServiceLoop> {
-  take(apex: NodeId, waiting: { readonly signal: AbortSignal; readonly isolation?: string }): Promise<Loop>
+  take(apex: NodeId, waiting: LoopWish): Promise<Loop>
   /** A loop whose requests are for this node itself, and take as long as others'. Without it they are answered at once, and that shows. */
-  takeHome?(waiting: { readonly signal: AbortSignal }): Promise<Loop>
+  takeHome?(waiting: LoopWish): Promise<Loop>
   release(loop: Loop): void
+  /** Whether `take` would give now, without waiting. Absent: it always may. */
+  reaches?(node: NodeId, wish: Omit<LoopWish, 'signal'>): boolean
+  /** Under a paced clock, at the hosting end: the loops stand whatever is asked, and what they reach decides where the service is met. */
+  readonly standing?: StandingPlaces
+}
+
+export interface LoopWish {
+  readonly signal: AbortSignal
+  readonly isolation?: string
+  /** It is to carry an exchange. */
+  readonly exchange?: boolean
+}
+
+/** What a service's standing loops reach, as `StandingLoops` says it. */
+export interface StandingPlaces {
+  readonly figures: {
+    readonly loops: number
+    readonly rate: number
+    readonly running: number
+    readonly sessionsMax: number
+    readonly sessions: number
+  }
+  readonly cellsPerSecond: number
+  /** From now on loops are drawn for these nodes, one each, as far as there are loops. */
+  prefer(points: () => readonly NodeId[]): void
+  /** Nodes that can be introduction points. */
+  points(): readonly NodeId[]
+  /** Nodes at which a client that came through `point` can be met; `full`: also where no place is free. */
+  offered(point: NodeId, most: number, full?: boolean): readonly NodeId[]
+  /** For how many seconds a session that is met there is carried; `null`: it is not. */
+  secondsAt(node: NodeId): number | null
 }
 
 /** The parts of the directory that services look at. */

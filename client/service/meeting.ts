@@ -3,8 +3,9 @@
  * drawn for its own session does not refuse, and takes a loop as well, whose cells are for itself: a refusal, or answers that come sooner than
  * through a loop, would tell who it is. Spec: SPEC.md §11.3, §11.4.
  *
- * Candidates are the nodes that a loop can have in its middle now, so that those that died are not drawn. Two nodes' directories differ a
- * little; so the client names the first of its ranking that it reaches, and the service takes any of its own first three.
+ * Candidates are the nodes that a loop can have in its middle now, so that those that died are not drawn; of a service under a paced clock those
+ * that its standing loops reach, which it tells the client. Two nodes' directories differ a little; so the client names the first of its ranking
+ * that it reaches, and the service takes any of its own first three.
  */
 import { type NodeId, nodeIdOf } from '../../src/bytes/index.ts'
 import { Ranking } from '../../src/content/placement.ts'
@@ -41,6 +42,11 @@ export class MeetingPlaces {
     return this.#ranking.order(location).slice(0, DRAWN_NODES)
   }
 
+  /** The same of the nodes that a service offers (32 bytes each). */
+  static drawnOf(offered: readonly Uint8Array[], location: Uint8Array): readonly NodeId[] {
+    return new Ranking(offered.map(nodeIdOf)).order(location).slice(0, DRAWN_NODES)
+  }
+
   /** Whether `node` (32 bytes) may be it. */
   allows(location: Uint8Array, node: Uint8Array): boolean {
     return this.drawn(location).includes(nodeIdOf(node))
@@ -52,6 +58,8 @@ export interface Approach {
   readonly node: NodeId
   /** Number of the loop; 0: this node itself. */
   readonly loop: number
+  /** When the loop ends by the clock, in monotonic milliseconds. */
+  readonly closeAt?: number | undefined
   /** Joins, and hands the port to `end`. Once. When it rejects, `end` is discarded and the loop given back. */
   join(cookie: Uint8Array, end: PreparedExchange, waiting: { readonly signal: AbortSignal }): Promise<void>
   /** Not wanted any more; does nothing once joined. */
@@ -66,9 +74,10 @@ export async function approach(
   { self, loops, joinLocally }: MeetingDeps,
   { signal, isolation = '' }: { readonly signal: AbortSignal; readonly isolation?: string },
 ): Promise<Approach> {
-  if (node !== self) return loopApproach(node, await loops.take(node, { signal, isolation }), loops)
+  const wish = { signal, isolation, exchange: true }
+  if (node !== self) return loopApproach(node, await loops.take(node, wish), loops)
   if (loops.takeHome === undefined) return localApproach(node, joinLocally)
-  return loopApproach(node, await loops.takeHome({ signal }), loops)
+  return loopApproach(node, await loops.takeHome(wish), loops)
 }
 
 function localApproach(node: NodeId, joinLocally: MeetingDeps['joinLocally']): Approach {
@@ -96,13 +105,31 @@ function localApproach(node: NodeId, joinLocally: MeetingDeps['joinLocally']): A
 
 function loopApproach(node: NodeId, loop: ServiceLoop, loops: ServiceLoops): Approach {
   let joined = false
+  let abandon = () => loops.release(loop)
   return {
     node,
     loop: loop.number,
+    closeAt: loop.closeAt,
     async join(cookie, end, waiting) {
       joined = true
       try {
-        end.attach(await loop.join(cookie, end, waiting)) // the port's end is the loop's, which its pool hears of
+        const port = await loop.join(cookie, end, waiting)
+        end.attach({
+          loop: port.loop,
+          get waiting() {
+            return port.waiting
+          },
+          wake: () => port.wake(),
+          close() {
+            port.close()
+            loops.release(loop) // a place on a loop that goes on; a loop of its own has ended with its port
+          },
+        })
+        abandon = () => {
+          port.close()
+          loops.release(loop)
+          end.onGone()
+        }
       } catch (error) {
         end.discard()
         loops.release(loop)
@@ -112,6 +139,6 @@ function loopApproach(node: NodeId, loop: ServiceLoop, loops: ServiceLoops): App
     release() {
       if (!joined) loops.release(loop)
     },
-    abandon: () => loops.release(loop),
+    abandon: () => abandon(),
   }
 }

@@ -2,6 +2,9 @@
  * The introduction points of one service: a few nodes drawn at random, each with a standing loop to it over which the service waits for
  * introductions with two long polls, so that one always stands while the other one's answer is on its way.
  *
+ * Under a paced clock the loops stand by themselves (`StandingPlaces`): points are drawn among the nodes that they reach, as many as there are
+ * loops at most, and the loops of the next rounds are drawn for them.
+ *
  *   draw (or as kept on disk) → loop → both polls, and a ping behind them → the ping is home: it stands → … → the loop ends → again
  *
  * Points are kept: by their secret tokens their names stay the same over restarts, and a record read before still leads here. One is
@@ -15,6 +18,7 @@ import type { NodeId } from '../../src/bytes/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
 import { encodeHopRequest, INTRODUCTION_TOKEN_BYTES, type Introduction, parseHopReply } from '../../src/wire/index.ts'
+import { askAgain } from '../loops/asking.ts'
 import {
   introductionCall,
   reachableNodes,
@@ -34,6 +38,8 @@ const LIFE_MIN_MS = 3 * 86_400_000
 const LIFE_MAX_MS = 10 * 86_400_000
 /** A loop to a point is built, and its first polls are there, within this time. */
 const STAND_MS = 10_000
+/** The same where loops come with public rounds. */
+const STAND_PACED_MS = 120_000
 /** After a failure the next try waits as long as this, doubled by each further one. */
 const RETRY_MIN_MS = 250
 const RETRY_MAX_MS = 8_000
@@ -70,14 +76,25 @@ export class IntroductionPoints {
   readonly #shunned = new Map<NodeId, number>()
   readonly #stop = new AbortController()
   readonly #runs: Promise<void>[] = []
+  /** As many points as there should be. */
+  readonly wanted: number
 
   constructor(deps: PointsDeps, kept: readonly ChosenPoint[]) {
     this.#deps = deps
-    for (const chosen of kept.slice(0, POINTS_WANTED)) this.#points.push(new Point(deps, chosen))
+    const { standing } = deps.loops
+    this.wanted = standing === undefined ? POINTS_WANTED : Math.min(POINTS_WANTED, standing.figures.loops)
+    for (const chosen of kept.slice(0, this.wanted)) this.#points.push(new Point(deps, chosen))
+    standing?.prefer(() => this.#lasting())
+  }
+
+  /** Nodes of points whose time is not over. */
+  #lasting(): readonly NodeId[] {
+    const now = this.#deps.clock.unixMs()
+    return this.#points.flatMap(({ chosen }) => (chosen !== null && chosen.untilMs > now ? [chosen.node] : []))
   }
 
   start(): void {
-    while (this.#points.length < POINTS_WANTED) this.#points.push(new Point(this.#deps, null))
+    while (this.#points.length < this.wanted) this.#points.push(new Point(this.#deps, null))
     for (const point of this.#points) this.#runs.push(this.#run(point))
   }
 
@@ -125,7 +142,8 @@ export class IntroductionPoints {
     const { clock, loops, rng, self, view, onChosen } = this.#deps
     const now = clock.monotonicMs()
     const taken = new Set(this.#points.flatMap((other) => (other.chosen === null ? [] : [other.chosen.node])))
-    const free = reachableNodes(view).filter((id) => (id !== self || loops.takeHome !== undefined) && !taken.has(id))
+    const reached = loops.standing?.points() ?? reachableNodes(view)
+    const free = reached.filter((id) => (id !== self || loops.takeHome !== undefined) && !taken.has(id))
     const rested = free.filter((id) => (this.#shunned.get(id) ?? 0) <= now)
     const candidates = rested.length > 0 ? rested : free
     if (candidates.length === 0) return
@@ -159,7 +177,7 @@ class Point {
     if (chosen === null || view.get(chosen.node) === undefined) return 0
     const over = new AbortController()
     const both = AbortSignal.any([signal, over.signal])
-    const begun = clock.deadline(STAND_MS, both)
+    const begun = clock.deadline(loops.standing === undefined ? STAND_MS : STAND_PACED_MS, both)
     let loop: ServiceLoop | null = null
     let since: number | null = null
     try {
@@ -197,7 +215,8 @@ class Point {
     const { token } = chosen
     const request = introductionCall({ kind: 'await', token })
     for (;;) {
-      const { status, introductions } = readIntroductionAnswer(await loop.ask(request, { signal, patient: true }))
+      const answer = await askAgain(() => loop.ask(request, { signal, patient: true }), Number.POSITIVE_INFINITY)
+      const { status, introductions } = readIntroductionAnswer(answer)
       if (status !== 'ok') throw new OverlayError('overload', 'SERVICE_UNREACHABLE', `An introduction point says: ${status}.`)
       for (const introduction of introductions) {
         this.#deps.onIntroduction(chosen, introduction, (message) => void this.#answer(token, introduction.handle, message))
@@ -211,7 +230,8 @@ class Point {
     if (loop === null) return
     const deadline = this.#deps.clock.deadline(ANSWER_MS, new AbortController().signal)
     try {
-      await loop.ask(introductionCall({ kind: 'answer', token, handle, message }), deadline)
+      const request = introductionCall({ kind: 'answer', token, handle, message })
+      await askAgain(() => loop.ask(request, deadline))
     } catch {
       // The client asks again, elsewhere.
     } finally {

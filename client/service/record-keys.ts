@@ -9,6 +9,7 @@ import { mlkemGenerate, wipe, x25519Generate } from '../../src/crypto/index.ts'
 import type { Clock } from '../../src/runtime/index.ts'
 import {
   type Greeted,
+  type MayMeetAt,
   type Met,
   ServiceHandshakes,
   type ServiceHandshakesParts,
@@ -73,14 +74,15 @@ export class RecordKeys {
   }
 
   /** See `ServiceHandshakes.hello`. */
-  hello(message: Uint8Array): Greeted | null {
+  hello(message: Uint8Array, offered: readonly Uint8Array[]): Greeted | null {
     const now = this.#deps.clock.monotonicMs()
     const { blinded } = this.#periods
-    return this.#now.handshakes.hello(message, blinded, now) ?? this.#before?.handshakes.hello(message, blinded, now) ?? null
+    const hello = (generation: Generation | null) => generation?.handshakes.hello(message, blinded, now, offered) ?? null
+    return hello(this.#now) ?? hello(this.#before)
   }
 
   /** See `ServiceHandshakes.meet`. */
-  meet(message: Uint8Array, mayMeetAt: (location: Uint8Array, node: Uint8Array) => boolean): Met | null {
+  meet(message: Uint8Array, mayMeetAt: MayMeetAt): Met | null {
     const now = this.#deps.clock.monotonicMs()
     return this.#now.handshakes.meet(message, mayMeetAt, now) ?? this.#before?.handshakes.meet(message, mayMeetAt, now) ?? null
   }

@@ -19,13 +19,24 @@ import type { MeetingDeps } from './meeting.ts'
 import { lastingPreference, PREFERENCE_SECRET_BYTES } from './preference.ts'
 import type { BlindedKeys } from './record-keys.ts'
 import { type MakeSession, SessionRoom } from './sessions.ts'
-import { encodeServiceState, parseServiceState, type ServiceState, targetOf, withPort } from './state.ts'
+import {
+  CARRIAGE_USUAL,
+  CARRIED_CELLS_MAX,
+  type Carriage,
+  carriageWished,
+  encodeServiceState,
+  parseServiceState,
+  type ServiceState,
+  targetOf,
+  withPort,
+} from './state.ts'
 
 // Implementation constant.
 /** Services that a node hosts: each has up to 11 standing loops. */
 export const SERVICES_MAX = 16
-/** How long the loops of sessions stay for their last words, which go out within a quarter second. */
+/** How long the loops of sessions stay for their last words, which go out within a quarter second; over paced loops within two. */
 const FAREWELL_MS = 300
+const FAREWELL_PACED_MS = 1_500
 
 /** The loops of one service. */
 export interface OwnLoops {
@@ -40,10 +51,10 @@ export interface ServicesDeps {
   readonly self: NodeId
   readonly view: ServiceView
   /** Loops for one service, standing by from now on. */
-  readonly loopsFor: (preference: LoopPreference) => OwnLoops
+  readonly loopsFor: (preference: LoopPreference, carriage: Carriage) => OwnLoops
   readonly healthy: () => boolean
-  /** Why this node hosts no services; absent: it does. */
-  readonly refusal?: string | undefined
+  /** Whether loops stand by configuration alone: the clock is paced. Then what they take together is bounded. */
+  readonly carries?: boolean
   readonly joinLocally: MeetingDeps['joinLocally']
   readonly makeSession: MakeSession
   readonly emit: (event: NodeEvent) => void
@@ -75,15 +86,18 @@ export class LiveServices implements Services {
 
   /** Hosts what was hosted when the node stopped. A state that is damaged is left alone, and said. */
   async start(): Promise<void> {
-    const { book, log, refusal } = this.#deps
+    const { book, log } = this.#deps
     for (const entry of book.list()) {
       const state = await this.#read(entry.name).catch((error: unknown) => {
         log.warn('what a service was cannot be read: it is not hosted. Check the disk, or add it anew', { error })
         return null
       })
       if (state === null || state.ports.length === 0 || this.#running.size >= SERVICES_MAX) continue
-      if (refusal === undefined) this.#host(entry, state)
-      else log.warn('a live service of this node is not offered: such services need the clock swift')
+      if (this.#fits(state.carriage)) this.#host(entry, state)
+      else
+        log.warn(
+          'a live service of this node is not offered: its loops, with those of the others, take more than a node may carry',
+        )
     }
   }
 
@@ -92,8 +106,6 @@ export class LiveServices implements Services {
       throw new OverlayError('config', 'CONFIG_BAD', 'A name is 1 to 32 of a-z, 0-9 and -, with no - at its ends.')
     }
     const port = targetOf(wish)
-    const { refusal } = this.#deps
-    if (refusal !== undefined) throw new OverlayError('config', 'CLOCK_REFUSED', refusal)
     return this.#change(async () => {
       const running = this.#running.get(wish.name)
       if (running === undefined && this.#running.size >= SERVICES_MAX) {
@@ -102,12 +114,30 @@ export class LiveServices implements Services {
       const { book, rng } = this.#deps
       const entry = await book.make(wish.name)
       const before = running?.service.state ??
-        (await this.#read(wish.name)) ?? { ports: [], secret: rng.bytes(PREFERENCE_SECRET_BYTES), points: [] }
-      const state = withPort(before, port)
+        (await this.#read(wish.name)) ?? {
+          ports: [],
+          secret: rng.bytes(PREFERENCE_SECRET_BYTES),
+          points: [],
+          carriage: CARRIAGE_USUAL,
+        }
+      const carriage = carriageWished(wish, before.carriage)
+      if (!this.#fits(carriage, wish.name))
+        throw new OverlayError(
+          'overload',
+          'SERVICE_LIMIT',
+          `The loops of all services of a node carry at most ${CARRIED_CELLS_MAX} cells a second.`,
+        )
+      const state = { ...withPort(before, port), carriage }
       // On disk before anybody hears the address.
       await book.writePart(wish.name, 'service', encodeServiceState(state))
-      if (running !== undefined) running.service.setPorts(state.ports)
-      else this.#host(entry, state)
+      const same = carriage.loops === before.carriage.loops && carriage.rate === before.carriage.rate
+      if (running !== undefined && (same || this.#deps.carries !== true)) running.service.setPorts(state.ports, carriage)
+      else {
+        // Other loops: it begins anew.
+        this.#running.delete(wish.name)
+        if (running !== undefined) await this.#end(running)
+        this.#host(entry, state)
+      }
       return { address: entry.address }
     })
   }
@@ -157,10 +187,20 @@ export class LiveServices implements Services {
     this.#running.clear()
   }
 
+  /** Whether loops of `carriage` fit beside those of all services but `name`. */
+  #fits({ loops, rate }: Carriage, name = ''): boolean {
+    if (this.#deps.carries !== true) return true
+    let cells = loops * rate
+    for (const [other, { service }] of this.#running) {
+      if (other !== name) cells += service.state.carriage.loops * service.state.carriage.rate
+    }
+    return cells <= CARRIED_CELLS_MAX
+  }
+
   #host(entry: KeyEntry, state: ServiceState): void {
     const { book, clock, log, network, loopsFor, view } = this.#deps
     const { name } = entry
-    const own = loopsFor(lastingPreference(state.secret, clock))
+    const own = loopsFor(lastingPreference(state.secret, clock), state.carriage)
     const service = new HostedService(
       {
         ...this.#deps,
@@ -199,7 +239,8 @@ export class LiveServices implements Services {
     const { sessions } = service.status()
     await service.close()
     // So that clients hear of it, and need not find out.
-    if (sessions > 0) await this.#deps.clock.sleep(FAREWELL_MS, new AbortController())
+    if (sessions > 0)
+      await this.#deps.clock.sleep(this.#deps.carries === true ? FAREWELL_PACED_MS : FAREWELL_MS, new AbortController())
     own.close()
   }
 

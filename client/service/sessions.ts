@@ -29,11 +29,13 @@ export const OPENED_PER_SEC = 100
 export const OPENED_AT_ONCE = 512
 /** A session without streams is kept this long: longer than clients keep it, so that it is they who end it. */
 export const SESSION_IDLE_MS = 90_000
+/** A session without streams for less than this is not ended for another one: a page's requests have such pauses. */
+const IDLE_MIN_MS = 5_000
 /** The loop to the rendezvous point is there and joined by then, or the client tries another. */
 const JOIN_MS = 10_000
 
-/** Makes the state machine of a session. */
-export type MakeSession = (ticket: SessionTicket, events: SessionEvents) => ServiceSession
+/** Makes the state machine of a session. `slow`: the other end's loop goes by time. */
+export type MakeSession = (ticket: SessionTicket, events: SessionEvents, slow?: boolean) => ServiceSession
 
 /** The sessions of all services of a node. */
 export class SessionRoom {
@@ -107,6 +109,14 @@ export class HostSessions {
   /** Whether one more could be taken. */
   get hasRoom(): boolean {
     return this.#deps.room.taken < SESSIONS_MAX || this.#longestIdle() !== null
+  }
+
+  /** Ends the session that was not used for longest, if one was not for a moment: for another's. */
+  endIdle(): boolean {
+    const longest = this.#longestIdle()
+    if (longest === null || this.#deps.clock.monotonicMs() - longest.idleSince < IDLE_MIN_MS) return false
+    longest.session.close()
+    return true
   }
 
   /** Goes to meet a client: its session, or a new one, gets the exchange. Never rejects. */

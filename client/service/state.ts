@@ -6,6 +6,8 @@
  */
 import { isIP } from 'node:net'
 import { fromHex, type NodeId, parseNodeId, toHex, utf8 } from '../../src/bytes/index.ts'
+import { CELL_BYTES } from '../../src/cell/index.ts'
+import { RATE_LADDER } from '../../src/circuit/setup/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { INTRODUCTION_TOKEN_BYTES, RECORD_PORTS_MAX } from '../../src/wire/index.ts'
 import type { ServiceWish } from '../library.ts'
@@ -28,20 +30,43 @@ export interface ChosenPoint {
   readonly untilMs: number
 }
 
+/** The loops that carry a service under a paced clock. */
+export interface Carriage {
+  /** How many, 1 to `LOOPS_MAX`. */
+  readonly loops: number
+  /** Cells a second of each: one of `RATE_LADDER`. */
+  readonly rate: number
+}
+
 export interface ServiceState {
   /** In order of their virtual ports; none: removed. At most 16. */
   readonly ports: readonly PortTarget[]
   /** 32 bytes. */
   readonly secret: Uint8Array
   readonly points: readonly ChosenPoint[]
+  readonly carriage: Carriage
+}
+
+/** What a service has if nothing is said. */
+export const CARRIAGE_USUAL: Carriage = Object.freeze({ loops: 2, rate: 128 })
+/** Loops of one service. */
+export const LOOPS_MAX = 8
+/** Cells a second of all services of a node: half of what a link takes at most (SPEC §4.5), and a node has several links. */
+export const CARRIED_CELLS_MAX = 16_384
+/** Bytes of a cell on the wire behind TLS. */
+const WIRE_CELL_BYTES = CELL_BYTES + 22
+
+/** What the loops put on this node's links in an hour, each way. */
+export function bytesPerHourOf({ loops, rate }: Carriage): number {
+  return loops * rate * 3600 * WIRE_CELL_BYTES
 }
 
 const VERSION = 1
 const POINTS_MAX = 8
 
-export function encodeServiceState({ ports, secret, points }: ServiceState): Uint8Array {
+export function encodeServiceState({ ports, secret, points, carriage }: ServiceState): Uint8Array {
   const kept = points.map(({ node, token, untilMs }) => ({ node, token: toHex(token), untilMs }))
-  return utf8(`${JSON.stringify({ version: VERSION, ports, secret: toHex(secret), points: kept })}\n`)
+  return utf8(`${JSON.stringify({ version: VERSION, ports, secret: toHex(secret), points: kept, ...carriage })}\n`)
 }
 
 /** `null` for anything that is not exactly a state. Never throws. */
@@ -60,7 +85,25 @@ export function parseServiceState(bytes: Uint8Array): ServiceState | null {
   if (ports.some((port) => port === null) || points.some((point) => point === null)) return null
   const sound = ports as PortTarget[]
   if (new Set(sound.map(({ port }) => port)).size !== sound.length) return null
-  return { ports: sound, secret, points: points as ChosenPoint[] }
+  const carriage = carriageOf(raw.loops ?? CARRIAGE_USUAL.loops, raw.rate ?? CARRIAGE_USUAL.rate)
+  return carriage && { ports: sound, secret, points: points as ChosenPoint[], carriage }
+}
+
+function carriageOf(loops: unknown, rate: unknown): Carriage | null {
+  const known = (RATE_LADDER as readonly unknown[]).includes(rate)
+  if (typeof loops !== 'number' || !Number.isInteger(loops) || loops < 1 || loops > LOOPS_MAX || !known) return null
+  return { loops, rate: rate as number }
+}
+
+/** `before` with what the wish says of its loops. Errors: `CONFIG_BAD`. */
+export function carriageWished({ loops, rate }: ServiceWish, before: Carriage): Carriage {
+  const carriage = carriageOf(loops ?? before.loops, rate ?? before.rate)
+  if (carriage === null) {
+    throw bad(
+      `A service has 1 to ${LOOPS_MAX} loops of ${RATE_LADDER.slice(0, -1).join(', ')} or ${RATE_LADDER.at(-1)} cells a second.`,
+    )
+  }
+  return carriage
 }
 
 function portOf(raw: unknown): PortTarget | null {

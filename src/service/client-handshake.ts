@@ -6,19 +6,21 @@
  * holds our fresh draws) or records all for later (forward secret from the answer on; the client's fresh half is X25519, its post-quantum
  * half is the record's key, see SPEC). Every failure is the same `null`, and everything secret is overwritten. Spec: SPEC.md §11.4.
  */
-import { concat } from '../bytes/index.ts'
-import {
-  equalSecret,
-  mlkemPublic,
-  openOnce,
-  sealOnce,
-  wipe,
-  X25519_BYTES,
-  type X25519KeyPair,
-  x25519FromSecret,
-} from '../crypto/index.ts'
+import { concat, readU16, toHex } from '../bytes/index.ts'
+import { mlkemPublic, openOnce, sealOnce, wipe, X25519_BYTES, type X25519KeyPair, x25519FromSecret } from '../crypto/index.ts'
 import type { Rng } from '../runtime/index.ts'
-import { ANSWER_BYTES, FLAG_RESUMED, MET_BYTES, MET_OK, PROOF_BYTES, SERVICE_VERSION, SESSION_ID_BYTES } from './constants.ts'
+import {
+  ANSWER_BYTES,
+  FLAG_RESUMED,
+  MET_BODY_BYTES,
+  MET_BYTES,
+  MET_OK,
+  OFFERED_AT,
+  OFFERED_MAX,
+  PROOF_BYTES,
+  SERVICE_VERSION,
+  SESSION_ID_BYTES,
+} from './constants.ts'
 import {
   cookieCommitment,
   firstSecret,
@@ -119,12 +121,14 @@ export class ClientHandshake {
     const flags = body[32 + SESSION_ID_BYTES]!
     this.#serviceCookie = body.slice(0, 32)
     this.#sessionId = body.slice(32, 32 + SESSION_ID_BYTES)
+    const offered = offeredIn(body)
     wipe(body)
+    if (offered === null) return this.#fail()
     // Only what we asked for can have been resumed.
     if (flags > FLAG_RESUMED || (flags === FLAG_RESUMED && this.#resume === null)) return this.#fail()
     this.#resumed = flags === FLAG_RESUMED
     this.#stage = 'answered'
-    return { location: rendezvousLocation(this.#cookie, this.#serviceCookie), resumed: this.#resumed }
+    return { location: rendezvousLocation(this.#cookie, this.#serviceCookie), offered, resumed: this.#resumed }
   }
 
   #openAnswer(answer: Uint8Array): Uint8Array | null {
@@ -159,7 +163,7 @@ export class ClientHandshake {
     const key = messageKey(this.#p, this.#prk, 'met', this.#transcript)
     const body = openOnce(key, answer)
     wipe(key)
-    if (body === null || !equalSecret(body, Uint8Array.of(MET_OK))) return this.#fail()
+    if (body === null || body.length !== MET_BODY_BYTES || body[0] !== MET_OK) return this.#fail()
     const established: Established = {
       resumed: this.#resumed,
       ticket:
@@ -168,6 +172,7 @@ export class ClientHandshake {
           : { id: this.#sessionId, secret: sessionSecret(this.#p, this.#prk, this.#transcript) },
       keys: trafficKeys(this.#p, this.#prk, this.#transcript),
       meetingCookie: meetingCookie(this.#cookie, this.#serviceCookie),
+      seconds: readU16(body, 1),
     }
     this.wipe()
     return established
@@ -184,4 +189,12 @@ export class ClientHandshake {
     this.wipe()
     return null
   }
+}
+
+/** The nodes that answer 1 names; `null`: too many, or one twice. */
+function offeredIn(body: Uint8Array): readonly Uint8Array[] | null {
+  const count = body[OFFERED_AT - 1]!
+  if (count > OFFERED_MAX) return null
+  const offered = Array.from({ length: count }, (_, at) => body.slice(OFFERED_AT + 32 * at, OFFERED_AT + 32 * (at + 1)))
+  return new Set(offered.map(toHex)).size === count ? offered : null
 }

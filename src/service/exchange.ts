@@ -45,6 +45,8 @@ const FIRST_HEARD_MS = 30
 /** What an exchange asks of the session that it carries. */
 export interface ExchangeOwner extends Omit<SessionFrameSink, 'onAck' | 'onPing'> {
   readonly clock: Clock
+  /** See `SessionOptions`. */
+  readonly patience: number
   /** Something that has to arrive could go now. */
   readonly hasContent: boolean
   /** Writes frames into `into[at … end)`, notes them, and returns where they end. */
@@ -116,7 +118,7 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
     this.order = order
     this.#counts = counts
     const now = owner.clock.monotonicMs()
-    this.window = new PayloadWindow(now)
+    this.window = new PayloadWindow(now, owner.patience)
     this.#tickAt = now + TICK_MS
     const client = role === 'client'
     this.#sealer = new PayloadSealer(client ? keys.toService : keys.toClient)
@@ -436,6 +438,6 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
     else this.#silentTicks++
     this.#heardInTick = false
     const patience = this.#heard ? SILENT_TICKS : SILENT_TICKS_FIRST
-    if (this.#silentTicks >= patience && this.#fills >= SILENT_FILLS) this.fail('silent')
+    if (this.#silentTicks >= patience * this.#owner.patience && this.#fills >= SILENT_FILLS) this.fail('silent')
   }
 }

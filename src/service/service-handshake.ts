@@ -9,16 +9,20 @@
  * ephemeral is taken once; message 2 is answered again and does nothing again), a client that wants a rendezvous point of its own (it is
  * bound to its half before it sees ours). Every failure is the same `null`. Spec: SPEC.md §11.4.
  */
-import { concat, equalPublic, type MonotonicMs, toHex } from '../bytes/index.ts'
+import { concat, equalPublic, type MonotonicMs, toHex, writeU16 } from '../bytes/index.ts'
 import { equalSecret, openOnce, sealOnce, wipe, X25519_BYTES, x25519FromSecret } from '../crypto/index.ts'
 import type { Rng } from '../runtime/index.ts'
 import {
+  ANSWER_BODY_BYTES,
   CIPHERTEXT_AT,
   FLAG_RESUMED,
   HELLO_BYTES,
   HELLO_SEALED_AT,
   MEETING_BYTES,
+  MET_BODY_BYTES,
   MET_OK,
+  OFFERED_MAX,
+  SECONDS_MAX,
   SERVICE_VERSION,
   SESSION_ID_BYTES,
 } from './constants.ts'
@@ -38,7 +42,7 @@ import {
   transcriptWith,
 } from './keys.ts'
 import { SeenEphemerals } from './seen-ephemerals.ts'
-import type { Established, Greeted, Met, ServiceKeys, SessionTicket } from './types.ts'
+import type { Established, Greeted, MayMeetAt, Met, ServiceKeys, SessionTicket } from './types.ts'
 
 // Implementation constants.
 /** Handshakes between message 1 and message 2, and done ones whose answer may be asked for again; the oldest goes. About 0.5 KiB each. */
@@ -66,6 +70,8 @@ interface Pending {
   readonly sessionId: Uint8Array
   readonly commitment: Uint8Array
   readonly serviceCookie: Uint8Array
+  /** The owner's, not changed. */
+  readonly offered: readonly Uint8Array[]
   /** A copy. */
   readonly resumed: SessionTicket | null
   /** Once met: the message, what it was answered, the node it named. */
@@ -92,8 +98,16 @@ export class ServiceHandshakes {
     return this.#pending.size
   }
 
-  /** Answers message 1. `blinded`: keys of the periods under which records with our keys lie now. `null`: refused, nothing is answered. */
-  hello(message: Uint8Array, blinded: readonly Uint8Array[], now: MonotonicMs): Greeted | null {
+  /**
+   * Answers message 1. `blinded`: keys of the periods under which records with our keys lie now; `offered`: see `Drawn.offered`, kept.
+   * `null`: refused, nothing is answered.
+   */
+  hello(
+    message: Uint8Array,
+    blinded: readonly Uint8Array[],
+    now: MonotonicMs,
+    offered: readonly Uint8Array[] = [],
+  ): Greeted | null {
     this.#expire(now)
     if (this.#closed || message.length !== HELLO_BYTES || message[0] !== SERVICE_VERSION) return null
     const ephemeral = message.slice(1, CIPHERTEXT_AT)
@@ -123,7 +137,10 @@ export class ServiceHandshakes {
     const serviceCookie = rng.bytes(32)
     const sessionId = rng.bytes(SESSION_ID_BYTES)
     const key = messageKey(this.#p, prk2, 'answer', th2)
-    const body = concat(serviceCookie, sessionId, Uint8Array.of(opened.resumed === null ? 0 : FLAG_RESUMED))
+    const body = new Uint8Array(ANSWER_BODY_BYTES)
+    const told = offered.slice(0, OFFERED_MAX)
+    const flags = opened.resumed === null ? 0 : FLAG_RESUMED
+    body.set(concat(serviceCookie, sessionId, Uint8Array.of(flags, told.length), ...told))
     const answer = concat(fresh.publicKey, sealOnce(key, body, fresh.publicKey))
     wipe(key, body)
     this.#remember({
@@ -133,6 +150,7 @@ export class ServiceHandshakes {
       sessionId,
       commitment: opened.commitment,
       serviceCookie,
+      offered: told,
       resumed: opened.resumed,
       met: null,
     })
@@ -173,10 +191,9 @@ export class ServiceHandshakes {
   }
 
   /**
-   * Answers message 2. `mayMeetAt` says whether the node (32 bytes) is among the first of our ranking for the location. `null`: refused,
-   * nothing is answered; a client that named a wrong cookie or node has to begin anew.
+   * Answers message 2. `null`: refused, nothing is answered; a client that named a wrong cookie or node has to begin anew.
    */
-  meet(message: Uint8Array, mayMeetAt: (location: Uint8Array, node: Uint8Array) => boolean, now: MonotonicMs): Met | null {
+  meet(message: Uint8Array, mayMeetAt: MayMeetAt, now: MonotonicMs): Met | null {
     this.#expire(now)
     if (this.#closed || message.length !== MEETING_BYTES) return null
     const name = toHex(message.subarray(0, SESSION_ID_BYTES))
@@ -196,20 +213,24 @@ export class ServiceHandshakes {
     wipe(body)
     const { serviceCookie } = pending
     const drawn = equalSecret(cookieCommitment(clientCookie), pending.commitment)
-    if (!drawn || !mayMeetAt(rendezvousLocation(clientCookie, serviceCookie), node)) {
+    const seconds = drawn ? mayMeetAt(rendezvousLocation(clientCookie, serviceCookie), node, pending.offered) : null
+    if (seconds === null) {
       wipe(clientCookie)
       this.#forget(name, pending)
       return null
     }
-    const met = this.#establish(pending, message, node, clientCookie)
+    const met = this.#establish(pending, message, node, clientCookie, Math.max(0, Math.min(SECONDS_MAX, Math.floor(seconds))))
     wipe(clientCookie)
     return met
   }
 
-  #establish(pending: Pending, message: Uint8Array, node: Uint8Array, clientCookie: Uint8Array): Met {
+  #establish(pending: Pending, message: Uint8Array, node: Uint8Array, clientCookie: Uint8Array, seconds: number): Met {
     const th4 = transcriptWith(pending.th3, 4, message)
     const key = messageKey(this.#p, pending.prk2, 'met', th4)
-    const answer = sealOnce(key, Uint8Array.of(MET_OK))
+    const body = new Uint8Array(MET_BODY_BYTES)
+    body[0] = MET_OK
+    writeU16(body, 1, seconds)
+    const answer = sealOnce(key, body)
     wipe(key)
     const { resumed, sessionId, serviceCookie } = pending
     const established: Established = {
@@ -220,6 +241,7 @@ export class ServiceHandshakes {
           : { id: resumed.id.slice(), secret: resumed.secret.slice() },
       keys: trafficKeys(this.#p, pending.prk2, th4),
       meetingCookie: meetingCookie(clientCookie, serviceCookie),
+      seconds,
     }
     pending.met = { message: message.slice(), answer: answer.slice(), node }
     wipePending(pending)

@@ -54,6 +54,8 @@ export const SESSION_STREAMS_MAX = 256
 export const RESUME_MS = 30_000
 /** How long the last exchange stays for CLOSE to go out. */
 const LINGER_MS = 250
+/** Over paced loops a round takes a second or two, and a stall that a loop survives up to two. */
+export const SLOW_PATIENCE = 4
 /** Bytes that one stream may hold to be sent or acknowledged before `write` says no; less when there are many. */
 const HELD_STREAM_MAX_BYTES = 512 * 1024
 const HELD_STREAM_MIN_BYTES = 64 * 1024
@@ -69,6 +71,8 @@ export interface SessionOptions {
   readonly ticket: SessionTicket
   readonly clock: Clock
   readonly events: SessionEvents
+  /** How many times as long as over swift loops silences and time-outs are. Default 1; `SLOW_PATIENCE` where a loop goes by time. */
+  readonly patience?: number
 }
 
 export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
@@ -76,6 +80,7 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
   readonly clock: Clock
   readonly #role: 'client' | 'service'
   readonly #events: SessionEvents
+  readonly patience: number
   #exchange: Exchange | null = null
   /** Exchanges so far. */
   #prepared = 0
@@ -109,8 +114,9 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
   #creditDue = false
   #creditAt = 0
 
-  constructor({ role, ticket, clock, events }: SessionOptions) {
+  constructor({ role, ticket, clock, events, patience = 1 }: SessionOptions) {
     this.#role = role
+    this.patience = patience
     this.ticket = ticket
     this.clock = clock
     this.#events = events
@@ -201,7 +207,7 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
     for (const stream of streams) stream.abandon()
     if (exchange !== null && tell) {
       this.#lingering = exchange
-      this.#lingerUntil = this.clock.monotonicMs() + LINGER_MS
+      this.#lingerUntil = this.clock.monotonicMs() + LINGER_MS * this.patience
       exchange.beginClose()
     } else exchange?.end()
     this.onDeadline()
@@ -212,7 +218,7 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
 
   get #deadline(): number {
     if (this.#over) return this.#lingering === null ? Number.POSITIVE_INFINITY : this.#lingerUntil
-    return this.#exchange === null ? this.#detachedAt + RESUME_MS : this.#exchange.deadline
+    return this.#exchange === null ? this.#detachedAt + RESUME_MS * this.patience : this.#exchange.deadline
   }
 
   /** Sets the timer if there is a deadline before the one that it is set for. A deadline that moved away is found out when it fires. */
@@ -239,7 +245,7 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
         this.#lingering = null
       }
     } else if (this.#exchange !== null) this.#exchange.onTime(now)
-    else if (now >= this.#detachedAt + RESUME_MS) this.#end('lost', false)
+    else if (now >= this.#detachedAt + RESUME_MS * this.patience) this.#end('lost', false)
     this.onDeadline()
   }
 

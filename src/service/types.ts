@@ -48,14 +48,24 @@ export interface Established {
   readonly keys: TrafficKeys
   /** What both show at the rendezvous point, 32 bytes. */
   readonly meetingCookie: Uint8Array
+  /** For how long the service's way to the rendezvous point is there, in seconds; 0: no end is known. */
+  readonly seconds: number
 }
 
 /** What the client knows once the service has answered: where both meet is drawn from it. */
 export interface Drawn {
-  /** Location whose ranking over the directory names the rendezvous point, 32 bytes. */
+  /** Location whose ranking over the directory, or over `offered`, names the rendezvous point, 32 bytes. */
   readonly location: Uint8Array
+  /** The nodes, 32 bytes each, at one of which alone the service can be met; none: any of the directory. At most 8, each once. */
+  readonly offered: readonly Uint8Array[]
   readonly resumed: boolean
 }
+
+/**
+ * Whether the service goes to meet at `node` (32 bytes), which the client named, `location` being what both drew, and `offered` what answer 1
+ * told: for how many seconds at most, 0: no end is known, `null`: it does not.
+ */
+export type MayMeetAt = (location: Uint8Array, node: Uint8Array, offered: readonly Uint8Array[]) => number | null
 
 /** What a service makes of a message 1. `null` in its place: refused, for whatever reason. */
 export interface Greeted {

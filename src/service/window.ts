@@ -24,7 +24,9 @@ export const ACK_DELAY_MAX_MS = 10
 const POLL_ALLOWANCE_MS = 20
 /** Time-out before the first round trip, and bounds of all others. */
 const TIMEOUT_FIRST_MS = 200
+/** Bounds of a time-out before it is doubled; doubling ends at the second, or at what one is. */
 const TIMEOUT_MIN_MS = 40
+const TIMEOUT_ONCE_MAX_MS = 8_000
 const TIMEOUT_MAX_MS = 1_000
 /** Doublings of the time-out. */
 const BACKOFF_MAX = 6
@@ -46,7 +48,13 @@ export class PayloadWindow {
   /** Time-outs in a row. */
   #backoff = 0
 
-  constructor(now: number) {
+  readonly #targetQueueMs: number
+  readonly #timeoutFirstMs: number
+
+  /** `patience`: how many times as long as in `swift` the way is. */
+  constructor(now: number, patience = 1) {
+    this.#targetQueueMs = TARGET_QUEUE_MS * patience
+    this.#timeoutFirstMs = TIMEOUT_FIRST_MS * patience
     this.#baseSince = now
   }
 
@@ -63,9 +71,10 @@ export class PayloadWindow {
   get timeoutMs(): number {
     const once =
       this.#smoothed === 0
-        ? TIMEOUT_FIRST_MS
+        ? this.#timeoutFirstMs
         : Math.max(TIMEOUT_MIN_MS, this.#smoothed + 4 * this.#variation + ACK_DELAY_MAX_MS + POLL_ALLOWANCE_MS)
-    return Math.min(TIMEOUT_MAX_MS, once * 2 ** this.#backoff)
+    const bounded = Math.min(TIMEOUT_ONCE_MAX_MS, once)
+    return Math.min(Math.max(TIMEOUT_MAX_MS, bounded), bounded * 2 ** this.#backoff)
   }
 
   /** A newly acknowledged payload took `roundTripMs`, without what the other end kept it. */
@@ -111,11 +120,11 @@ export class PayloadWindow {
   }
 
   #onRound(queueMs: number, limited: boolean): void {
-    if (queueMs > TARGET_QUEUE_MS) {
+    if (queueMs > this.#targetQueueMs) {
       this.#starting = false
-      if (limited) this.#shrink(Math.max(AFTER_LOSS, TARGET_QUEUE_MS / queueMs))
+      if (limited) this.#shrink(Math.max(AFTER_LOSS, this.#targetQueueMs / queueMs))
     } else if (limited) {
-      const grown = this.#starting ? this.#payloads * 2 : this.#payloads + 16 * (1 - queueMs / TARGET_QUEUE_MS)
+      const grown = this.#starting ? this.#payloads * 2 : this.#payloads + 16 * (1 - queueMs / this.#targetQueueMs)
       this.#payloads = Math.min(WINDOW_PAYLOADS_MAX, grown)
     }
   }

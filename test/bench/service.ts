@@ -71,9 +71,14 @@ async function send(socket: Socket, block: Buffer, bytes: number): Promise<void>
 }
 
 /** Hosts a service for `targetPort` at `node` and waits until it is up. */
-export async function hostService(node: TestnetNode, name: string, targetPort: number): Promise<string> {
+export async function hostService(
+  node: TestnetNode,
+  name: string,
+  targetPort: number,
+  carriage: { readonly loops?: number; readonly rate?: number } = {},
+): Promise<string> {
   const { signal } = new AbortController()
-  const body = Buffer.from(JSON.stringify({ name, target: `127.0.0.1:${targetPort}`, port: 80 }))
+  const body = Buffer.from(JSON.stringify({ name, target: `127.0.0.1:${targetPort}`, port: 80, ...carriage }))
   const headers = { 'Content-Type': 'application/json', 'Content-Length': body.length }
   const response = await call(apiOf(node), {
     method: 'POST',
@@ -97,7 +102,7 @@ interface Moved {
   readonly firstByteMs: number
 }
 
-async function down(node: TestnetNode, address: string, user: string, bytes: number): Promise<Moved> {
+export async function down(node: TestnetNode, address: string, user: string, bytes: number): Promise<Moved> {
   const began = performance.now()
   const socket = await connectThrough(node, `${address}.gyre`, 80, user)
   socket.write(`down ${bytes}\n`)

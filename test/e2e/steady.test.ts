@@ -1,6 +1,6 @@
 /**
  * A network whose clock is steady, as its users have it: real processes that become ready, a file published at one node and fetched at another,
- * a page of a site through the proxy, a request that asks for swift loops, and what is refused. Short; the hold is long enough for a machine
+ * a page of a site through the proxy, and a request that asks for swift loops. Short; the hold is long enough for a machine
  * that does other things meanwhile, so times here say nothing about the clock.
  */
 import assert from 'node:assert/strict'
@@ -98,12 +98,4 @@ test('one request may be swift, with loops of its own and a warning; a node has 
   const fixed = await ask(api(reader), { path: `/v1/fetch/${address}`, headers: { ...own(reader), 'Gyre-Clock': 'fixed' } })
   assert.equal(fixed.status, 400)
   assert.match(fixed.body.toString(), /CLOCK_REFUSED/)
-})
-
-test('a live service is refused, and why is said', LIMIT, async () => {
-  const wish = Buffer.from(JSON.stringify({ name: 'shop', target: '127.0.0.1:1' }))
-  const headers = { ...own(publisher), 'Content-Type': 'application/json' }
-  const refused = await ask(api(publisher), { method: 'POST', path: '/v1/services', headers, body: wish })
-  assert.equal(refused.status, 400)
-  assert.match(refused.body.toString(), /CLOCK_REFUSED.*swift/)
 })

@@ -87,6 +87,7 @@ const state = {
   ports: [{ port: 80, host: '127.0.0.1', targetPort: 8000 }],
   secret: rng.bytes(32),
   points: [{ node: node.id, token: rng.bytes(32), untilMs: NOW }],
+  carriage: { loops: 3, rate: 512 },
 }
 const saved = {
   record: { sequence: 9, site: { snapshot: rng.bytes(32), version: 1, bytes: 5, files: 6 }, service: null },

@@ -77,7 +77,9 @@ export interface NaiveHandshake {
   readonly fresh: Buffer
   readonly serviceCookie: Buffer
   readonly sessionId: Buffer
+  readonly offered: readonly Buffer[]
   readonly node: Buffer
+  readonly seconds: number
 }
 
 /** All four messages and what follows from them. */
@@ -106,14 +108,19 @@ export function naiveHandshake(draws: NaiveHandshake) {
 
   const prk2 = hmac(prk1, dh(draws.fresh, e))
   const th2 = hash('gyre/1 service th2', th1, f)
-  const body = Buffer.concat([serviceCookie, sessionId, Buffer.of(resume === null ? 0 : 1)])
+  const told = Buffer.concat([
+    Buffer.of(resume === null ? 0 : 1, draws.offered.length),
+    ...draws.offered,
+    Buffer.alloc(256),
+  ]).subarray(0, 258)
+  const body = Buffer.concat([serviceCookie, sessionId, told])
   const answer = Buffer.concat([f, seal(expand(prk2, 'gyre/1 service answer', th2), once, body, f)])
   const th3 = hash('gyre/1 service th3', th2, answer)
 
   const opened = Buffer.concat([clientCookie, draws.node])
   const meeting = Buffer.concat([sessionId, seal(expand(prk2, 'gyre/1 service meeting', th3), once, opened, sessionId)])
   const th4 = hash('gyre/1 service th4', th3, meeting)
-  const met = seal(expand(prk2, 'gyre/1 service met', th4), once, Buffer.of(1), NONE)
+  const met = seal(expand(prk2, 'gyre/1 service met', th4), once, Buffer.of(1, draws.seconds % 256, draws.seconds >> 8), NONE)
 
   return {
     hello,

@@ -7,7 +7,7 @@ import type { KeyBook, KeyEntry, KeyPart } from '../../client/keys/index.ts'
 import type { NodeEvent } from '../../client/library.ts'
 import type { FoundRecord, RecordAsking, RecordFinder, RecordParts, RecordPublisher } from '../../client/records/index.ts'
 import { Connector, LiveServices, type MakeSession } from '../../client/service/index.ts'
-import type { ServiceLoop, ServiceLoops, ServiceView } from '../../client/service/loops.ts'
+import type { ServiceLoop, ServiceLoops, ServiceView, StandingPlaces } from '../../client/service/loops.ts'
 import { Introductions } from '../../relay/introduction/index.ts'
 import { Rendezvous } from '../../relay/rendezvous/index.ts'
 import { concat, type NodeId, nodeIdOf, piecesOf, toHex, type UnixMs } from '../../src/bytes/index.ts'
@@ -52,6 +52,8 @@ export class ServiceNet {
   readonly #makeSession: MakeSession2
   /** Whether a node's loop fails to join. */
   refuseJoin: (by: NodeId) => boolean = () => false
+  /** What the loops of a service that is hosted seem to stand for. Absent: they do not stand. */
+  standing: StandingPlaces | undefined
   #version = 1
   #loops = 0
   readonly #open = new Set<NetLoop>()
@@ -172,7 +174,10 @@ export class ServiceNet {
       view: this.view,
       loopsFor: () => {
         const loops = this.loops(id)
-        return { loops, close: () => loops.closeAll() }
+        return {
+          loops: this.standing === undefined ? loops : { ...loops, standing: this.standing },
+          close: () => loops.closeAll(),
+        }
       },
       healthy: () => true,
       joinLocally: notThroughALoop,

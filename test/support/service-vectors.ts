@@ -30,6 +30,8 @@ export interface HandshakeVector {
   }
   readonly encapsulation: { readonly secret: string; readonly ciphertext: string }
   readonly service: { readonly freshSecret: string; readonly cookie: string; readonly sessionId: string }
+  /** Nodes at which the service says that it can be met. */
+  readonly offered: readonly string[]
   /** The rendezvous point that the client names. */
   readonly node: string
   readonly messages: { readonly hello: string; readonly answer: string; readonly meeting: string; readonly met: string }
@@ -41,6 +43,7 @@ export interface HandshakeVector {
     readonly toService: string
     readonly toClient: string
     readonly meetingCookie: string
+    readonly seconds: number
   }
 }
 
@@ -99,7 +102,7 @@ export function drawing(...draws: readonly string[]): Rng {
 }
 
 /** What `Established` says, in hex. */
-export function spelled({ resumed, ticket, keys, meetingCookie }: Established): HandshakeVector['established'] {
+export function spelled({ resumed, ticket, keys, meetingCookie, seconds }: Established): HandshakeVector['established'] {
   return {
     resumed,
     ticketId: toHex(ticket.id),
@@ -107,6 +110,7 @@ export function spelled({ resumed, ticket, keys, meetingCookie }: Established): 
     toService: toHex(keys.toService),
     toClient: toHex(keys.toClient),
     meetingCookie: toHex(meetingCookie),
+    seconds,
   }
 }
 
@@ -117,7 +121,12 @@ async function make(): Promise<ServiceVectors> {
   const { identity, keys } = vectorService({ identity: spelling })
   const node = hex(32)
 
-  const handshake = (name: string, resume: SessionTicket | null): HandshakeVector => {
+  const handshake = (
+    name: string,
+    resume: SessionTicket | null,
+    offered: readonly string[],
+    seconds: number,
+  ): HandshakeVector => {
     const client = { ephemeralSecret: hex(32), cookie: hex(32) }
     const service = { freshSecret: hex(32), cookie: hex(32), sessionId: hex(16) }
     let encapsulation = { secret: '', ciphertext: '' }
@@ -142,10 +151,15 @@ async function make(): Promise<ServiceVectors> {
     })
     const now = 0 as MonotonicMs
     const hello = asking.message
-    const { answer } = answering.hello(hello, [identity.blinded], now)!
+    const { answer } = answering.hello(
+      hello,
+      [identity.blinded],
+      now,
+      offered.map((each) => fromHex(each)!),
+    )!
     const { location } = asking.onAnswer(answer)!
     const meeting = asking.meetAt(fromHex(node)!)!
-    const met = answering.meet(meeting, () => true, now)!
+    const met = answering.meet(meeting, () => seconds, now)!
     const established = spelled(asking.onMet(met.answer)!)
     if (JSON.stringify(established) !== JSON.stringify(spelled(met.established!))) throw new Error('the two sides disagree')
     return {
@@ -153,6 +167,7 @@ async function make(): Promise<ServiceVectors> {
       client: { ...client, resume: resume === null ? null : { id: toHex(resume.id), secret: toHex(resume.secret) } },
       encapsulation,
       service,
+      offered,
       node,
       messages: { hello: toHex(hello), answer: toHex(answer), meeting: toHex(meeting), met: toHex(met.answer) },
       location: toHex(location),
@@ -196,18 +211,22 @@ async function make(): Promise<ServiceVectors> {
     ['answer', 0, 1, 'another fresh key'],
     ['answer', 31, 128, 'its highest bit'],
     ['answer', 32, 1, 'sealed part'],
-    ['answer', 96, 128, 'tag'],
+    ['answer', 353, 128, 'tag'],
     ['meeting', 0, 1, 'another session'],
     ['meeting', 16, 1, 'sealed part'],
     ['meeting', 95, 128, 'tag'],
     ['met', 0, 1, 'sealed part'],
-    ['met', 16, 128, 'tag'],
+    ['met', 18, 128, 'tag'],
   ]
   return {
     provenance:
       'Own vectors, written by test/support/service-vectors.ts. No other implementation exists; test/support/naive-service.ts is a plain twin.',
     identity: spelling,
-    handshakes: [handshake('a new session', null), handshake('a session goes on', ticket)],
+    handshakes: [
+      handshake('a new session', null, [], 0),
+      handshake('a session goes on', ticket, [], 0),
+      handshake('the service offers where to meet, and for how long', null, [node, hex(32), hex(32)], 540),
+    ],
     payloads,
     work,
     mustFail: changes.map(([changed, at, xor, why]) => ({ message: changed, at, xor, why })),

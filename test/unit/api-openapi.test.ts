@@ -410,7 +410,7 @@ test('a refusal names the field, says what it takes and has the code of that val
     [json('POST', '/v1/services', { ...wish, port: null }), 'body.port', 'takes a whole number'],
     [json('POST', '/v1/services', { ...wish, port: 0 }), 'body.port', 'takes 1 to 65535'],
     [json('POST', '/v1/services', { ...wish, port: 65536 }), 'body.port', 'takes 1 to 65535'],
-    [json('POST', '/v1/services', { ...wish, 'a b<': 1 }), 'body.a?b?', 'is not known; known: name, target, port'],
+    [json('POST', '/v1/services', { ...wish, 'a b<': 1 }), 'body.a?b?', 'is not known; known: name, target, port, loops, rate'],
     [json('POST', '/v1/tokens', { name: 'app', scope: 'all' }), 'body.scope', 'takes one of "read", "publish", "admin"'],
     [json('POST', '/v1/tokens', { name: 'app', scope: ['read'] }), 'body.scope', 'takes a text'],
     [json('POST', '/v1/tokens', odd), 'body.__proto__', 'is not known; known: name, scope'],

@@ -11,7 +11,7 @@ import {
   type Sessions,
   scheduledBytesPerHour,
 } from '../../client/clocks.ts'
-import { Lease, type LoopSource, type Taking } from '../../client/loops/lease.ts'
+import { Lease, type Taking } from '../../client/loops/lease.ts'
 import type { OriginLoop } from '../../client/loops/origin-loop.ts'
 import type { PacedLoop } from '../../client/loops/paced-loop.ts'
 import type { ShareSession } from '../../client/shares.ts'
@@ -85,13 +85,20 @@ test('work goes to the loops and sessions of its clock, and loops go back to whe
       calls.push(`${name} takes ${isolation?.length}`)
       return given
     },
+    async takeHome({ isolation }: Taking) {
+      calls.push(`${name} takes home ${isolation?.length}`)
+      return given
+    },
     release: () => void calls.push(`${name} releases`),
   })
-  const loops: LoopSource = new ClockedLoops(source('paced', lease), source('swift', loop))
+  const loops = new ClockedLoops(source('paced', lease), source('swift', loop))
   const taking = (isolation: string) => ({ signal: new AbortController().signal, isolation })
   loops.release(await loops.take(node, taking('a')))
   loops.release(await loops.take(node, taking(isolationUnder('steady', 'swift', 'a'))))
-  assert.deepEqual(calls, ['paced takes 1', 'paced releases', 'swift takes 8', 'swift releases'])
+  assert.deepEqual(calls.splice(0), ['paced takes 1', 'paced releases', 'swift takes 8', 'swift releases'])
+  loops.release(await loops.takeHome(taking('a')))
+  loops.release(await loops.takeHome(taking(isolationUnder('steady', 'swift', 'a'))))
+  assert.deepEqual(calls, ['paced takes home 1', 'paced releases', 'swift takes home 8', 'swift releases'])
   const session = (name: string) => ({ name }) as unknown as ShareSession
   const sessionsOf = (name: string): Sessions => ({ fresh: () => session(name), named: () => session(name), close: () => {} })
   const sessions = new ClockedSessions(sessionsOf('paced'), sessionsOf('swift'))

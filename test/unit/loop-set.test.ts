@@ -241,3 +241,28 @@ test('a loop that fails is tried again later and later; one that loses cells is 
   assert.equal(set.onEpoch(START + 41, NO_DEMAND).length, 1)
   for (let epoch = 42; epoch < 60; epoch++) assert.deepEqual(set.onEpoch(START + epoch, NO_DEMAND), [])
 })
+
+test('an exchange that waits brings one loop of the lowest rate through its nodes, and no other while that is there for long', () => {
+  const set = setOf(STEADY, 'exchange')
+  const wanted = nodes.slice(0, 3)
+  const demand: Demand = { waiting: new Map(), used: new Set(), exchanges: new Map([['a', new Set(wanted)]]) }
+  let epoch = START
+  set.onEpoch(epoch++, NO_DEMAND)
+  const [first, ...rest] = set.onEpoch(epoch++, demand).filter(isExtra)
+  assert.deepEqual([first?.rate, first?.owner, first?.cover, rest.length], [3, 'a', wanted, 0])
+  // It came out with two of them: the third gets one of its own, and then all have one.
+  set.onBuilt(first!.id, wanted.slice(0, 2))
+  const second = set.onEpoch(epoch++, demand).filter(isExtra)
+  assert.deepEqual(
+    second.map(({ cover }) => cover),
+    [[wanted[2]]],
+  )
+  assert.deepEqual(set.onEpoch(epoch++, demand).filter(isExtra), [])
+  // Another's loops, and those that end soon, are none for it.
+  const other: Demand = { ...demand, exchanges: new Map([['b', new Set(wanted.slice(0, 1))]]) }
+  assert.equal(set.onEpoch(epoch++, other).filter(isExtra)[0]?.owner, 'b')
+  const isFresh = (wish: Wish) => wish.owner === 'a' && wish.cover.length === 1 && wish.cover[0] === wanted[0]
+  while (first!.closeEpoch - epoch >= 9) assert.ok(!set.onEpoch(epoch++, NO_DEMAND).some(isFresh))
+  const again = set.onEpoch(epoch, { ...demand, exchanges: new Map([['a', new Set(wanted.slice(0, 1))]]) })
+  assert.equal(again.filter(isFresh).length, 1)
+})

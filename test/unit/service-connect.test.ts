@@ -11,12 +11,13 @@ import fc from 'fast-check'
 import { CONNECT_MS, WARM_MS } from '../../client/service/client-session.ts'
 import { ANSWERED_AT_ONCE, ANSWERED_PER_SEC, EFFORT_FIRST_BITS } from '../../client/service/effort.ts'
 import type { Connector, LiveServices } from '../../client/service/index.ts'
-import { introductionCall } from '../../client/service/loops.ts'
+import { introductionCall, type StandingPlaces } from '../../client/service/loops.ts'
 import { SERVICES_MAX } from '../../client/service/services.ts'
 import { SESSION_IDLE_MS } from '../../client/service/sessions.ts'
 import { encodeServiceState, parseServiceState } from '../../client/service/state.ts'
 import { Traces } from '../../client/trace/index.ts'
-import { nodeIdOf } from '../../src/bytes/index.ts'
+import { type NodeId, nodeIdOf } from '../../src/bytes/index.ts'
+import { RATE_LADDER } from '../../src/circuit/setup/index.ts'
 import { requireAddress } from '../../src/content/address.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
 import { HELLO_BYTES, ServiceHandshakes, Session } from '../../src/service/index.ts'
@@ -59,10 +60,11 @@ interface World {
 }
 
 /** A service of node 0, up, and a connector at node 7. */
-async function world(seed: string): Promise<World> {
+async function world(seed: string, prepare: (net: ServiceNet) => void = () => {}): Promise<World> {
   const clock = new FakeClock()
   const rng = seededRng(seed)
   const net = new ServiceNet(clock, rng, (role) => (ticket, events) => new Session({ role, ticket, clock, events }))
+  prepare(net)
   const book = new MemoryBook(rng)
   const services = await net.host(0, book)
   const connector = net.connector(7)
@@ -121,6 +123,85 @@ async function roundTrip({ run, pass }: World, duplex: Duplex, bytes: Buffer): P
   assert.deepEqual(Buffer.concat(parts), bytes)
   await pass(100)
 }
+
+/** Loops that stand for `sessionsMax` sessions at `places`, as far as the service has fewer. */
+function standingAt(places: readonly NodeId[], sessionsMax: number, sessions: () => number, seconds = 500): StandingPlaces {
+  const isFree = () => sessions() < sessionsMax
+  return {
+    figures: { loops: 2, rate: 128, running: 2, sessionsMax, sessions: 0 },
+    cellsPerSecond: 256,
+    prefer() {},
+    points: () => places,
+    offered: (_point, most, full = false) => (full || isFree() ? places.slice(0, most) : []),
+    secondsAt: (node) => (places.includes(node) && isFree() ? seconds : null),
+  }
+}
+
+test('standing loops: sessions meet where the service offers, points are among what they reach, and its status says what they are', async () => {
+  const w = await world('standing', (net) => {
+    net.standing = standingAt(
+      net.nodes.slice(2, 4).map(({ id }) => id),
+      32,
+      () => 0,
+    )
+  })
+  const { carried, introductionPoints } = w.services.get('web')!
+  assert.equal(introductionPoints, 2)
+  assert.deepEqual([carried?.loops, carried?.rate, carried?.sessionsMax], [2, 128, 32])
+  assert.equal(carried?.bytesPerHour, 2 * 128 * 3600 * 2070)
+  for (let at = 0; at < 6; at++) {
+    const duplex = await w.run(w.connector.connect(w.key, 80, { signal: never.signal, isolation: `${at}` }))
+    await roundTrip(w, duplex, Buffer.from('hello'))
+  }
+  const joins = w.net.asked.filter(({ kind }) => kind === 'join')
+  const places = w.net.nodes.slice(2, 4).map(({ id }) => id)
+  assert.ok(joins.length >= 12 && joins.every(({ node }) => places.includes(node)))
+  await w.close()
+})
+
+test('standing loops: one session more than they carry is told that it is busy, until one was idle for a while', async () => {
+  const held = { services: null as LiveServices | null }
+  const w = await world('full', (net) => {
+    net.standing = standingAt(
+      net.nodes.slice(2, 6).map(({ id }) => id),
+      2,
+      () => held.services?.get('web')?.sessions ?? 0,
+    )
+  })
+  held.services = w.services
+  const [first, second] = await w.run(
+    Promise.all(['a', 'b'].map((isolation) => w.connector.connect(w.key, 80, { signal: never.signal, isolation }))),
+  )
+  const third = () => w.run(w.connector.connect(w.key, 80, { signal: never.signal, isolation: 'c' }))
+  await assert.rejects(third, (error) => isOverlayError(error, 'SERVICE_BUSY'))
+  await roundTrip(w, first!, Buffer.from('bye'))
+  await assert.rejects(third, (error) => isOverlayError(error, 'SERVICE_BUSY'), 'a pause is not yet idle')
+  await w.pass(6_000)
+  await roundTrip(w, await third(), Buffer.from('hello'))
+  await roundTrip(w, second!, Buffer.from('still here'))
+  assert.equal(w.services.get('web')!.sessions, 2)
+  await w.close()
+})
+
+test('a way that ends by the clock is replaced before it does, as long as the session is used', async () => {
+  const w = await world('moves', (net) => {
+    net.standing = standingAt(
+      net.nodes.slice(2, 6).map(({ id }) => id),
+      32,
+      () => 0,
+      60,
+    )
+  })
+  const duplex = await w.run(w.connector.connect(w.key, 80, { signal: never.signal }))
+  const joins = () => w.net.asked.filter(({ kind, by }) => kind === 'join' && by === w.net.nodes[7]!.id).length
+  assert.equal(joins(), 1)
+  await w.pass(40_000)
+  assert.equal(joins(), 2)
+  await roundTrip(w, duplex, Buffer.from('over another way'))
+  await w.pass(60_000)
+  assert.equal(joins(), 2, 'nobody uses it')
+  await w.close()
+})
 
 test('a connection to a live service, with the stages of its trace, and a second one that is faster', async () => {
   const w = await world('connect')
@@ -498,6 +579,7 @@ test('states on disk: what was written is read again; anything else is refused',
       ports: fc.uniqueArray(port, { maxLength: 16, selector: (each) => each.port }),
       secret: bytes(32),
       points: fc.array(point, { maxLength: 8 }),
+      carriage: fc.record({ loops: fc.integer({ min: 1, max: 8 }), rate: fc.constantFrom(...RATE_LADDER) }, plain),
     },
     plain,
   )

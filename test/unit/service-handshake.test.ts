@@ -81,7 +81,7 @@ function run(asking: ClientHandshake, answering: ServiceHandshakes): readonly [E
   assert.ok(greeted)
   const drawn = asking.onAnswer(greeted.answer)
   assert.ok(drawn)
-  const met = answering.meet(asking.meetAt(node)!, (location) => toHex(location) === toHex(drawn.location), at(1))
+  const met = answering.meet(asking.meetAt(node)!, (location) => (toHex(location) === toHex(drawn.location) ? 0 : null), at(1))
   assert.ok(met?.established)
   const established = asking.onMet(met.answer)
   assert.ok(established)
@@ -186,11 +186,11 @@ describe('what the transcript binds', () => {
         assert.ok(two.onAnswer(answer))
         const meeting = two.meetAt(node)!
         assert.equal(
-          answering.meet(changed(meeting, m), () => true, at(0)),
+          answering.meet(changed(meeting, m), () => 0, at(0)),
           null,
         )
         // What was not the client's does not end its handshake.
-        const met = answering.meet(meeting, () => true, at(0))!
+        const met = answering.meet(meeting, () => 0, at(0))!
         assert.equal(two.onMet(changed(met.answer, o)), null)
       }),
       { numRuns: 60 },
@@ -202,7 +202,7 @@ describe('what the transcript binds', () => {
     for (const length of [0, 1, 95, 97, 1216, 1218, 1536]) {
       assert.equal(answering.hello(new Uint8Array(length).fill(1), [identity.blinded], at(0)), null)
       assert.equal(
-        answering.meet(new Uint8Array(length), () => true, at(0)),
+        answering.meet(new Uint8Array(length), () => 0, at(0)),
         null,
       )
     }
@@ -229,14 +229,14 @@ describe('who meets where', () => {
     const asked: Uint8Array[] = []
     const refuse = (location: Uint8Array) => {
       asked.push(location)
-      return false
+      return null
     }
     const meeting = asking.meetAt(node)!
     assert.equal(answering.meet(meeting, refuse, at(0)), null)
     assert.equal(asked.length, 1)
     // A node that was not drawn ends the handshake: there is no second try.
     assert.equal(
-      answering.meet(meeting, () => true, at(0)),
+      answering.meet(meeting, () => 0, at(0)),
       null,
     )
   })
@@ -246,13 +246,13 @@ describe('who meets where', () => {
     const asking = client()
     asking.onAnswer(answering.hello(asking.message, [identity.blinded], at(0))!.answer)
     const meeting = asking.meetAt(node)!
-    const first = answering.meet(meeting, () => true, at(0))!
+    const first = answering.meet(meeting, () => 0, at(0))!
     const again = answering.meet(meeting, () => assert.fail('asked again'), at(1))!
     assert.ok(first.established)
     assert.equal(again.established, null)
     assert.deepEqual([again.answer, again.node], [first.answer, first.node])
     assert.equal(
-      answering.meet(meeting, () => true, at(PENDING_MS)),
+      answering.meet(meeting, () => 0, at(PENDING_MS)),
       null,
     )
   })
@@ -318,10 +318,10 @@ describe('floods', () => {
     for (let at_ = 0; at_ < PENDING_MAX; at_++) assert.ok(answering.hello(client().message, [identity.blinded], at(1)))
     assert.equal(answering.pending, PENDING_MAX)
     assert.equal(
-      answering.meet(first.meetAt(node)!, () => true, at(1)),
+      answering.meet(first.meetAt(node)!, () => 0, at(1)),
       null,
     )
-    answering.meet(new Uint8Array(96), () => true, at(1 + PENDING_MS))
+    answering.meet(new Uint8Array(96), () => 0, at(1 + PENDING_MS))
     assert.equal(answering.pending, 0)
   })
 

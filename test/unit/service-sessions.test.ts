@@ -51,6 +51,7 @@ function hosted(clock: FakeClock, room: SessionRoom) {
         ticket: { id, secret: new Uint8Array(32) },
         keys: { toService: new Uint8Array(32).fill(drawn), toClient: new Uint8Array(32).fill(100 + drawn) },
         meetingCookie: new Uint8Array(32),
+        seconds: 0,
       },
     }
     const made = room.all()

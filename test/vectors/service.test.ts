@@ -53,7 +53,7 @@ test('the four messages have one length each and fit into an introduction', () =
   for (const { messages } of vectors.handshakes) {
     const lengths = [messages.hello, messages.answer, messages.meeting, messages.met].map((hex) => hex.length / 2)
     assert.deepEqual(lengths, [HELLO_BYTES, ANSWER_BYTES, MEETING_BYTES, MET_BYTES])
-    assert.deepEqual(lengths, [1217, 97, 96, 17])
+    assert.deepEqual(lengths, [1217, 354, 96, 19])
     assert.ok(Math.max(...lengths) <= INTRODUCTION_MESSAGE_BYTES_MAX)
   }
 })
@@ -67,6 +67,7 @@ for (const vector of vectors.handshakes) {
       assert.equal(toHex(client.message), messages.hello)
       const drawn = client.onAnswer(bytes(messages.answer))
       assert.deepEqual(drawn && [toHex(drawn.location), drawn.resumed], [vector.location, vector.established.resumed])
+      assert.deepEqual(drawn?.offered.map(toHex), vector.offered)
       assert.equal(toHex(client.meetAt(bytes(vector.node))!), messages.meeting)
       assert.deepEqual(spelled(client.onMet(bytes(messages.met))!), vector.established)
     })
@@ -74,17 +75,20 @@ for (const vector of vectors.handshakes) {
     test('the service', () => {
       const service = serviceOf(vector)
       const other = new Uint8Array(32)
-      assert.equal(toHex(service.hello(bytes(messages.hello), [other, identity.blinded], now)!.answer), messages.answer)
+      assert.equal(
+        toHex(service.hello(bytes(messages.hello), [other, identity.blinded], now, vector.offered.map(bytes))!.answer),
+        messages.answer,
+      )
       const asked: string[] = []
       const met = service.meet(
         bytes(messages.meeting),
-        (location, node) => {
-          asked.push(toHex(location), toHex(node))
-          return true
+        (location, node, offered) => {
+          asked.push(toHex(location), toHex(node), ...offered.map(toHex))
+          return vector.established.seconds
         },
         now,
       )!
-      assert.deepEqual(asked, [vector.location, vector.node])
+      assert.deepEqual(asked, [vector.location, vector.node, ...vector.offered])
       assert.equal(toHex(met.answer), messages.met)
       assert.equal(toHex(met.node), vector.node)
       assert.deepEqual(spelled(met.established!), vector.established)
@@ -105,10 +109,12 @@ for (const vector of vectors.handshakes) {
         fresh: buffer(service.freshSecret),
         serviceCookie: buffer(service.cookie),
         sessionId: buffer(service.sessionId),
+        offered: vector.offered.map(buffer),
         node: buffer(vector.node),
+        seconds: vector.established.seconds,
       })
       const hex = Object.fromEntries(Object.entries(twin).map(([name, value]) => [name, value.toString('hex')]))
-      const { resumed: _, ...established } = vector.established
+      const { resumed: _, seconds: __, ...established } = vector.established
       assert.deepEqual(hex, { ...messages, location: vector.location, ...established })
     })
   })
@@ -127,7 +133,7 @@ describe('must fail', () => {
       if (message === 'meeting') {
         service.hello(bytes(messages.hello), [identity.blinded], now)
         return assert.equal(
-          service.meet(changed, () => true, now),
+          service.meet(changed, () => 0, now),
           null,
         )
       }
