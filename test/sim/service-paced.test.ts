@@ -115,6 +115,17 @@ for (const [where, size] of [
   })
 }
 
+test('a swift user reaches it as well', async () => {
+  const { net, key } = await hosted('swift user', { count: 6 })
+  const connector = net.swiftConnector(5)
+  await pass(net, 1_000)
+  const began = net.sim.clock.monotonicMs()
+  const duplex = await run(net, connector.connect(key, 80, { signal }), 40_000)
+  await roundTrip(net, duplex, Buffer.from(seededRng('swift user').bytes(40_000)))
+  assert.ok(net.sim.clock.monotonicMs() - began < 15_000)
+  await net.close()
+})
+
 test('a steady user: the first connection brings him a faster loop; long holds and leads are waited for', async () => {
   const { net, key } = await hosted('steady', { count: 6, holdMs: 400, leadEpochs: 2 })
   const { connector, pool } = net.connector(5, 'steady')

@@ -5,11 +5,14 @@
  */
 import { LoopBuilder } from '../../client/loops/builder.ts'
 import { LoopSet } from '../../client/loops/loop-set.ts'
+import type { OwnApex } from '../../client/loops/own-hop.ts'
 import { PacedPool } from '../../client/loops/paced-pool.ts'
+import { LoopPool } from '../../client/loops/pool.ts'
 import { StandingLoops } from '../../client/loops/standing.ts'
 import type { LoopPreference } from '../../client/paths.ts'
 import type { FoundRecord } from '../../client/records/index.ts'
 import { Connector, LiveServices, type MakeSession } from '../../client/service/index.ts'
+import type { ServiceLoops } from '../../client/service/loops.ts'
 import { type NodeId, toHex } from '../../src/bytes/index.ts'
 import { blindAddress, periodAt } from '../../src/content/record.ts'
 import type { Descriptor, DirectoryView } from '../../src/directory/index.ts'
@@ -66,6 +69,8 @@ export interface StandingNet {
   readonly writes: string[]
   /** With two loops of `rate` cells a second (default 128) and no others, or as a steady node that its user makes faster. */
   connector(index: number, rate?: number | 'steady'): { readonly connector: Connector; readonly pool: PacedPool }
+  /** With swift loops. */
+  swiftConnector(index: number): Connector
   close(): Promise<void>
 }
 
@@ -106,7 +111,7 @@ export async function startStandingNet(
   const records = new Map<string, { sequence: number; site: null; service: ServicePart | null }>()
   const asked: StandingNet['asked'] = []
   const standing: StandingLoops[] = []
-  const pools: PacedPool[] = []
+  const pools: { close(): void }[] = []
   const connectors: Connector[] = []
 
   const builderOf = (index: number) => {
@@ -194,6 +199,32 @@ export async function startStandingNet(
   })
   await services.start()
 
+  const connect = (index: number, loops: ServiceLoops, slower: number) => {
+    const node = mesh.nodes[index]!
+    const connector = new Connector({
+      network: mesh.network,
+      self: node.id,
+      view,
+      loops,
+      slower,
+      joinLocally: notThroughALoop,
+      introduceLocally: notThroughALoop,
+      records: {
+        async find(key): Promise<FoundRecord> {
+          const record = records.get(toHex(key))
+          if (record === undefined) throw new OverlayError('not-found', 'RECORD_NOT_FOUND', 'No holder has a record.')
+          const period = periodAt(key, clock.unixMs())
+          return { record, blinded: (await blindAddress(key, mesh.network, period))!, period }
+        },
+      },
+      makeSession: makeSession('client'),
+      clock,
+      rng: seededRng(`${seed} connector ${index}`),
+    })
+    connectors.push(connector)
+    return connector
+  }
+
   return {
     sim,
     services,
@@ -204,7 +235,7 @@ export async function startStandingNet(
     connector(index, rate = 128) {
       const node = mesh.nodes[index]!
       const rng = seededRng(`${seed} client ${index}`)
-      const ownApex: ConstructorParameters<typeof PacedPool>[0]['ownApex'] = (stream, port) => node.apex.accept(stream, port)
+      const ownApex: OwnApex = (stream, port) => node.apex.accept(stream, port)
       const set = new LoopSet({
         standing: { rate: RATES.indexOf(rate === 'steady' ? 8 : rate), phases: [0, 1] },
         extra: rate === 'steady' ? { rates: [3, 4], loopsMax: 16 } : null,
@@ -227,28 +258,16 @@ export async function startStandingNet(
       })
       pool.start()
       pools.push(pool)
-      const connector = new Connector({
-        network: mesh.network,
-        self: node.id,
-        view,
-        loops: pool,
-        slower: 6,
-        joinLocally: notThroughALoop,
-        introduceLocally: notThroughALoop,
-        records: {
-          async find(key): Promise<FoundRecord> {
-            const record = records.get(toHex(key))
-            if (record === undefined) throw new OverlayError('not-found', 'RECORD_NOT_FOUND', 'No holder has a record.')
-            const period = periodAt(key, clock.unixMs())
-            return { record, blinded: (await blindAddress(key, mesh.network, period))!, period }
-          },
-        },
-        makeSession: makeSession('client'),
-        clock,
-        rng: seededRng(`${seed} connector ${index}`),
-      })
-      connectors.push(connector)
-      return { connector, pool }
+      return { connector: connect(index, pool, 6), pool }
+    },
+    swiftConnector(index) {
+      const node = mesh.nodes[index]!
+      const ownApex: OwnApex = (stream, port) => node.apex.accept(stream, port)
+      const rng = seededRng(`${seed} swift ${index}`)
+      const pool = new LoopPool({ builder: builderOf(index), view, self: node.id, ownApex, members: () => 5, clock, rng })
+      pool.start()
+      pools.push(pool)
+      return connect(index, pool, 1)
     },
     async close() {
       for (const connector of connectors) connector.close()
