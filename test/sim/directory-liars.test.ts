@@ -7,9 +7,10 @@ import { BODY_BYTES, CELL_BYTES, CELL_HEADER_BYTES, Command, commandAt, NO_CIRCU
 import { makeDescriptor, networkIdOf } from '../../src/directory/index.ts'
 import type { Link, LinkCloseReason, LinkHost } from '../../src/link/index.ts'
 import type { ControlMessage, Hello } from '../../src/wire/index.ts'
+import { invented, omits, replays } from '../adversary/liars/directories.ts'
 import { TEST_RULES, type TestNode, testClaims, testDescriptor, testNode } from '../support/directory.ts'
 import { FakeClock } from '../support/fake-clock.ts'
-import { NeighbourNet, type NetNode } from '../support/neighbour-net.ts'
+import { isWhole, NeighbourNet, type NetNode } from '../support/neighbour-net.ts'
 
 /** A hand-made peer: says what the test wants, hears everything. */
 class Peer {
@@ -235,4 +236,147 @@ test('one bootstrap node that leaves nodes out is outvoted by the others', async
   const newcomer = net.make(9, { bootstrap })
   await net.start(newcomer)
   assert.ok((await net.until(() => newcomer.directory.size >= 7 && newcomer.neighbours.settled, 10_000)) !== null)
+})
+
+/** `count` nodes of a net that all know each other, the first one everybody's bootstrap node. */
+async function wholeNet(t: TestContext, seed: string, count: number): Promise<{ net: NeighbourNet; nodes: NetNode[] }> {
+  const net = new NeighbourNet(seed)
+  t.after(() => net.close())
+  const nodes = Array.from({ length: count }, (_, index) => net.make(index, index === 0 ? {} : { bootstrap: [net.addressOf(0)] }))
+  for (const node of nodes) await net.start(node)
+  assert.ok((await net.until(() => nodes.every(({ neighbours }) => neighbours.settled) && isWhole(nodes), 60_000)) !== null)
+  return { net, nodes }
+}
+
+/** When each node of `nodes` last published, as `by` knows it. */
+const timesOf = (by: NetNode, nodes: readonly NetNode[]) =>
+  nodes.map(({ identity }) => by.directory.get(identity.id)?.publishedMs)
+
+test('a split view: two that each show one half of the network to the newcomers of that half; who asks one honest node besides sees it whole', async (t) => {
+  const { net, nodes } = await wholeNet(t, 'split', 5)
+  const [honest, left, right] = [nodes[0]!, nodes[1]!, nodes[2]!]
+  const leftIds = new Set([left.identity.id])
+  const rightIds = new Set([right.identity.id])
+  omits(left, (id) => leftIds.has(id))
+  omits(right, (id) => rightIds.has(id))
+  const newcomers = Array.from({ length: 6 }, (_, at) => {
+    const [liar, ids] = at % 2 === 0 ? ([1, leftIds] as const) : ([2, rightIds] as const)
+    const node = net.make(10 + at, { bootstrap: [net.addressOf(liar), net.addressOf(0)] })
+    ids.add(node.identity.id)
+    return node
+  })
+  for (const node of newcomers) await net.start(node)
+  const all = [...nodes, ...newcomers]
+  assert.ok(
+    (await net.until(
+      () => all.every(({ directory, neighbours }) => directory.size === all.length && neighbours.settled),
+      60_000,
+    )) !== null,
+  )
+  // Nobody is told off for it: the liars are nodes like any others.
+  assert.ok(left.neighbours.all().length > 0 && right.neighbours.all().length > 0 && honest.neighbours.all().length > 0)
+})
+
+test('a node that hands on what it knew long ago: nothing newer is lost to anybody, and a newcomer gets the newest from others', async (t) => {
+  const { net, nodes } = await wholeNet(t, 'replay', 6)
+  const liar = nodes[3]!
+  const others = nodes.filter((node) => node !== liar)
+  replays(liar, net.clock)
+  await net.pass(5_000)
+  const before = timesOf(nodes[0]!, others)
+  for (const { neighbours } of others) neighbours.republish()
+  await net.pass(20_000)
+  const newest = timesOf(nodes[0]!, others)
+  assert.ok(newest.every((time, at) => time! > before[at]!))
+  const newcomer = net.make(20, { bootstrap: [net.addressOf(3), net.addressOf(0)] })
+  await net.start(newcomer)
+  await net.until(() => newcomer.directory.size === 7 && newcomer.neighbours.settled, 30_000)
+  await net.pass(30_000)
+  for (const node of [...others, newcomer]) {
+    const known = timesOf(node, others)
+    assert.ok(
+      known.every((time, at) => time! >= newest[at]!),
+      'an older one took the place of a newer',
+    )
+  }
+})
+
+test('old descriptors without end are looked at once, change nothing, and are not handed on', async (t) => {
+  const { net, victim } = await victimOf(t, 'old ones')
+  const [mallory, honest, other] = [testNode(1), testNode(2), testNode(3)]
+  const [bad, good] = [new Peer(net, mallory), new Peer(net, honest)]
+  for (const [node, peer] of [
+    [mallory, bad],
+    [honest, good],
+  ] as const) {
+    await peer.dial(victim)
+    peer.say(hello(node))
+    await net.pass(100)
+  }
+  const old = testDescriptor(other)
+  const now = testDescriptor(other, { publishedMs: (FakeClock.START_UNIX_MS + 1_000) as UnixMs })
+  good.say({ kind: 'descriptors', descriptors: [now] })
+  await net.pass(200)
+  const { version } = victim.directory
+  const heard = good.heard.length
+  for (let round = 0; round < 100; round++) {
+    bad.say({ kind: 'descriptors', descriptors: Array.from({ length: 32 }, () => old) })
+    await net.pass(50)
+  }
+  assert.equal(victim.directory.version, version)
+  assert.equal(victim.directory.get(other.id)?.publishedMs, FakeClock.START_UNIX_MS + 1_000)
+  const handedOn = good.heard.slice(heard).flatMap((message) => (message.kind === 'descriptors' ? message.descriptors : []))
+  assert.ok(handedOn.every((bytes) => bytes.length !== old.length || bytes.some((byte, at) => byte !== old[at])))
+  assert.equal(bad.ended, null, 'who is behind is no liar')
+})
+
+test('a neighbour that answers late, or after twenty seconds: news goes round it', async (t) => {
+  for (const delayMs of [4_000, 20_000]) {
+    const { net, nodes } = await wholeNet(t, `late ${delayMs}`, 6)
+    const liar = nodes[2]!
+    const real = liar.plane.sink!
+    liar.plane.sink = Object.create(real, {
+      onControlCell: {
+        value: (link: Link, body: Uint8Array) => {
+          const cell = body.slice()
+          if (liar.neighbours.linkTo(link.peer) === undefined) real.onControlCell(link, cell)
+          else net.clock.setTimer(delayMs, () => real.onControlCell(link, cell))
+        },
+      },
+      onLinkClosed: { value: (link: Link, reason: LinkCloseReason) => real.onLinkClosed(link, reason) },
+    })
+    const others = nodes.filter((node) => node !== liar)
+    await net.pass(1_000)
+    const before = others[0]!.directory.get(others[4]!.identity.id)!.publishedMs
+    others[4]!.neighbours.republish()
+    const newer = (node: NetNode) => node.directory.get(others[4]!.identity.id)!.publishedMs > before
+    assert.ok((await net.until(() => others.every(newer), 3_000)) !== null, `news waits for who delays by ${delayMs} ms`)
+  }
+})
+
+test('a flood of invented nodes: a bounded number is judged, nobody that was known goes, and honest news passes', async (t) => {
+  const { net, nodes } = await wholeNet(t, 'invented', 5)
+  const victim = nodes[0]!
+  const chosen = [...victim.neighbours.chosen()]
+  const peer = new Peer(net, testNode(1_000))
+  await peer.dial(victim)
+  peer.say(hello(testNode(1_000)))
+  await net.pass(200)
+  const size = victim.directory.size
+  const flood = invented(2_000, 1_700)
+  const seconds = 5
+  let said = 0
+  for (let step = 0; step < seconds * 10; step++) {
+    for (let message = 0; message < 3 && said < flood.length; message++, said += 25)
+      peer.say({ kind: 'descriptors', descriptors: flood.slice(said, said + 25).map(({ descriptor }) => descriptor) })
+    await net.pass(100)
+  }
+  const taken = victim.directory.size - size
+  assert.ok(taken > 500 && taken <= 1024 + 64 * (seconds + 1), `${taken} of ${said} were taken`)
+  for (const { identity } of nodes) assert.notEqual(victim.directory.get(identity.id), undefined)
+  assert.deepEqual(victim.neighbours.chosen(), chosen, 'who was chosen stays')
+  const other = nodes[3]!
+  const before = victim.directory.get(other.identity.id)!.publishedMs
+  other.neighbours.republish()
+  assert.ok((await net.until(() => victim.directory.get(other.identity.id)!.publishedMs > before, 5_000)) !== null)
 })
