@@ -235,3 +235,41 @@ test('sessions: `ready` waits and keeps its place; an ask whose loop ends takes 
   pool.close()
   await sim.close()
 })
+
+test('this node itself is asked over a loop, which takes as long as with others', async () => {
+  const { sim, clock, pool, others, echo } = await poolOn('home')
+  await clock.runUntil(() => pool.ready === 2, 60_000)
+  const began = clock.monotonicMs()
+  for (const node of others.slice(0, 5)) await clock.runFor(echo(node, 100))
+  const elsewhere = (clock.monotonicMs() - began) / 5
+  const times: number[] = []
+  for (let at = 0; at < 5; at++) {
+    const lease = await clock.runFor(pool.takeHome({ signal: never }), 60_000)
+    const asked = clock.monotonicMs()
+    const reply = parseHopReply(await clock.runFor(lease.ask(storeCall(Uint8Array.of(at + 1)), { signal: never })))
+    assert.deepEqual(reply?.body, Uint8Array.of(at + 1))
+    times.push(clock.monotonicMs() - asked)
+    pool.release(lease)
+  }
+  const home = times.reduce((sum, ms) => sum + ms, 0) / 5
+  assert.ok(home > 0.6 * elsewhere && home < 1.6 * elsewhere, `${home} ms at home, ${elsewhere} elsewhere`)
+  pool.close()
+  await sim.close()
+})
+
+test('steady: an exchange gets a loop that is fast and there for a while; its place is given back', async () => {
+  const { sim, clock, pool, others } = await poolOn('exchange')
+  await clock.runUntil(() => pool.ready === 2, 60_000)
+  assert.equal(pool.reaches(others[0]!, { exchange: true }), false)
+  assert.equal(pool.reaches(others[0]!, {}), true)
+  const lease = await clock.runFor(pool.take(others[0]!, { signal: never, exchange: true }), 60_000)
+  assert.ok(lease.loop.rate >= 512 && lease.closeAt - clock.monotonicMs() >= 45_000)
+  assert.equal(pool.reaches(others[0]!, { exchange: true }), true)
+  const again = await clock.runFor(pool.take(others[0]!, { signal: never, exchange: true }))
+  assert.equal(again.loop, lease.loop, 'several over one loop')
+  pool.release(again)
+  pool.release(lease)
+  assert.ok(!pool.open().some(({ taken }) => taken))
+  pool.close()
+  await sim.close()
+})
