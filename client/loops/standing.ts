@@ -70,8 +70,9 @@ interface Held {
   /** Members of the last draw. */
   drawn: readonly NodeId[]
   loop: PacedLoop | null
-  /** Exchanges that places were given for. */
+  /** Places that were given, for exchanges and for asks. */
   exchanges: number
+  asks: number
 }
 
 interface Waiting {
@@ -95,7 +96,7 @@ export class StandingLoops {
   readonly #deps: StandingDeps
   readonly #sets: readonly LoopSet[]
   readonly #held = new Set<Held>()
-  readonly #leases = new Map<Lease, Held | null>()
+  readonly #leases = new Map<Lease, { readonly held: Held; readonly exchange: boolean }>()
   readonly #waiting = new Set<Waiting>()
   readonly #stop = new AbortController()
   #points: () => readonly NodeId[] = () => []
@@ -206,9 +207,11 @@ export class StandingLoops {
   }
 
   release(lease: Lease): void {
-    const held = this.#leases.get(lease)
-    if (held !== null && held !== undefined) held.exchanges--
+    const given = this.#leases.get(lease)
+    if (given === undefined) return
     this.#leases.delete(lease)
+    if (given.exchange) given.held.exchanges--
+    else given.held.asks--
   }
 
   #lease(held: Held, node: NodeId, exchange: boolean): Lease {
@@ -216,7 +219,8 @@ export class StandingLoops {
     const lease = new Lease(held.loop!, node, 0)
     if (node === self) lease.turnHome(ownApex)
     if (exchange) held.exchanges++
-    this.#leases.set(lease, exchange ? held : null)
+    else held.asks++
+    this.#leases.set(lease, { held, exchange })
     return lease
   }
 
@@ -236,7 +240,10 @@ export class StandingLoops {
     return (loop?.closeAt ?? 0) - this.#deps.clock.monotonicMs()
   }
 
-  /** The loop for `node` that is there for longest; of those with enough time for an exchange the one with most room. */
+  /**
+   * The loop for `node` with the fewest asks, so that not all points are without a loop when one ends; for an exchange that with the fewest of
+   * them, of those that are there for a while. Of equal ones that which is there for longest.
+   */
   #best(node: NodeId, exchange: boolean): Held | null {
     let best: Held | null = null
     let most = Number.NEGATIVE_INFINITY
@@ -244,7 +251,8 @@ export class StandingLoops {
       if (held.loop?.running !== true || !this.#reaches(held, node)) continue
       if (exchange && (!this.#hasRoom(held, node) || this.#life(held) < CLOSE_MARGIN_MS)) continue
       const life = this.#life(held)
-      const worth = (held.loop.worn ? -1e9 : 0) + (exchange && life >= EXCHANGE_LIFE_MS ? 1e9 - held.exchanges : life)
+      const spared = held.loop.worn || (exchange && life < EXCHANGE_LIFE_MS) ? 1e6 : 0
+      const worth = -1e9 * (spared + (exchange ? held.exchanges : held.asks)) + life
       if (worth <= most) continue
       best = held
       most = worth
@@ -314,7 +322,7 @@ export class StandingLoops {
     const { builder, clock, clockName, log, self, rng } = this.#deps
     const face = this.#drawFace(set)
     if (face === null) return set.onLost(wish.id)
-    const held: Held = { wish, set, face, drawn: [], loop: null, exchanges: 0 }
+    const held: Held = { wish, set, face, drawn: [], loop: null, exchanges: 0, asks: 0 }
     this.#held.add(held)
     const { rate, liveEpoch, closeEpoch } = wish
     const plan = pacedPlan(clock.unixMs(), { clock: clockName, rate, liveEpoch, closeEpoch, holdMs: this.#deps.holdMs() })
@@ -344,8 +352,9 @@ export class StandingLoops {
 
   /** Its places are no more: what held them hears of that from the loop. */
   #drop(held: Held): void {
-    for (const [lease, whose] of this.#leases) if (whose === held || lease.loop === held.loop) this.#leases.delete(lease)
+    for (const [lease, given] of this.#leases) if (given.held === held) this.#leases.delete(lease)
     held.exchanges = 0
+    held.asks = 0
   }
 
   /** Gives places to those that wait, when the loop's first cell is home. */
