@@ -9,7 +9,7 @@ import { Admission, Apex, Switch } from '../relay/index.ts'
 import { Introductions } from '../relay/introduction/index.ts'
 import { openRecordHolder, recordService } from '../relay/record/index.ts'
 import { Rendezvous } from '../relay/rendezvous/index.ts'
-import { openStore, type ShareStore, storeService } from '../relay/store/index.ts'
+import { openStore, PutEffort, type ShareStore, storeService } from '../relay/store/index.ts'
 import type { NodeId } from '../src/bytes/index.ts'
 import { OnionKeyRing } from '../src/circuit/onion-keys.ts'
 import { RATE_LADDER } from '../src/circuit/setup/index.ts'
@@ -126,10 +126,18 @@ async function compose(
     log: log.child('store'),
   })
   closers.push(() => store.close())
-  const service = storeService(store, { clock })
+  const effort = new PutEffort({
+    clock,
+    stored: () => store.stats().bytes,
+    quotaBytes: store.quotaBytes,
+    onChange: () => neighbours.republish(),
+  })
+  effort.start()
+  closers.push(() => effort.close())
+  const service = storeService(store, { clock, work: { self, effort } })
   const recordHolder = await openRecordHolder({ dir: join(config.dataDir, 'records'), clock, log: log.child('records') })
   closers.push(() => recordHolder.close())
-  const records = recordService(recordHolder)
+  const records = recordService(recordHolder, undefined, { self, effort, clock })
 
   const names = await openNameBook({ dataDir: config.dataDir, clock, log: log.child('names') })
 
@@ -163,7 +171,12 @@ async function compose(
     directory,
     plane: relay,
     identity,
-    claims: { onion: () => onionKeys.published, storeQuotaBytes: config.storeQuotaBytes, capacityClass: 0 },
+    claims: {
+      onion: () => onionKeys.published,
+      storeQuotaBytes: config.storeQuotaBytes,
+      capacityClass: 0,
+      putEffort: () => effort.published,
+    },
     bootstrap: config.bootstrap,
     dataDir: config.dataDir,
     limits: { choose: config.neighbours, accept: config.acceptNeighbours },

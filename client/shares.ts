@@ -11,7 +11,10 @@ import { concat, type NodeId, type Pieces, piecesOf } from '../src/bytes/index.t
 import { ROOT_BYTES, SHARE_BYTES } from '../src/content/constants.ts'
 import type { Patience } from '../src/content/holder-health.ts'
 import type { PutWork, ShareCheck, ShareNetwork, ShareWork, SlotCheck, SlotValue, WorkTrace } from '../src/content/network.ts'
+import { findPutWork } from '../src/content/put-work.ts'
 import type { RecordNetwork } from '../src/content/record-network.ts'
+import { shareAddress } from '../src/content/share.ts'
+import { slotLocation } from '../src/content/slot.ts'
 import type { DirectoryView } from '../src/directory/index.ts'
 import { isOverlayError, OverlayError } from '../src/errors/index.ts'
 import { type Clock, type Timer, unlessAborted } from '../src/runtime/index.ts'
@@ -57,6 +60,8 @@ const SESSION_IDLE_MS = 60_000
 const SESSIONS_MAX = 32
 /** How long stored things are asked to be kept. */
 export const KEEP_HOURS = 30 * 24
+
+const NO_WORK = new Uint8Array(0)
 
 /** This node's own store, asked without a loop. */
 export type LocalStore = (request: Uint8Array) => Promise<{ readonly status: HopStatus; readonly body: Pieces }>
@@ -217,7 +222,8 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
 
   async putShare(node: NodeId, share: Uint8Array, work: PutWork): Promise<void> {
     const { keepHours = KEEP_HOURS } = work
-    await this.#store(node, { kind: 'put-share', share, keepHours, work: new Uint8Array(0) }, work)
+    const paid = await this.#payFor(node, () => shareAddress(share), work)
+    await this.#store(node, { kind: 'put-share', share, keepHours, work: paid }, work)
   }
 
   async getShare(node: NodeId, address: Uint8Array, work: ShareWork): Promise<Uint8Array | null> {
@@ -227,7 +233,8 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
 
   async putSlot(node: NodeId, slot: SlotValue, work: PutWork): Promise<void> {
     const { keepHours = KEEP_HOURS } = work
-    await this.#store(node, { kind: 'put-slot', ...slot, keepHours, work: new Uint8Array(0) }, work)
+    const paid = await this.#payFor(node, () => slotLocation(slot.publicKey, slot.slot), work)
+    await this.#store(node, { kind: 'put-slot', ...slot, keepHours, work: paid }, work)
   }
 
   async getSlots(node: NodeId, location: Uint8Array, work: ShareWork): Promise<readonly SlotValue[]> {
@@ -256,12 +263,22 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
   }
 
   async putRecord(node: NodeId, record: SignedRecord, work: ShareWork): Promise<void> {
-    await this.#record(node, { kind: 'put', record, work: new Uint8Array(0) }, work)
+    const paid = await this.#payFor(node, () => record.publicKey, work)
+    await this.#record(node, { kind: 'put', record, work: paid }, work)
   }
 
   async getRecord(node: NodeId, publicKey: Uint8Array, work: ShareWork): Promise<SignedRecord | null> {
     const body = await this.#record(node, { kind: 'get', publicKey }, work)
     return body === null ? null : (parseRecordReply(body) ?? malformed())
+  }
+
+  /** The work that `node` asks for with a put of what has this key. */
+  async #payFor(node: NodeId, key: () => Uint8Array, { signal }: ShareWork): Promise<Uint8Array> {
+    const { view, clock } = this.#deps
+    const bits = node === this.self ? 0 : (view.get(node)?.putEffort ?? 0)
+    if (bits === 0) return NO_WORK
+    const both = AbortSignal.any([signal, this.#stop.signal])
+    return findPutWork({ node, key: key() }, bits, clock.unixMs(), { clock, signal: both })
   }
 
   /** The reply's bytes; `null`: the holder does not have it. */

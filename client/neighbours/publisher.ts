@@ -42,6 +42,8 @@ export interface OwnClaims {
   readonly onion: () => Descriptor['onion']
   readonly capacityClass: number
   readonly storeQuotaBytes: number
+  /** Read at each publication; 0: none. */
+  readonly putEffort?: () => number
   /** Nodes of the same operator, at most 16; default none. */
   readonly family?: Descriptor['family']
 }
@@ -139,7 +141,8 @@ export class Publisher {
     // Without the mark a restart could say a time twice, if the clock steps back besides; then others show the later one, and it is corrected.
     // Not to publish would take the node out of the network as soon as its disk is full.
     if (publishedMs > this.#mark || stepped) await this.#save(publishedMs + MARK_AHEAD_MS)
-    const { onion, capacityClass, storeQuotaBytes, family = [] } = this.#deps.claims
+    const { onion, capacityClass, storeQuotaBytes, family = [], putEffort } = this.#deps.claims
+    const effort = putEffort?.() ?? 0
     const claims = {
       onion: onion(),
       capacityClass,
@@ -150,6 +153,7 @@ export class Publisher {
       publishedMs,
       work: this.#work,
       firstSeenDay: this.#firstSeenDay,
+      ...(effort === 0 ? {} : { putEffort: effort }),
     }
     this.#last = publishedMs
     if (directory.add(makeDescriptor(claims, directory.rules.network, identity.key)) === 'added')

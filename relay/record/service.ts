@@ -2,6 +2,9 @@
  * The records as a hop's service: one request's bytes in, one status and reply out. It owns which statuses answer what, and how much work
  * may be under way at once; `holder.ts` owns what is kept. It cannot know who asks and does not try. Never rejects. Spec: SPEC.md §10.5.
  */
+import type { NodeId } from '../../src/bytes/index.ts'
+import { hasPutWork } from '../../src/content/put-work.ts'
+import type { Clock } from '../../src/runtime/index.ts'
 import { encodeRecordReply, type HopStatus, parseRecordRequest, type SignedRecord } from '../../src/wire/index.ts'
 import { type Claimant, FairShare } from '../fair-share.ts'
 import type { RecordHolder, RecordVerdict } from './holder.ts'
@@ -28,10 +31,19 @@ const STATUS_OF: Readonly<Record<RecordVerdict, HopStatus>> = {
   bad: 'bad-request',
 }
 
+/** The work that is asked for with a put: as much as the store asks for. */
+export interface RecordWork {
+  readonly self: NodeId
+  readonly effort: { readonly asked: number }
+  readonly clock: Pick<Clock, 'unixMs'>
+}
+
 /** Answers `RecordRequest`s from `holder`. `request` is borrowed until the promise settles. */
 export function recordService(
   holder: RecordHolder,
   limits: RecordServiceLimits = RECORD_SERVICE_LIMITS,
+  /** What puts of strangers must bring. Absent: nothing. */
+  work?: RecordWork,
 ): (request: Uint8Array, call?: { readonly claimant?: Claimant }) => Promise<RecordAnswer> {
   const puts = new FairShare({ total: limits.puts })
   const gets = new FairShare({ total: limits.gets })
@@ -39,6 +51,10 @@ export function recordService(
     const claimant = call?.claimant ?? null
     const request = parseRecordRequest(bytes)
     if (request === null) return answer('bad-request')
+    if (call !== undefined && work !== undefined && request.kind === 'put' && work.effort.asked > 0) {
+      const target = { node: work.self, key: request.record.publicKey }
+      if (!hasPutWork(target, request.work, work.effort.asked, work.clock.unixMs())) return answer('refused')
+    }
     const underWay = request.kind === 'put' ? puts : gets
     if (!underWay.take(claimant)) return answer('busy')
     try {

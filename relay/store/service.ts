@@ -3,12 +3,16 @@
  * may be under way at once, in all and for who comes by one link; `store.ts` owns what is kept. It cannot know who asks and does not try: nothing is logged or counted per
  * request. Never rejects. Spec: SPEC.md §7.1.
  */
-import { equalPublic, type Pieces, type UnixMs } from '../../src/bytes/index.ts'
+import { equalPublic, type NodeId, type Pieces, type UnixMs } from '../../src/bytes/index.ts'
 import { shareProof, slotProof, slotValueHash } from '../../src/content/proof.ts'
+import { hasPutWork } from '../../src/content/put-work.ts'
+import { shareAddress } from '../../src/content/share.ts'
+import { slotLocation } from '../../src/content/slot.ts'
 import type { Clock } from '../../src/runtime/index.ts'
 import { type HopStatus, parseStoreRequest, type StoreReply, type StoreRequest, storeReplyPieces } from '../../src/wire/index.ts'
 import { type Claimant, FairShare } from '../fair-share.ts'
-import { KEEP_MS_MAX, type PutVerdict, type ShareStore } from './store.ts'
+import type { PutEffort } from './effort.ts'
+import { KEEP_MS_MAX, type PutVerdict, type ShareStore, SLOT_PLACE_BYTES } from './store.ts'
 
 // Specification constants.
 /** What `keep_hours` 0 means: 30 days. */
@@ -41,10 +45,23 @@ const STATUS_OF: Readonly<Record<PutVerdict, HopStatus>> = {
   bad: 'bad-request',
 }
 
+/** What puts of strangers must bring. */
+export interface AskedWork {
+  readonly self: NodeId
+  readonly effort: Pick<PutEffort, 'asked' | 'stored'>
+}
+
+export interface StoreServiceOptions {
+  readonly clock: Clock
+  readonly limits?: StoreServiceLimits
+  /** Absent: none. */
+  readonly work?: AskedWork
+}
+
 /** Answers `StoreRequest`s from `store`. `request` is borrowed until the promise settles. */
 export function storeService(
   store: ShareStore,
-  { clock, limits = STORE_SERVICE_LIMITS }: { readonly clock: Clock; readonly limits?: StoreServiceLimits },
+  { clock, limits = STORE_SERVICE_LIMITS, work }: StoreServiceOptions,
 ): (request: Uint8Array, call?: { readonly claimant?: Claimant }) => Promise<StoreAnswer> {
   const underWay = {
     puts: new FairShare({ total: limits.puts }),
@@ -58,9 +75,11 @@ export function storeService(
     const request = parseStoreRequest(bytes)
     if (request === null) return answer('bad-request')
     const kind = KIND_OF[request.kind]
+    // This node's own puts come without a call.
+    if (call !== undefined && work !== undefined && !brings(request, work, clock)) return answer('refused')
     if (!underWay[kind].take(claimant)) return answer('busy')
     try {
-      return await serve(store, clock, request)
+      return await serve(store, clock, request, work?.effort)
     } finally {
       underWay[kind].give(claimant)
     }
@@ -77,12 +96,33 @@ const KIND_OF = {
   'check-slot': 'checks',
 } as const satisfies Record<StoreRequest['kind'], keyof StoreServiceLimits>
 
-async function serve(store: ShareStore, clock: Clock, request: StoreRequest): Promise<StoreAnswer> {
+/** Whether a put has the work that is asked for now; what is no put needs none. */
+function brings(request: StoreRequest, { self, effort }: AskedWork, clock: Clock): boolean {
+  const bits = effort.asked
+  if (bits === 0) return true
+  if (request.kind === 'put-share')
+    return hasPutWork({ node: self, key: shareAddress(request.share) }, request.work, bits, clock.unixMs())
+  if (request.kind !== 'put-slot') return true
+  return hasPutWork({ node: self, key: slotLocation(request.publicKey, request.slot) }, request.work, bits, clock.unixMs())
+}
+
+async function serve(
+  store: ShareStore,
+  clock: Clock,
+  request: StoreRequest,
+  effort: AskedWork['effort'] | undefined,
+): Promise<StoreAnswer> {
   switch (request.kind) {
-    case 'put-share':
-      return answer(STATUS_OF[await store.putShare(request.share, keepUntil(clock, request.keepHours))])
-    case 'put-slot':
-      return answer(STATUS_OF[await store.putSlot(request, keepUntil(clock, request.keepHours))])
+    case 'put-share': {
+      const verdict = await store.putShare(request.share, keepUntil(clock, request.keepHours))
+      if (verdict === 'stored') effort?.stored()
+      return answer(STATUS_OF[verdict])
+    }
+    case 'put-slot': {
+      const verdict = await store.putSlot(request, keepUntil(clock, request.keepHours))
+      if (verdict === 'stored') effort?.stored(SLOT_PLACE_BYTES)
+      return answer(STATUS_OF[verdict])
+    }
     case 'get-share': {
       const share = await store.getShare(request.address)
       return share === null ? answer('not-found') : answer('ok', { share, slots: [] })

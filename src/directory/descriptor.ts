@@ -49,6 +49,7 @@ export interface DescriptorClaims {
   /** 8 bytes: found over `workBinding`. */
   readonly work: Uint8Array
   readonly firstSeenDay: number
+  readonly putEffort?: Descriptor['putEffort']
 }
 
 /** A descriptor that passed every check, with the bytes to hand on. */
@@ -75,8 +76,10 @@ export function workBinding(network: Uint8Array, node: Uint8Array): Uint8Array {
 
 /** A `SignedDescriptor` of the node that `key` belongs to. The claims are the caller's own and keep to the limits of SPEC.md §6.1. */
 export function makeDescriptor(claims: DescriptorClaims, network: Uint8Array, key: SigningKey): Uint8Array {
+  const { putEffort, ...others } = claims
   const descriptor = encodeDescriptor({
-    ...claims,
+    ...others,
+    ...(putEffort === undefined ? {} : { putEffort }),
     version: 1,
     network,
     node: key.publicKey,
@@ -121,8 +124,9 @@ export function verifyDescriptor(
   if (!worthwhile(id, publishedMs, hash)) return 'unneeded'
   if (!verifyWork(DESCRIPTOR_WORK_LABEL, workBinding(rules.network, fields.node), fields.work, rules.workBits)) return 'no-work'
   if (!verifySignature(fields.node, signedInput(signed.descriptor), signed.signature)) return 'forged'
-  const { addresses, onion, capacityClass, storeQuotaBytes } = fields
-  const descriptor = { id, addresses, onion, capacityClass, storeQuotaBytes, publishedMs, neighbours, family }
+  const { addresses, onion, capacityClass, storeQuotaBytes, putEffort } = fields
+  const asked = putEffort === undefined ? {} : { putEffort }
+  const descriptor = { id, addresses, onion, capacityClass, storeQuotaBytes, publishedMs, neighbours, family, ...asked }
   return { descriptor, hash, signed: encodeSignedDescriptor(signed) }
 }
 

@@ -15,6 +15,8 @@ export interface Descriptor {
   readonly onion: OnionPublicKeys
   readonly capacityClass: number
   readonly storeQuotaBytes: number
+  /** Bits of work that a put at its store asks for (SPEC.md §8). Absent: none. */
+  readonly putEffort?: number
   readonly publishedMs: UnixMs
   /** What the node says it is linked to; at most 16. A link counts when both ends list it. */
   readonly neighbours: readonly NodeId[]

@@ -13,6 +13,7 @@ import {
   NETWORK_ID_BYTES,
   NODE_ID_BYTES,
   ONION_KEY_ID_MAX,
+  PUT_EFFORT_MAX,
   SIGNATURE_FIELD_BYTES,
   SIGNED_DESCRIPTOR_BYTES_MAX,
   WORK_BYTES,
@@ -41,6 +42,8 @@ export interface DescriptorFields {
   readonly family: readonly Uint8Array[]
   readonly work: Uint8Array
   readonly firstSeenDay: number
+  /** Bits of work that a put asks for. Absent: none. */
+  readonly putEffort?: number
 }
 
 const { Descriptor, SignedDescriptor } = gyre.directory
@@ -88,9 +91,11 @@ export function parseDescriptor(bytes: Uint8Array): DescriptorFields | null {
   if (network === null || node === null || addresses === null || work === null || neighbours === null || family === null)
     return null
   if (kid === null || x25519 === null || mlkem768 === null || capacityClass === null || storeQuotaBytes === null) return null
-  if (publishedMs === null || firstSeenDay === null) return null
+  const putEffort = integerField(raw.putEffort, PUT_EFFORT_MAX)
+  if (publishedMs === null || firstSeenDay === null || putEffort === null) return null
   const onion = { kid, x25519, mlkem768 }
-  const claims = { capacityClass, storeQuotaBytes, publishedMs, firstSeenDay }
+  const asked = putEffort === 0 ? {} : { putEffort }
+  const claims = { capacityClass, storeQuotaBytes, publishedMs, firstSeenDay, ...asked }
   return { version: 1, network, node, addresses, onion, ...claims, neighbours, family, work }
 }
 

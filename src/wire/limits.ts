@@ -22,6 +22,8 @@ export const ADDRESS_BYTES_MAX = 128
 export const LISTED_NEIGHBOURS_MAX = 16
 export const FAMILY_MAX = 16
 export const CAPACITY_CLASS_MAX = 7
+/** Most bits of work that a descriptor may ask for with a put: half a second of one core. */
+export const PUT_EFFORT_MAX = 20
 export const ONION_KEY_ID_MAX = 255
 
 // Control messages (§3.4).

@@ -31,6 +31,20 @@ test('what a node signed is accepted and says what it said', () => {
   assert.deepEqual(verified.signed, good)
 })
 
+test('the work that puts are asked for: 0 to 20 bits, absent where none is', () => {
+  const asked = (putEffort: number) => judge(testDescriptor(alice, { putEffort }))
+  for (const bits of [1, 20]) {
+    const verified = asked(bits)
+    assert.ok(typeof verified !== 'string')
+    assert.equal(verified.descriptor.putEffort, bits)
+  }
+  const none = asked(0)
+  assert.ok(typeof none !== 'string')
+  assert.equal('putEffort' in none.descriptor, false)
+  assert.deepEqual(testDescriptor(alice, { putEffort: 0 }), testDescriptor(alice))
+  assert.equal(asked(21), 'malformed')
+})
+
 test('no changed byte of a signed descriptor passes', () => {
   fc.assert(
     fc.property(fc.nat(good.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {

@@ -614,6 +614,9 @@ export namespace gyre {
             /** Descriptor firstSeenDay. */
             firstSeenDay: number;
 
+            /** Descriptor putEffort. */
+            putEffort: number;
+
             /**
              * Encodes the specified Descriptor message. Does not implicitly {@link gyre.directory.Descriptor.verify|verify} messages.
              * @param message Descriptor message or plain object to encode
@@ -673,6 +676,9 @@ export namespace gyre {
 
                 /** Descriptor firstSeenDay */
                 firstSeenDay?: (number|null);
+
+                /** Descriptor putEffort */
+                putEffort?: (number|null);
 
                 /** Unknown fields preserved while decoding when enabled */
                 $unknowns?: Uint8Array[];

@@ -837,6 +837,7 @@ export const gyre = $root.gyre = (() => {
             Descriptor.prototype.family = $util.emptyArray;
             Descriptor.prototype.work = $util.newBuffer([]);
             Descriptor.prototype.firstSeenDay = 0;
+            Descriptor.prototype.putEffort = 0;
 
             Descriptor.encode = function (message, writer, _depth) {
                 if (!writer)
@@ -872,6 +873,8 @@ export const gyre = $root.gyre = (() => {
                     writer.uint32(90).bytes(message.work);
                 if (message.firstSeenDay != null && $Object.hasOwnProperty.call(message, "firstSeenDay") && message.firstSeenDay !== 0)
                     writer.uint32(96).uint32(message.firstSeenDay);
+                if (message.putEffort != null && $Object.hasOwnProperty.call(message, "putEffort") && message.putEffort !== 0)
+                    writer.uint32(104).uint32(message.putEffort);
                 if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                     for (let i = 0; i < message.$unknowns.length; ++i)
                         writer.raw(message.$unknowns[i]);
@@ -1005,6 +1008,15 @@ export const gyre = $root.gyre = (() => {
                                 message.firstSeenDay = value;
                             else
                                 delete message.firstSeenDay;
+                            continue;
+                        }
+                    case 13: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.putEffort = value;
+                            else
+                                delete message.putEffort;
                             continue;
                         }
                     }
