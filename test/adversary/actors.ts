@@ -8,7 +8,7 @@ import type { Publication, ServiceStatus } from '../../client/library.ts'
 import { apiOf, type TestnetNode } from '../../client/testnet/index.ts'
 import { connectThrough } from '../support/connect.ts'
 import type { SeededRng } from '../support/seeded-rng.ts'
-import type { Actor, Scene, Size, Workload } from './scenes.ts'
+import type { Actor, Scene, ServiceCarriage, Size, Workload } from './scenes.ts'
 
 /** One piece of work that came to its end. */
 export interface Deed {
@@ -57,15 +57,20 @@ export async function startTarget(): Promise<{ readonly port: number; close(): P
 }
 
 /** Makes every node host a service, and waits until all are up; gives their addresses by node. */
-export async function hostServices(nodes: readonly TestnetNode[], port: number, signal: AbortSignal): Promise<string[]> {
+export async function hostServices(
+  nodes: readonly TestnetNode[],
+  { port, carriage }: { readonly port: number; readonly carriage: ServiceCarriage | null },
+  signal: AbortSignal,
+): Promise<string[]> {
   const addresses: string[] = []
-  for (const node of nodes) {
-    const body = Buffer.from(JSON.stringify({ name: SERVICE, target: `127.0.0.1:${port}`, port: 80 }))
+  const add = async (node: TestnetNode): Promise<void> => {
+    const body = Buffer.from(JSON.stringify({ name: SERVICE, target: `127.0.0.1:${port}`, port: 80, ...carriage }))
     const headers = { 'Content-Type': 'application/json', 'Content-Length': body.length }
     const path = '/v1/services'
     const response = await call(apiOf(node), { method: 'POST', path, headers, signal, send: (sent) => void sent.end(body) })
     addresses[node.index] = (parseJson(await readText(response, signal)) as { address: string }).address
   }
+  await Promise.all(nodes.map(add))
   const end = performance.now() + SERVICE_UP_MS
   for (const node of nodes) {
     for (;;) {

@@ -102,7 +102,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
     const hosts = planHosts(count, rng.fork('hosts'))
     const services = await hostServices(
       nodes.filter(({ index }) => hosts.has(index)),
-      target.port,
+      { port: target.port, carriage: workload.carriage },
       signal,
     )
     say(`run ${run}: content published and services up after ${((now() - began) / 1000).toFixed(0)} s`)

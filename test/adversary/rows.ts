@@ -13,6 +13,8 @@ export interface Row {
   readonly goal: string
   /** `null`: nothing is claimed, or too few windows to say. */
   readonly reached: boolean | null
+  /** Whether even so few windows show that a claim does not hold: its lower 95 % bound is above the goal. */
+  readonly refuted: boolean
 }
 
 const three = (value: number) => value.toFixed(3)
@@ -25,7 +27,7 @@ function worstOf(tasks: readonly TaskResult[]): TaskResult | null {
 function advantageRow(what: string, tasks: readonly TaskResult[], limit: number, claimed: boolean): Row {
   const worst = worstOf(tasks)
   const goal = `≤ ${limit}`
-  if (worst === null) return { what, found: 'too few windows', bound: '–', windows: 0, goal, reached: null }
+  if (worst === null) return { what, found: 'too few windows', bound: '–', windows: 0, goal, reached: null, refuted: false }
   const { advantage, clustered, task, windows } = worst
   return {
     what: `${what}: worst is ${task}`,
@@ -34,6 +36,7 @@ function advantageRow(what: string, tasks: readonly TaskResult[], limit: number,
     windows,
     goal,
     reached: claimed ? advantage.upper <= limit : null,
+    refuted: claimed && tasks.some(({ clustered }) => clustered.lower > limit),
   }
 }
 
@@ -75,6 +78,7 @@ export function tableRows(digests: readonly Digest[], verdicts: Verdicts, clock:
     windows: posterior.circuits,
     goal: `≤ ${three(goal)} (2.5 / ${posterior.loopLength.toFixed(1)})`,
     reached: claimed && posterior.circuits > 0 ? posterior.upper <= goal : null,
+    refuted: false,
   })
   rows.push(advantageRow('which way content moves, one insider', direction === null ? [] : [direction], limit, claimed))
   rows.push(advantageRow('same loop? two members that collude', colluding.task === null ? [] : [colluding.task], 0.1, claimed))
@@ -85,6 +89,7 @@ export function tableRows(digests: readonly Digest[], verdicts: Verdicts, clock:
     windows: outside.pairs,
     goal: '0.5',
     reached: null,
+    refuted: false,
   })
   rows.push({
     what: 'distinct record sizes after the handshake',
@@ -93,6 +98,7 @@ export function tableRows(digests: readonly Digest[], verdicts: Verdicts, clock:
     windows: digests.length,
     goal: '1',
     reached: sizes.size === 0 ? null : sizes.size === 1,
+    refuted: sizes.size > 1,
   })
   const pages = digests.flatMap(({ costs }) => costs.times['fetch, page'] ?? []).map(({ ms }) => ms / 1000)
   rows.push({
@@ -102,6 +108,7 @@ export function tableRows(digests: readonly Digest[], verdicts: Verdicts, clock:
     windows: pages.length,
     goal: '≤ 8',
     reached: pages.length === 0 ? null : quantile(pages, 0.5) <= 8,
+    refuted: false,
   })
   rows.push({
     what: 'idle cost per node each way, Mbit/s; of one that hosts a service',
@@ -110,6 +117,7 @@ export function tableRows(digests: readonly Digest[], verdicts: Verdicts, clock:
     windows: digests.reduce((sum, { costs }) => sum + costs.idleWindows, 0),
     goal: '≤ 1.2 (default cover, no service)',
     reached: claimed ? quantile(idle, 0.5) <= 1.2 : null,
+    refuted: false,
   })
   return rows
 }

@@ -31,6 +31,15 @@ export interface Workload {
   /** Pause after services are up and content is published, before the first scene; and after each scene. */
   readonly settleMs: number
   readonly pauseMs: number
+  /** The standing loops of each service; `null`: this clock has none. Few and slow ones: nearly all of sixteen nodes on one machine have them. */
+  readonly carriage: ServiceCarriage | null
+}
+
+/** What carries a service under a paced clock. */
+export interface ServiceCarriage {
+  readonly loops: number
+  /** Cells a second of each. */
+  readonly rate: number
 }
 
 const KiB = 1024
@@ -42,18 +51,21 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     restMs: { message: 900, page: 2_500, bulk: 4_000 },
     settleMs: 3_000,
     pauseMs: 1_500,
+    carriage: null,
   },
   steady: {
     bytes: { message: 2 * KiB, page: 300 * KiB, bulk: 1024 * KiB },
     restMs: { message: 900, page: 2_500, bulk: 4_000 },
     settleMs: 30_000,
     pauseMs: 1_500,
+    carriage: { loops: 2, rate: 32 },
   },
   fixed: {
     bytes: { message: 2 * KiB, page: 32 * KiB, bulk: 64 * KiB },
     restMs: { message: 900, page: 2_500, bulk: 4_000 },
     settleMs: 30_000,
     pauseMs: 1_500,
+    carriage: { loops: 2, rate: 32 },
   },
 }
 
