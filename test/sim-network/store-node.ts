@@ -18,15 +18,15 @@ import { slotLocation } from '../../src/content/slot.ts'
 import { DESCRIPTOR_LIFE_MS, type Descriptor, type Directory, type DirectoryView } from '../../src/directory/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { silentLog } from '../../src/log/index.ts'
-import { type Clock, deadlineOn, type Rng, sleepOn, type Timer } from '../../src/runtime/index.ts'
+import { type Clock, deadlineOn, type Rng, sleepOn } from '../../src/runtime/index.ts'
 import { DirectLoops, type Reachable } from './loops.ts'
 
-/** A node's view is between these old. */
+/** A node's view is up to so old, drawn between these each time. */
 const VIEW_MS = [60_000, 300_000] as const
 /** So long after its start a node has heard from its neighbours. */
 const GREETED_MS = 5_000
 /** How much longer the store's own clock lets its timers run: see `slowTimers`. */
-const SLOWER = 15
+const SLOWER = 60
 const STORE_QUOTA_BYTES = 1024 * 1024 * 1024
 
 /** What of a node's work the world wants to know. */
@@ -131,7 +131,6 @@ export class StoreNode implements Reachable {
       await run.handOver.close()
       await run.healer.close()
       run.sessions.close()
-      run.view.close()
       this.#saved = run.view.seen
       await run.store.close()
       this.counts.healed += run.healer.stats.healed
@@ -226,44 +225,51 @@ function leftOf(saved: Snapshot, clock: Clock): Snapshot {
   )
 }
 
-/** The shared directory as one node saw it last; at first what it had when it stopped. */
+/**
+ * The shared directory as one node saw it last; at first what it had when it stopped. It looks when it is asked and its last look is old enough: a
+ * timer for each node would be most of what a quiet network does.
+ */
 class SharedView implements DirectoryView {
+  readonly #directory: SharedDirectory
+  readonly #clock: Clock
+  readonly #rng: Rng
   #seen: Snapshot
-  #timer: Timer
+  /** When the next look is due. */
+  #dueMs: number
 
   constructor(directory: SharedDirectory, saved: Snapshot, clock: Clock, rng: Rng) {
-    const [from, to] = VIEW_MS
-    const look = () => {
-      this.#seen = directory.look()
-      this.#timer = clock.setTimer(from + rng.unit() * (to - from), look)
-    }
+    this.#directory = directory
+    this.#clock = clock
+    this.#rng = rng
     this.#seen = leftOf(saved, clock)
-    this.#timer = clock.setTimer(GREETED_MS, look)
+    this.#dueMs = clock.monotonicMs() + GREETED_MS
   }
 
-  /** To begin with at the next start. */
+  /** The last look, also to begin with at the next start. */
   get seen(): Snapshot {
+    const now = this.#clock.monotonicMs()
+    if (now >= this.#dueMs) {
+      const [from, to] = VIEW_MS
+      this.#seen = this.#directory.look()
+      this.#dueMs = now + from + this.#rng.unit() * (to - from)
+    }
     return this.#seen
   }
 
-  close(): void {
-    this.#timer.cancel()
-  }
-
   get size(): number {
-    return this.#seen.all.length
+    return this.seen.all.length
   }
 
   get version(): number {
-    return this.#seen.version
+    return this.seen.version
   }
 
   get(id: NodeId): Descriptor | undefined {
-    return this.#seen.byId.get(id)
+    return this.seen.byId.get(id)
   }
 
   all(): readonly Descriptor[] {
-    return this.#seen.all
+    return this.seen.all
   }
 
   linked(): readonly NodeId[] {

@@ -24,7 +24,7 @@ import { contentOf, hashOf, kinds, type Outcome, type SimObject } from './object
 import { SharedDirectory, StoreNode } from './store-node.ts'
 
 /** A node that is up publishes its descriptor so often (really 45 to 60 min: what counts is how old it is when the node goes, see `#live`). */
-const REPUBLISH_MS = 8 * HOUR_MS
+const REPUBLISH_MS = 20 * HOUR_MS
 /** The last one is so old at most when its node goes. */
 const LAST_MS = HOUR_MS
 /** After its start a node is used when it has been up for so long. */
