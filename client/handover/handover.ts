@@ -19,6 +19,7 @@ import { isOverlayError } from '../../src/errors/index.ts'
 import { type Clock, type Rng, type Timer, TokenBucket } from '../../src/runtime/index.ts'
 
 const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
 
 // Implementation constants.
 /** A node must have been listed for so long before it gets anything. */
@@ -37,6 +38,8 @@ const BURST_BYTES = 2 * 1024 * 1024
 const GIVEN_MAX = 8
 /** What expires within a day is not worth it. */
 const KEEP_HOURS_MIN = 24
+/** What ends so soon after a day counts as ending with it: terms are in whole hours from a put that takes its time. */
+const END_SLACK_MS = 2 * HOUR_MS
 /** Time for one check or put. */
 const STEP_TIMEOUT_MS = 45_000
 
@@ -171,9 +174,7 @@ export class HandOver {
     const { clock, rng, fresh } = this.#parts
     const { signal } = this.#stop
     await clock.sleep(rng.unit() * PAUSE_MAX_MS, { signal })
-    const hours = Math.floor((thing.keepUntilMs - clock.unixMs()) / HOUR_MS)
-    // Whole days: to the hour it would say when something was published.
-    const keepHours = hours - (hours % 24)
+    const keepHours = hoursLeft(thing.keepUntilMs, clock.unixMs())
     if (keepHours < KEEP_HOURS_MIN) return
     const network = fresh()
     try {
@@ -245,6 +246,15 @@ export class HandOver {
       deadline.clear()
     }
   }
+}
+
+/**
+ * For how long a copy is to be kept: until the end of the day, in UTC, in which `keepUntilMs` lies. To the hour it would say when something was
+ * published. What a copy says is handed on in its turn; the end of a day, and a little more, is then the same one again.
+ */
+function hoursLeft(keepUntilMs: UnixMs, now: UnixMs): number {
+  const endMs = Math.ceil((keepUntilMs - END_SLACK_MS) / DAY_MS) * DAY_MS
+  return Math.ceil((endMs - now) / HOUR_MS)
 }
 
 /** The ranking of the view of now, made anew when that has changed. */

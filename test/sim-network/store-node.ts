@@ -12,7 +12,7 @@ import type { RecordFinder } from '../../client/records/index.ts'
 import { type ShareSession, ShareSessions } from '../../client/shares.ts'
 import { Apex } from '../../relay/index.ts'
 import { openStore, type ShareStore, storeService } from '../../relay/store/index.ts'
-import type { NodeId } from '../../src/bytes/index.ts'
+import type { NodeId, UnixMs } from '../../src/bytes/index.ts'
 import { shareAddress } from '../../src/content/share.ts'
 import { slotLocation } from '../../src/content/slot.ts'
 import { DESCRIPTOR_LIFE_MS, type Descriptor, type Directory, type DirectoryView } from '../../src/directory/index.ts'
@@ -31,8 +31,8 @@ const STORE_QUOTA_BYTES = 1024 * 1024 * 1024
 
 /** What of a node's work the world wants to know. */
 export interface NodeEvents {
-  /** `key` is the address of a share or the location of a slot that is at the node from now on. */
-  onStored(node: StoreNode, key: Uint8Array): void
+  /** `key` is the address of a share or the location of a slot that is at the node until `keepUntilMs` at least. `isNew`: it was not before. */
+  onStored(node: StoreNode, key: Uint8Array, keepUntilMs: UnixMs, isNew: boolean): void
 }
 
 export interface StoreNodeParts {
@@ -155,7 +155,7 @@ export class StoreNode implements Reachable {
       clock: slowTimers(clock, SLOWER),
       log: silentLog,
     })
-    const store = noting(disk, (key) => events.onStored(this, key))
+    const store = noting(disk, (...what) => events.onStored(this, ...what))
     const service = storeService(store, { clock })
     const apex = new Apex({ services: { store: service }, clock })
     const loops = new DirectLoops({ find, clock, rng })
@@ -277,8 +277,8 @@ class SharedView implements DirectoryView {
   }
 }
 
-/** `store`, telling what is new in it. */
-function noting(store: ShareStore, note: (key: Uint8Array) => void): ShareStore {
+/** `store`, telling what it has acknowledged. */
+function noting(store: ShareStore, note: (key: Uint8Array, keepUntilMs: UnixMs, isNew: boolean) => void): ShareStore {
   return {
     quotaBytes: store.quotaBytes,
     get refusesWrites() {
@@ -286,13 +286,13 @@ function noting(store: ShareStore, note: (key: Uint8Array) => void): ShareStore 
     },
     async putShare(share, keepUntilMs) {
       const verdict = await store.putShare(share, keepUntilMs)
-      if (verdict === 'stored') note(shareAddress(share))
+      if (isKept(verdict)) note(shareAddress(share), keepUntilMs, verdict === 'stored')
       return verdict
     },
     getShare: (address) => store.getShare(address),
     async putSlot(slot, keepUntilMs) {
       const verdict = await store.putSlot(slot, keepUntilMs)
-      if (verdict === 'stored') note(slotLocation(slot.publicKey, slot.slot))
+      if (isKept(verdict)) note(slotLocation(slot.publicKey, slot.slot), keepUntilMs, verdict === 'stored')
       return verdict
     },
     getSlots: (location) => store.getSlots(location),
@@ -302,6 +302,8 @@ function noting(store: ShareStore, note: (key: Uint8Array) => void): ShareStore 
     close: () => store.close(),
   }
 }
+
+const isKept = (verdict: string): boolean => verdict === 'stored' || verdict === 'already'
 
 /**
  * A clock with the same time, whose timers take longer. A store looks for what has expired every minute, and says itself that nothing depends on

@@ -82,8 +82,8 @@ class World {
   readonly #shared: SharedDirectory
   readonly #nodes = new Map<NodeId, Place>()
   readonly #objects: SimObject[] = []
-  /** Who has what, by hex of share addresses and slot locations. */
-  readonly #where = new Map<string, Set<StoreNode>>()
+  /** Who has what until when, by hex of share addresses and slot locations. */
+  readonly #where = new Map<string, Map<StoreNode, UnixMs>>()
   readonly #breaches: string[] = []
   readonly #figures: Record<string, number> = {}
   readonly #work = new Set<Promise<void>>()
@@ -164,7 +164,7 @@ class World {
       dataDir: `${root}/${identity.id.slice(0, 16)}`,
       directory: this.#shared,
       find: (id) => this.#nodes.get(id)?.node,
-      events: { onStored: (at, key) => this.#stored(at, key) },
+      events: { onStored: (at, key, keepUntilMs, isNew) => this.#stored(at, key, keepUntilMs, isNew) },
       ranks,
       clock: this.#clock,
       rng,
@@ -220,12 +220,12 @@ class World {
     if (verdict !== 'added' && verdict !== 'known' && verdict !== 'older') this.#breach(`a descriptor is ${verdict}`)
   }
 
-  #stored(node: StoreNode, key: Uint8Array): void {
+  #stored(node: StoreNode, key: Uint8Array, keepUntilMs: UnixMs, isNew: boolean): void {
     const hex = toHex(key)
-    const holders = this.#where.get(hex) ?? new Set()
+    const holders = this.#where.get(hex) ?? new Map()
     this.#where.set(hex, holders)
-    holders.add(node)
-    this.#count(key.length === 32 ? 'parts stored' : 'other')
+    holders.set(node, Math.max(keepUntilMs, holders.get(node) ?? 0) as UnixMs)
+    if (isNew) this.#count('parts stored')
   }
 
   /** A node that is up and has heard of the others, at random. */
@@ -338,8 +338,12 @@ class World {
 
   /** Parts that are on nodes for which `isThere` holds. */
   #spare(object: SimObject, isThere: (node: StoreNode) => boolean): { readonly shares: number; readonly slots: number } {
-    const there = (keys: ReadonlySet<string>) =>
-      [...keys].filter((key) => [...(this.#where.get(key) ?? [])].some((node) => isThere(node))).length
+    const now = this.#clock.unixMs()
+    const isHeld = (key: string) => {
+      for (const [node, keepUntilMs] of this.#where.get(key) ?? []) if (keepUntilMs > now && isThere(node)) return true
+      return false
+    }
+    const there = (keys: ReadonlySet<string>) => [...keys].filter(isHeld).length
     return { shares: there(object.shares) - object.kind.blocks, slots: there(object.slots) - 1 }
   }
 
