@@ -3,19 +3,31 @@
  * cells and one with each flood, and the honest cells that it passes on in a second of its own processor time, with the flood and without. Promise (DESIGN §9, issue 5): at least half.
  */
 import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { ControlLink } from '../../client/neighbours/control-link.ts'
 import { SETUPS_BURST } from '../../relay/admission.ts'
+import { openRecordHolder, recordService } from '../../relay/record/index.ts'
+import { openStore, storeService } from '../../relay/store/index.ts'
 import { concat, le32, type MonotonicMs } from '../../src/bytes/index.ts'
 import { BODY_BYTES, CELL_BYTES, type CircuitId, Command, circuitIdAt, writeHeader } from '../../src/cell/index.ts'
+import { signingKey } from '../../src/crypto/index.ts'
 import { toControlBodies } from '../../src/directory/control.ts'
 import { Directory, Gossip } from '../../src/directory/index.ts'
 import type { Link } from '../../src/link/index.ts'
 import { type Clock, systemClock, systemRng } from '../../src/runtime/index.ts'
 import { writeReset, writeStreamHeader } from '../../src/stream/frames.ts'
-import { type ControlMessage, encodeControl, encodeHopRequest, type HopRequest } from '../../src/wire/index.ts'
+import {
+  type ControlMessage,
+  encodeControl,
+  encodeHopRequest,
+  encodeStoreRequest,
+  type HopRequest,
+} from '../../src/wire/index.ts'
 import { TEST_RULES, testDescriptor, testNode } from '../support/directory.ts'
 import { type LoneCircuit, type LoneLink, LoneRelay } from '../support/lone-relay.ts'
 
@@ -42,6 +54,7 @@ let bad: LoneLink
 let out: LoneLink
 let honest: { readonly from: LoneLink; readonly circuit: LoneCircuit; readonly turn: Uint8Array }
 let passed = 0
+let close = async () => {}
 /** The relay's gossip, on the links that flood. */
 const gossip = new Map<Link, ControlLink>()
 
@@ -72,7 +85,17 @@ before(async () => {
     },
     onLinkClosed: () => {},
   }
-  relay = await LoneRelay.start({ clock, rng: systemRng, links: 4, control })
+  const dir = mkdtempSync(join(tmpdir(), 'gyre-flood-'))
+  const log = { warn: () => {} }
+  const store = await openStore({ dir: join(dir, 'store'), quotaBytes: 2 ** 30, clock: systemClock, log })
+  const records = await openRecordHolder({ dir: join(dir, 'records'), clock: systemClock, log })
+  close = async () => {
+    await store.close()
+    await records.close()
+    rmSync(dir, { recursive: true, force: true })
+  }
+  const services = { store: storeService(store, { clock }), record: recordService(records) }
+  relay = await LoneRelay.start({ clock, rng: systemRng, links: 4, control, services })
   const from = relay.links[0]!
   bad = relay.links[1]!
   out = relay.links[2]!
@@ -83,7 +106,10 @@ before(async () => {
   }
 })
 
-after(() => relay.close())
+after(async () => {
+  relay.close()
+  await close()
+})
 
 /** The next cells of a flood; `null`: it has no more. */
 type Flood = () => Uint8Array | null
@@ -215,6 +241,19 @@ floodTest('streams that are opened and carry nothing', () => {
     for (let at = 0; at + 13 <= into.length; stream += 2) at = writeStreamHeader(into, at, stream, 0, 0, false)
   })
 })
+floodTest('slot values whose signatures are wrong', () => {
+  const slot = {
+    publicKey: signingKey(systemRng.bytes(32)).publicKey,
+    slot: 0,
+    value: new Uint8Array(1),
+    signature: new Uint8Array(64),
+  }
+  const put = { kind: 'put-slot', ...slot, keepHours: 0, work: new Uint8Array(0) } as const
+  return addressed(4_000, requests({ kind: 'store', request: encodeStoreRequest(put) }))
+})
+floodTest('checks and gets of what is not there', () =>
+  addressed(4_000, requests({ kind: 'store', request: encodeStoreRequest({ kind: 'get-share', address: systemRng.bytes(32) }) })),
+)
 floodTest('resets of what never was', () => {
   let stream = 1
   return addressed(4_000, (into) => {
