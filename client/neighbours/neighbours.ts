@@ -39,6 +39,9 @@ const SESSIONS_MAX = 64
 const INBOUND_MAX = 48
 /** How long a guest may stay, as host and as guest. */
 const GUEST_STAY_MS = 30_000
+/** Where all places are taken: a guest may have so long, and who has not greeted. A visit is over in a second or two, a greeting sooner. */
+const GUEST_MIN_MS = 10_000
+const UNGREETED_MS = 1_000
 const VISIT_MAX_MS = 10_000
 /** How long a chosen neighbour that went away is waited for before a substitute is sought. */
 const AWAY_PATIENCE_MS = 5_000
@@ -248,8 +251,24 @@ export class Neighbours implements ControlSink {
     let inbound = 0
     for (const other of this.#sessions.keys()) if (!other.dialled) inbound++
     const full = inbound >= INBOUND_MAX || this.#sessions.size >= SESSIONS_MAX
-    if (!this.#started || this.#closing.signal.aborted || full) return link.close('overload')
+    if (!this.#started || this.#closing.signal.aborted) return link.close('overload')
+    if (full && !this.#sendAway(null, UNGREETED_MS)) return link.close('overload')
     this.#open(link, 'guest') // the dialler's purpose comes with its Hello
+  }
+
+  /**
+   * Ends the link of who came longest ago, was agreed on as `agreed` (`null`: has not greeted) and has been here for `ms`. `false`: there is none.
+   * Who takes places and does nothing with them keeps others out for no longer than that.
+   */
+  #sendAway(agreed: 'guest' | null, ms: number): boolean {
+    const now = this.#deps.clock.monotonicMs()
+    for (const session of this.#sessions.values()) {
+      const { link, since } = session
+      if (link.dialled || session.agreed !== agreed || !link.open || now - since < ms) continue
+      link.close('overload')
+      return true
+    }
+    return false
   }
 
   #open(link: Link, purpose: LinkPurpose): void {
@@ -350,7 +369,10 @@ export class Neighbours implements ControlSink {
 
   #admit(peer: NodeId, purpose: LinkPurpose): boolean {
     const sessions = [...this.#sessions.values()]
-    if (purpose === 'guest') return sessions.filter(({ agreed, link }) => agreed === 'guest' && !link.dialled).length < GUESTS_MAX
+    if (purpose === 'guest') {
+      const guests = sessions.filter(({ agreed, link }) => agreed === 'guest' && !link.dialled && link.open).length
+      return guests < GUESTS_MAX || this.#sendAway('guest', GUEST_MIN_MS)
+    }
     if (this.#linked.has(peer)) return true // a new link of the same pair: the host has settled which one stays
     if (this.#linked.size >= NEIGHBOURS_MAX || !this.#flappers.mayCome(peer, this.#deps.clock.monotonicMs())) return false
     const accepted = [...this.#linked.values()].filter(({ link }) => !link.dialled && !this.#book.has(link.peer))

@@ -156,6 +156,42 @@ test('strangers that take every place they can get do not keep a node from its b
   assert.equal(victim.directory.size, 2)
 })
 
+test('silent strangers in all places give way to who comes, after a second; guests that stay, after ten', async (t) => {
+  const net = new NeighbourNet('places')
+  t.after(() => net.close())
+  const victim = net.make(0)
+  await net.start(victim)
+  const silent = Array.from({ length: 70 }, (_, at) => new Peer(net, testNode(at + 1)))
+  for (const stranger of silent) await stranger.dial(victim)
+  await net.pass(1_100)
+  const newcomer = new Peer(net, testNode(100))
+  await newcomer.dial(victim)
+  newcomer.say(hello(testNode(100)))
+  await net.pass(300)
+  assert.equal(newcomer.welcome, true)
+  await net.pass(6_000)
+  const guests = Array.from({ length: 33 }, (_, at) => ({ node: testNode(at + 200), peer: new Peer(net, testNode(at + 200)) }))
+  for (const { node, peer } of guests) {
+    await peer.dial(victim)
+    peer.say(hello(node, { purpose: 'guest' }))
+    await net.pass(20)
+  }
+  await net.pass(300)
+  assert.deepEqual(
+    guests.map(({ peer }) => peer.welcome),
+    guests.map((_, at) => at < 32),
+  )
+  await net.pass(10_000)
+  const late = new Peer(net, testNode(300))
+  await late.dial(victim)
+  late.say(hello(testNode(300), { purpose: 'guest' }))
+  await net.pass(300)
+  assert.equal(late.welcome, true)
+  assert.notEqual(guests[0]!.peer.ended, null, 'the first of them went')
+  assert.equal(guests[1]!.peer.ended, null)
+  assert.equal(newcomer.ended, null, 'neighbours stay')
+})
+
 test('a link that comes and goes does not make the node publish without end', async (t) => {
   const { net, victim } = await victimOf(t, 'flap')
   let published = 0
