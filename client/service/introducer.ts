@@ -42,6 +42,8 @@ const APPROACH_MS = 4_000
 const JOIN_MS = 3_000
 /** Where loops go by time: one that is waited for is there by then. */
 const LOOP_PACED_MS = 30_000
+/** Tries more at one introduction point while cells get lost. */
+const LOST_AGAIN = 4
 /** A record found so short ago does for the first try. */
 const RECORD_AGE_MS = 30_000
 
@@ -120,10 +122,19 @@ export class Introducer {
    */
   async introduce(key: Uint8Array, resume: SessionTicket | null, asking: SetUpAsking): Promise<Introduced> {
     const first = await this.#record(key, RECORD_AGE_MS, asking)
+    let greeted = false
+    const noting: SetUpAsking = {
+      ...asking,
+      onStage(stage) {
+        greeted ||= stage === STAGE.rendezvous
+        asking.onStage(stage)
+      },
+    }
     try {
-      return await this.#through(key, first, resume, asking)
+      return await this.#through(key, first, resume, noting)
     } catch (error) {
-      if (asking.signal.aborted || !isOverlayError(error, 'SERVICE_UNREACHABLE')) throw error
+      // A service that answered has the keys of its record: what failed behind that may work at once with another rendezvous point.
+      if (greeted || asking.signal.aborted || !isOverlayError(error, 'SERVICE_UNREACHABLE')) throw error
       const fresh = await this.#record(key, 0, asking)
       if (fresh.record.sequence === first.record.sequence) throw error
       return this.#through(key, fresh, resume, asking)
@@ -164,7 +175,7 @@ export class Introducer {
       hedgeMs: this.#slower * POINT_HEDGE_MS + 2 * workMs,
       // Luck is uneven: one search in fifty takes four times as long as expected.
       most: this.#slower * POINT_MS + this.#loopMs + 4 * workMs,
-      attempt: (point, signal) => this.#greetAt(identity, point, service.effort, resume, asking, signal),
+      attempt: (point, signal) => this.#greetAgain(identity, point, service.effort, resume, asking, signal),
       discard: (greeting) => {
         greeting.handshake.wipe()
         greeting.release()
@@ -174,6 +185,24 @@ export class Introducer {
         return busy ?? unreachable(`None of its ${points.length} introduction points brought an answer from it.`, errors.at(-1))
       },
     })
+  }
+
+  /** As `#greetAt`; where cells get lost, and loops end by the clock, a few times: that says nothing of the point. */
+  async #greetAgain(
+    identity: ServiceIdentity,
+    point: ServicePoint,
+    effort: number,
+    resume: SessionTicket | null,
+    asking: SetUpAsking,
+    signal: AbortSignal,
+  ): Promise<Greeting> {
+    for (let left = this.#loopMs > 0 ? LOST_AGAIN : 0; ; left--) {
+      try {
+        return await this.#greetAt(identity, point, effort, resume, asking, signal)
+      } catch (error) {
+        if (left === 0 || !wasLost(error)) throw error
+      }
+    }
   }
 
   async #greetAt(
@@ -188,7 +217,7 @@ export class Introducer {
     const ended = trace?.stage('introduction')
     const handshake = ClientHandshake.start(identity, resume === null ? { rng } : { rng, resume })
     if (handshake === null) throw unreachable('The keys in its record cannot be used.')
-    const line = await this.#lineTo(point.node, isolation, signal).catch((error: unknown) => {
+    let line = await this.#lineTo(point.node, isolation, signal).catch((error: unknown) => {
       handshake.wipe()
       ended?.({ note: 'no loop to the point', failed: true })
       throw error
@@ -199,11 +228,22 @@ export class Introducer {
       worked?.({ note: `${effort} bits` })
       return answerOf(await line.introduce(point.point, message, work, until))
     }
+    // Message 2 may come much later than message 1, and twice: the service answers it again.
+    const sayAgain = async (message: Uint8Array, until: AbortSignal) => {
+      try {
+        return await say(message, until)
+      } catch (error) {
+        if (!wasLost(error)) throw error
+        line.release()
+        line = await this.#lineTo(point.node, isolation, until)
+        return say(message, until)
+      }
+    }
     try {
       const drawn = handshake.onAnswer(await say(handshake.message, signal))
       if (drawn === null) throw unreachable('An introduction point answered what the service cannot have said.')
       ended?.({ loop: line.loop })
-      return { workMs: (4 * 2 ** effort) / HASHES_PER_MS, handshake, drawn, say, release: line.release }
+      return { workMs: (4 * 2 ** effort) / HASHES_PER_MS, handshake, drawn, say: sayAgain, release: () => line.release() }
     } catch (error) {
       handshake.wipe()
       line.release()
@@ -238,7 +278,7 @@ export class Introducer {
   async #meet({ workMs, handshake, drawn, say }: Greeting, asking: SetUpAsking): Promise<Introduced> {
     asking.onStage(STAGE.rendezvous)
     const way = await this.#approach(drawn, asking)
-    const deadline = this.#deps.clock.deadline(this.#slower * POINT_MS + workMs, asking.signal)
+    const deadline = this.#deps.clock.deadline(this.#slower * POINT_MS + this.#loopMs + workMs, asking.signal)
     try {
       asking.onStage(STAGE.handshake)
       const ended = asking.trace?.stage('handshake')
@@ -325,6 +365,11 @@ interface Line {
   readonly loop: number
   introduce(point: Uint8Array, message: Uint8Array, work: Uint8Array, until: AbortSignal): Promise<IntroductionAnswer>
   release(): void
+}
+
+/** Whether it was the loop that failed, and not who is at its middle. */
+function wasLost(error: unknown): boolean {
+  return isOverlayError(error, 'CIRCUIT_ENDED') || isOverlayError(error, 'CELL_LOST')
 }
 
 function staticKeys({ x25519, mlkem768 }: ServicePart) {

@@ -189,6 +189,31 @@ test('P5a: who taps every wire sees the same of a service that is used and of on
   assert.equal(seen[1]!.length, seen[0]!.length)
 })
 
+test('cells that get lost, and loops that end of it, cost tries and not the connection', async () => {
+  const { net, key } = await hosted('noisy', { count: 6, loops: 3, rate: 32 })
+  const { clock, mesh } = net.sim
+  const { connector, pool } = net.connector(5, 'steady')
+  await clock.runUntil(() => pool.ready === 2, 60_000)
+  const rng = seededRng('noise')
+  let over = false
+  const stall = () => {
+    if (over) return
+    const node = mesh.nodes[rng.below(6)]!.id
+    mesh.wires.stall(node, true)
+    clock.setTimer(100 + rng.below(250), () => mesh.wires.stall(node, false))
+    clock.setTimer(1_000 + rng.below(6_000), stall)
+  }
+  stall()
+  for (const isolation of ['one', 'two']) {
+    const duplex = await run(net, connector.connect(key, 80, { signal, isolation }), 120_000)
+    await roundTrip(net, duplex, Buffer.alloc(10_000))
+  }
+  assert.ok(pool.noiseCells > 20, `${pool.noiseCells} cells were lost`)
+  over = true
+  await pass(net, 500)
+  await net.close()
+})
+
 test('a loop ends with its round: the session moves to another before, and a transfer goes on', async () => {
   const { net, key } = await hosted('rounds', { rate: 8, count: 6 })
   const { connector, pool } = net.connector(5, 8)
