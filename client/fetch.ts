@@ -17,6 +17,10 @@ import { type Loss, ReadGaps } from './heal/index.ts'
 import type { Asking, ByteRange, OpenedFile } from './library.ts'
 import type { EndStage } from './trace/index.ts'
 
+// Implementation constant.
+/** How long a read goes on that hears nothing from holders: links and loops are replaced in seconds, and nodes are started again. */
+export const PERSIST_MS = 30_000
+
 export interface FetchParts {
   /** For the order of requests only: what is fetched does not depend on it. */
   readonly rng: Rng
@@ -43,7 +47,7 @@ export async function openFile(
   const holders = tracedRanking(ranking, trace?.stage('directory'))
   const gapsOf = (view: Ranking) => (heal === undefined ? undefined : new ReadGaps({ ranking: view, clock, heal }))
   const map = await openRoot(gapsOf(holders), (gaps) =>
-    findRoot(key, { network, ranking: holders, health, clock, rng, signal, trace, gaps }),
+    findRoot(key, { network, ranking: holders, health, clock, rng, signal, trace, gaps, persistMs: PERSIST_MS }),
   )
   const { length, name, contentType } = map.root
   return {
@@ -56,7 +60,16 @@ export async function openFile(
       checkRange(range, length)
       const view = ranking()
       const gaps = gapsOf(view)
-      const asker = new ShareAsker({ network, ranking: view, health, clock, rng, trace: waiting.trace, gaps })
+      const asker = new ShareAsker({
+        network,
+        ranking: view,
+        health,
+        clock,
+        rng,
+        trace: waiting.trace,
+        gaps,
+        persistMs: PERSIST_MS,
+      })
       return {
         counters: asker.counters,
         [Symbol.asyncIterator]: () => {

@@ -43,6 +43,8 @@ export const SMALL_NETWORK = 20
 // Implementation constants.
 /** A store answers within this time or the work moves on. */
 const ASK_TIMEOUT_MS = 15_000
+/** How often one ask goes over another loop when its own ended under it. */
+const LOOPS_AGAIN = 2
 /** The same where asks wait for room on loops that go by time, and how long answers may take there. */
 const PACED_ASK_TIMEOUT_MS = 30_000
 export const PACED_PATIENCE: Patience = Object.freeze({ firstMs: 12_000, minMs: 6_000, maxMs: 20_000 })
@@ -124,9 +126,18 @@ export class ShareSessions {
 
 interface HeldLoop {
   readonly loop: Promise<Work>
+  /** Once it is there. */
+  work: Work | null
   asks: number
   /** The trace that has noted this loop last. */
   noted: WorkTrace | undefined
+}
+
+/** The loop ended under an ask. */
+class LoopOver extends OverlayError {
+  constructor(cause: unknown) {
+    super('unreachable', 'CIRCUIT_ENDED', 'The loop ended under the request.', cause)
+  }
 }
 
 export class ShareSession implements ShareNetwork, RecordNetwork {
@@ -303,12 +314,14 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
     const deadline = clock.deadline(timeoutMs, AbortSignal.any([signal, this.#stop.signal]))
     this.#asks++
     try {
-      try {
-        return await this.#askOnce(node, request, bytes, deadline, work)
-      } catch (error) {
-        // A paced loop that is over says nothing about the node: there are others.
-        if (!pool.takesPerAsk || !isOverlayError(error, 'CIRCUIT_ENDED') || deadline.signal.aborted) throw error
-        return await this.#askOnce(node, request, bytes, deadline, work)
+      for (let left = LOOPS_AGAIN; ; left--) {
+        try {
+          return await this.#askOnce(node, request, bytes, deadline, work)
+        } catch (error) {
+          // A loop that is over says nothing about the node: there are others. A hop that gives no answer over one that lives would give none over another.
+          const isOver = error instanceof LoopOver || (pool.takesPerAsk && isOverlayError(error, 'CIRCUIT_ENDED'))
+          if (left === 0 || !isOver || deadline.signal.aborted) throw error
+        }
       }
     } catch (error) {
       if (signal.aborted) throw signal.reason
@@ -345,7 +358,7 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
       }
     } catch (error) {
       if (isOverlayError(error, 'CIRCUIT_ENDED') || isOverlayError(error, 'TIMEOUT')) this.#drop(node, holding)
-      throw error
+      throw holding?.work?.open === false ? new LoopOver(error) : error
     }
   }
 
@@ -358,8 +371,13 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
       let held = shared ? this.#loops.get(node) : undefined
       if (held === undefined) {
         const until = pool.takesPerAsk ? signal : this.#stop.signal
-        const taken: HeldLoop = { loop: this.#take(node, bytes, until, trace), asks: 0, noted: trace }
-        taken.loop.catch(() => this.#drop(node, taken))
+        const taken: HeldLoop = { loop: this.#take(node, bytes, until, trace), work: null, asks: 0, noted: trace }
+        taken.loop.then(
+          (work) => {
+            taken.work = work
+          },
+          () => this.#drop(node, taken),
+        )
         this.#loopsUsed++
         if (shared) this.#loops.set(node, taken)
         held = taken

@@ -11,7 +11,7 @@ import { openRoot, type Root, rootKeys } from '../../src/content/root.ts'
 import { slotLocation, verifySlot } from '../../src/content/slot.ts'
 import { sharesOf } from '../../src/content/spread.ts'
 import { OverlayError } from '../../src/errors/index.ts'
-import { type Clock, type Rng, shuffled } from '../../src/runtime/index.ts'
+import { type Clock, type Rng, shuffled, type Timer } from '../../src/runtime/index.ts'
 import type { GapKind, ReadGaps } from '../heal/index.ts'
 import { codeOf, isHolderFault } from './share-asker.ts'
 
@@ -19,12 +19,18 @@ import { codeOf, isHolderFault } from './share-asker.ts'
 /** Holders asked at once at first, and at most. */
 const ASKS_FIRST = 3
 const ASKS_MAX = 8
+/** Late asks at once, which count apart. */
+const LATE_MAX = 24
 /** Asks in all: each slot at every node of a network of 30. */
 const ASKS_TOTAL = 480
-/** Time for one ask. */
-const ASK_TIMEOUT_MS = 30_000
+/** Time for one ask, and at least so many times what counts as late. */
+const ASK_TIMEOUT_MS = 8_000
+const ASK_TIMEOUT_LATE = 3
 /** Variants of one answer that are looked at: what an honest store keeps. */
 const VARIANTS_MAX = 4
+/** When everybody was asked, those that were silent are asked again after this, each time twice as long. */
+const AGAIN_MIN_MS = 250
+const AGAIN_MAX_MS = 2_000
 
 export interface RootSearch {
   readonly network: ShareNetwork
@@ -34,6 +40,8 @@ export interface RootSearch {
   readonly rng: Rng
   readonly signal: AbortSignal
   readonly trace?: WorkTrace | undefined
+  /** See `AskerParts.persistMs`. */
+  readonly persistMs?: number
   /** Where it is noted what holders did not have. */
   readonly gaps?: Pick<ReadGaps, 'root'> | undefined
 }
@@ -51,7 +59,11 @@ export interface FoundRoot {
 }
 
 /** Every slot at every node that may have it, the likeliest first: as the publisher placed them, then by rank. */
-function asksOf(publicKey: Uint8Array, ranking: Ranking, rng: Rng): { readonly asks: Ask[]; readonly placed: readonly NodeId[] } {
+function asksOf(
+  publicKey: Uint8Array,
+  ranking: Ranking,
+  rng: Rng,
+): { readonly asks: Ask[]; readonly placed: readonly NodeId[]; readonly expected: number } {
   const holders = ranking.nodes.length
   const locations = Array.from({ length: ROOT_SLOTS_MAX }, (_, slot) => slotLocation(publicKey, slot))
   // Placing fewer slots than there are nodes gives each slot the same node however many follow it, so N at publication is not needed.
@@ -66,7 +78,7 @@ function asksOf(publicKey: Uint8Array, ranking: Ranking, rng: Rng): { readonly a
       if (node !== placed[slot]) asks.push({ node, slot, location })
     }
   }
-  return { asks: asks.slice(0, ASKS_TOTAL), placed }
+  return { asks: asks.slice(0, ASKS_TOTAL), placed, expected }
 }
 
 /** The root whose hash is `s`. Errors: `CONTENT_NOT_FOUND`, `CONTENT_DAMAGED` (holders had values, none of them right), the signal's reason. */
@@ -91,12 +103,19 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot>
   const { network, ranking, health, clock, rng, signal, trace } = search
   const keys = rootKeys(s)
   const { publicKey } = keys.signing
-  const { asks, placed } = asksOf(publicKey, ranking, rng)
+  const { asks, placed, expected } = asksOf(publicKey, ranking, rng)
   const found = Promise.withResolvers<FoundRoot>()
   const missing = new Map<number, GapKind>()
   const ending = new AbortController()
   const both = AbortSignal.any([signal, ending.signal])
+  /** Asks that got no answer, or none in time; and who answered anything at all. */
+  const silent = new Set<Ask>()
+  const answered = new Set<NodeId>()
+  const beganMs = clock.monotonicMs()
+  const again: { timer: Timer | null } = { timer: null }
+  let againMs = AGAIN_MIN_MS
   let underWay = 0
+  let late = 0
   let parallel = ASKS_FIRST
   let sawBad = false
 
@@ -109,12 +128,17 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot>
     }
     return null
   }
-  const askOne = async ({ node, slot, location }: Ask): Promise<void> => {
+  const askOne = async (ask: Ask): Promise<void> => {
+    const { node, slot, location } = ask
+    let isLate = false
     if (network.ready !== undefined) await network.ready(node, ROOT_BYTES, { signal: both }).catch(() => {}) // the ask says what is wrong
     if (both.aborted) return
-    const deadline = clock.deadline(ASK_TIMEOUT_MS, both)
+    const deadline = clock.deadline(Math.max(ASK_TIMEOUT_MS, ASK_TIMEOUT_LATE * health.patienceMs), both)
     const startedMs = clock.monotonicMs()
     const patience = clock.setTimer(health.patienceMs, () => {
+      isLate = true
+      late++
+      silent.add(ask)
       health.failed(node)
       trace?.mark('late', 'a holder of the root is slow; another is asked')
       parallel = Math.min(ASKS_MAX, parallel + 1)
@@ -123,6 +147,8 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot>
     try {
       const values = await network.getSlots(node, location, { signal: deadline.signal, trace })
       if (both.aborted) return
+      silent.delete(ask)
+      answered.add(node)
       const root = rootIn(values, slot)
       if (values.length > 0 && root === null) health.failed(node)
       else health.answered(node, clock.monotonicMs() - startedMs)
@@ -134,17 +160,38 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot>
     } catch (error) {
       if (both.aborted) return
       if (!isHolderFault(error)) found.reject(error)
+      silent.add(ask)
       trace?.mark('retry', `a holder of the root gave no answer (${codeOf(error)})`, { failed: true })
       if (node === placed[slot]) missing.set(slot, 'silent')
       health.failed(node)
     } finally {
       patience.cancel()
       deadline.clear()
+      if (isLate) late--
     }
+  }
+  /**
+   * Everybody was asked. That nobody has it is believed when half of the nodes say so, and half of those that should have it: no more may be away
+   * at once (P9). Else it may be the network, and the silent ones are asked again for a while.
+   */
+  const onExhausted = () => {
+    const away = new Set([...silent].map(({ node }) => node))
+    for (const node of answered) away.delete(node)
+    const leftMs = (search.persistMs ?? 0) - (clock.monotonicMs() - beganMs)
+    const placesAway = [...silent].filter(({ node, slot }) => slot < expected && node === placed[slot]).length
+    if (leftMs > 0 && (away.size > answered.size || 2 * placesAway > expected)) {
+      again.timer ??= clock.setTimer(Math.min(againMs, leftMs), () => {
+        again.timer = null
+        againMs = Math.min(AGAIN_MAX_MS, 2 * againMs)
+        asks.push(...silent)
+        silent.clear()
+        goOn()
+      })
+    } else if (underWay === 0 || (search.persistMs !== undefined && leftMs <= 0)) found.reject(sawBad ? damaged() : notFound())
   }
   const goOn = () => {
     if (both.aborted) return
-    while (underWay < parallel && asks.length > 0) {
+    while (underWay - late < parallel && late < LATE_MAX && asks.length > 0) {
       const healthy = asks.findIndex(({ node }) => !health.isSuspect(node))
       const ask = asks.splice(Math.max(0, healthy), 1)[0]!
       underWay++
@@ -155,7 +202,7 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot>
           goOn()
         })
     }
-    if (underWay === 0) found.reject(sawBad ? damaged() : notFound())
+    if (asks.length === 0 && underWay === late) onExhausted()
   }
 
   const onAbort = () => found.reject(signal.reason)
@@ -169,6 +216,7 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot>
     return { root, sealed }
   } finally {
     signal.removeEventListener('abort', onAbort)
+    again.timer?.cancel()
     ending.abort()
   }
 }

@@ -5,6 +5,9 @@
  * When one does not come (its holder is gone, slow, suspect or a liar), other shares of the segment make up for it, until any k are there
  * and the rest is computed. Only then are further holders asked for the same shares.
  *
+ * A holder that answers that it has nothing is done with. One that does not answer may have it: links break, loops die, nodes are started again. So
+ * as long as what is missing may still come, holders that were silent are asked again, until nothing has come for `AskerParts.persistMs`.
+ *
  * Whatever is delivered was verified against the block's own address, also when it was computed: shares that a publisher made
  * inconsistent can fail, and never give one reader other bytes than another.
  */
@@ -13,7 +16,7 @@ import { SHARE_ADDRESS_BYTES } from '../../src/content/constants.ts'
 import { recoverData } from '../../src/content/erasure.ts'
 import { isShareOf } from '../../src/content/share.ts'
 import { OverlayError } from '../../src/errors/index.ts'
-import { shuffled } from '../../src/runtime/index.ts'
+import { shuffled, type Timer } from '../../src/runtime/index.ts'
 import type { GapKind } from '../heal/index.ts'
 import type { Answer, ShareAsker } from './share-asker.ts'
 
@@ -24,6 +27,9 @@ const HOLDERS_PER_SHARE = 32
 const DEAR_SHARES = 3
 /** Holders of a wanted share that are asked before that dear way is taken. */
 const HOLDERS_BEFORE_DEAR = 2
+/** When nothing else is left to do, silent holders are asked again after this, each time twice as long. */
+const AGAIN_MIN_MS = 200
+const AGAIN_MAX_MS = 2_000
 
 /** One share of the segment. */
 interface ShareState {
@@ -32,6 +38,10 @@ interface ShareState {
   /** Holders not yet asked, the likeliest first; `null` until the first is taken. */
   untried: NodeId[] | null
   asked: number
+  /** Asks under way. */
+  underWay: number
+  /** Holders that gave no answer, or none in time. */
+  readonly silent: Set<NodeId>
   /** An ask is under way that is not late. */
   onTime: boolean
   /** Verified; `null` before. */
@@ -55,12 +65,17 @@ export class SegmentJob {
   #have = 0
   #underWay = 0
   #sawBad = false
+  /** When something came last, or the work began. */
+  #progressAt: number
+  #again: Timer | null = null
+  #againMs = AGAIN_MIN_MS
   /** False once computed blocks failed their check: parity is then of no use. */
   #consistent = true
 
   /** `addresses`: n share addresses, back to back, the `k` data shares first. `wanted`: indices below `k`. */
   constructor(asker: ShareAsker, k: number, addresses: Uint8Array, wanted: readonly number[], signal: AbortSignal) {
     this.#asker = asker
+    this.#progressAt = asker.parts.clock.monotonicMs()
     this.#k = k
     this.#addresses = addresses
     this.#shares = Array.from({ length: addresses.length / SHARE_ADDRESS_BYTES }, (_, index) => ({
@@ -68,6 +83,8 @@ export class SegmentJob {
       address: addresses.subarray(index * SHARE_ADDRESS_BYTES, (index + 1) * SHARE_ADDRESS_BYTES),
       untried: null,
       asked: 0,
+      underWay: 0,
+      silent: new Set(),
       onTime: false,
       bytes: null,
     }))
@@ -102,6 +119,7 @@ export class SegmentJob {
   /** Ends what is under way. Blocks that came stay. */
   close(): void {
     this.#signal.removeEventListener('abort', this.#onAbort)
+    this.#again?.cancel()
     this.#ending.abort()
     for (const share of this.#shares) share.bytes = null
   }
@@ -143,7 +161,40 @@ export class SegmentJob {
         if (share === undefined || !this.#ask(share)) break
       }
     }
-    if (gaps().length > 0 && this.#underWay === 0) this.#fail(this.#lost())
+    if (gaps().length > 0 && !this.#shares.some(({ onTime }) => onTime)) this.#onExhausted()
+  }
+
+  /** Nothing is on its way in time, and nobody is left to be asked. */
+  #onExhausted(): void {
+    const { clock, persistMs = 0 } = this.#asker.parts
+    const silentMs = clock.monotonicMs() - this.#progressAt
+    if (persistMs > 0 && silentMs < persistMs && this.#mayCome()) {
+      const wait = Math.min(this.#againMs, persistMs - silentMs)
+      this.#again ??= clock.setTimer(wait, () => {
+        this.#again = null
+        this.#againMs = Math.min(AGAIN_MAX_MS, 2 * this.#againMs)
+        this.#askAgain()
+      })
+    } else if (this.#underWay === 0 || (persistMs > 0 && silentMs >= persistMs)) this.#fail(this.#lost())
+  }
+
+  /** Whether those who did not answer could make it whole. */
+  #mayCome(): boolean {
+    const may = (share: ShareState) => share.bytes === null && (share.underWay > 0 || share.silent.size > 0)
+    if (!this.#consistent) return [...this.#open.keys()].every((index) => may(this.#shares[index]!))
+    let come = this.#have
+    for (const share of this.#shares) if (may(share)) come++
+    return come >= this.#k
+  }
+
+  /** Silent holders have their turn once more. */
+  #askAgain(): void {
+    for (const share of this.#shares) {
+      if (share.bytes !== null || share.silent.size === 0) continue
+      share.untried = [...share.silent, ...(share.untried ?? [])]
+      share.silent.clear()
+    }
+    this.#goOn()
   }
 
   /** Shares that are neither there nor expected in time, short of k. */
@@ -177,12 +228,14 @@ export class SegmentJob {
     if (node === undefined) return false
     const isPlaced = node === this.#placed[share.index]
     share.asked++
+    share.underWay++
     share.onTime = true
     this.#underWay++
     let current = true
     const onLate = () => {
       current = false
       share.onTime = false
+      share.silent.add(node)
       if (isPlaced) this.#gaps.set(share.index, 'silent')
       this.#goOn()
     }
@@ -190,12 +243,15 @@ export class SegmentJob {
       .ask(node, share.address, this.#signal, onLate)
       .then((answer) => {
         if (answer.kind === 'bad') this.#sawBad = true
+        if (answer.kind === 'failed') share.silent.add(node)
+        else share.silent.delete(node)
         if (isPlaced) this.#noteAnswer(share.index, answer.kind)
         if (answer.kind === 'share') this.#take(share, answer.bytes)
       })
       .catch((error: unknown) => this.#fail(error))
       .finally(() => {
         this.#underWay--
+        share.underWay--
         if (current) share.onTime = false
         this.#goOn()
       })
@@ -218,6 +274,8 @@ export class SegmentJob {
     if (share.bytes !== null || this.#open.size === 0) return
     share.bytes = bytes
     this.#have++
+    this.#progressAt = this.#asker.parts.clock.monotonicMs()
+    this.#againMs = AGAIN_MIN_MS
     this.#deliver(share.index, bytes)
   }
 

@@ -36,6 +36,8 @@ export interface AskerParts {
   readonly rng: Rng
   /** Where this read notes its first share, and those that were late or failed. */
   readonly trace?: WorkTrace | undefined
+  /** How long work goes on that gets nothing but silence. Default 0: until everybody was asked once. */
+  readonly persistMs?: number
   /** Where it is noted what holders did not have. */
   readonly gaps?: Pick<ReadGaps, 'segment'> | undefined
 }

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { openFile } from '../../client/fetch.ts'
+import { openFile, PERSIST_MS } from '../../client/fetch.ts'
 import { publishFile } from '../../client/publish.ts'
 import { concat, toHex } from '../../src/bytes/index.ts'
 import { formatFileAddress, parseAddress } from '../../src/content/address.ts'
@@ -102,13 +102,65 @@ test('nodes that joined since are asked in vain, and content comes whole', async
   assert.equal(Buffer.compare((await fetched(grown, address)).bytes, body), 0)
 })
 
-test('more than half gone is an error, never a short or wrong answer', async () => {
-  const { network, address } = await published(640_000, 8, 3)
+test('more than half gone for longer than a read waits is an error, never a short or wrong answer', async () => {
+  const clock = new FakeClock()
+  const { network, address } = await published(640_000, 8, 3, clock)
+  const fails = async () => {
+    const reading = assert.rejects(fetched(network, address, 1, clock), (error) => isOverlayError(error, 'CONTENT_NOT_FOUND'))
+    await clock.runFor(reading, 2 * PERSIST_MS + 1_000)
+    assert.equal(network.underWay, 0)
+    assert.equal(clock.pendingTimers, 0)
+  }
   for (const node of network.nodes.slice(2)) node.state = 'dead'
-  await assert.rejects(fetched(network, address), (error) => isOverlayError(error, 'CONTENT_NOT_FOUND'))
-  assert.equal(network.underWay, 0)
+  await fails()
   for (const node of network.nodes) node.state = 'dead'
-  await assert.rejects(fetched(network, address), (error) => isOverlayError(error, 'CONTENT_NOT_FOUND'))
+  await fails()
+})
+
+test('more than half gone for some seconds, or silent: a read waits, asks them again, and is whole', async () => {
+  for (const state of ['dead', 'silent'] as const) {
+    const clock = new FakeClock()
+    const { network, body, address } = await published(6_000_000, 8, 3, clock)
+    for (const node of network.nodes) node.delayMs = 20
+    const away = (are: boolean) => {
+      for (const node of network.nodes.slice(1)) node.state = are ? state : 'up'
+    }
+    away(true)
+    const opening = openFile(network, address, { rng: seededRng(2), clock }, waiting)
+    await clock.advance(5_000)
+    away(false)
+    const file = await clock.runFor(opening, state === 'dead' ? 3_000 : 30_000)
+    const reading = collect(file.read({ start: 0, end: file.bytes }, waiting))
+    await clock.advance(150)
+    away(true)
+    const before = network.gets
+    await clock.advance(12_000)
+    assert.ok(network.gets - before < 3_000, `${network.gets - before} asks in 12 s`)
+    away(false)
+    assert.equal(Buffer.compare(await clock.runFor(reading, 30_000), body), 0)
+    assert.equal(clock.pendingTimers, 0)
+  }
+})
+
+test('nobody has it, and half of the nodes or more say so: that is an answer, at once', async () => {
+  const clock = new FakeClock()
+  const { network } = await published(1_000, 8, 3, clock)
+  for (const node of network.nodes) node.delayMs = 10
+  for (const node of network.nodes.slice(4)) node.state = 'dead'
+  const unknown = formatFileAddress(new Uint8Array(32))
+  const began = clock.monotonicMs()
+  await clock.runFor(
+    assert.rejects(fetched(network, unknown, 1, clock), (error) => isOverlayError(error, 'CONTENT_NOT_FOUND')),
+    10_000,
+  )
+  assert.ok(clock.monotonicMs() - began < 1_000)
+  // A share that all its holders say they do not have is gone, whoever else is silent.
+  const small = await published(1_000, 8, 4, clock)
+  for (const node of small.network.nodes) node.shares.clear()
+  await clock.runFor(
+    assert.rejects(fetched(small.network, small.address, 1, clock), (error) => isOverlayError(error, 'CONTENT_NOT_FOUND')),
+    1_000,
+  )
 })
 
 type Lie = (address: Uint8Array, right: Uint8Array | null, node: FakeNode) => Uint8Array | null
@@ -129,6 +181,21 @@ test('P10: liars of every kind, 3 of 8: right bytes come all the same, and each 
     const { bytes, counters } = await fetched(network, address)
     assert.equal(Buffer.compare(bytes, body), 0, name)
     assert.ok(counters.bad > 0 && counters.bad <= counters.asked - counters.received, name)
+  }
+})
+
+test('P10: holders that were honest turn to wrong bytes in the middle of a read: it goes on, whole and right', async () => {
+  for (const [name, lie] of Object.entries(LIES)) {
+    const { network, body, address } = await published(6_000_000, 8, 11)
+    const file = await openFile(network, address, { rng: seededRng(1), clock: stillClock }, waiting)
+    const read = file.read({ start: 0, end: file.bytes }, waiting)
+    const pieces: Uint8Array[] = []
+    for await (const piece of read) {
+      pieces.push(piece)
+      if (pieces.length === 20) for (const node of network.nodes.slice(0, 3)) node.lie = (place, right) => lie(place, right, node)
+    }
+    assert.equal(Buffer.compare(concat(...pieces), body), 0, name)
+    assert.ok(read.counters.bad > 0, name)
   }
 })
 

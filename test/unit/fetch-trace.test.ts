@@ -87,12 +87,13 @@ test('holders that lie, are dead, or have nothing: each failure says so', async 
     ['dead', 'CONTENT_NOT_FOUND', 'root', /no answer \(STORE_UNREACHABLE\)|No holder/],
     ['lie', 'CONTENT_DAMAGED', 'retry', /wrong bytes/],
   ] as const) {
-    const { network, address } = await published(6, 200_000, stillClock)
+    const clock = new FakeClock()
+    const { network, address } = await published(6, 200_000, clock)
     for (const node of network.nodes) {
       if (state === 'dead') node.state = 'dead'
       else node.lie = (_, right) => (right === null ? null : right.map((byte) => byte ^ 1))
     }
-    const { how, report } = await traced(network, address, stillClock)
+    const { how, report } = await clock.runFor(traced(network, address, clock), 60_000)
     assert.equal(how, code)
     assert.equal(report.state, 'failed')
     const failed = report.failures.at(-1)
