@@ -5,12 +5,13 @@
  */
 import type { NodeId } from '../src/bytes/index.ts'
 import { CELL_BYTES } from '../src/cell/index.ts'
-import { EPOCH_MS, RATE_LADDER } from '../src/circuit/setup/index.ts'
+import { RATE_LADDER } from '../src/circuit/setup/index.ts'
 import type { ClockName, Config, Cover } from '../src/config/index.ts'
 import { OverlayError } from '../src/errors/index.ts'
 import type { Rng } from '../src/runtime/index.ts'
 import { Lease, type LoopSource, type Taking, type Work } from './loops/lease.ts'
 import { type LoopSetOptions, PHASES } from './loops/loop-set.ts'
+import { type SetUpTime, setUpTime, twinTime } from './loops/set-up-time.ts'
 import { type ShareSession, type ShareSessions, SMALL_NETWORK } from './shares.ts'
 
 // Implementation constants: start values, which the adversary lab decides.
@@ -22,9 +23,9 @@ interface CoverPlan {
   readonly topRate: number
 }
 const COVER_PLANS: Readonly<Record<Cover, CoverPlan>> = {
-  low: { controlMs: 2_000, standing: 1, topRate: 512 },
-  medium: { controlMs: 1_000, standing: 2, topRate: 2_048 },
-  high: { controlMs: 500, standing: 4, topRate: 8_192 },
+  low: { controlMs: 4_000, standing: 1, topRate: 512 },
+  medium: { controlMs: 2_700, standing: 1, topRate: 2_048 },
+  high: { controlMs: 1_350, standing: 2, topRate: 8_192 },
 }
 const STANDING_RATE = 8
 const EXTRA_RATES = [512, 2_048, 8_192]
@@ -36,8 +37,6 @@ const TICK_WAIT_MS = 13
 /** Under the least a tick that is late once loses cells; over the most nothing is won on machines that are not overloaded. */
 const HOLD_LEAST_MS = 25
 const HOLD_MOST_MS = 75
-/** A hop refuses a set-up that comes less than two seconds before `live`, and this is for work on the way. */
-const LEAD_MARGIN_MS = 3_000
 /** Cells of a burst of control slots, and of a cell on the wire behind TLS. */
 const BURST_CELLS = 8
 const WIRE_CELL_BYTES = CELL_BYTES + 22
@@ -48,9 +47,11 @@ export interface PacedPlan {
   readonly controlMs: number
   /** Exchanges of this node's user go over loops of so many cells a second, or more. */
   readonly exchangeRate: number
-  readonly loops: Omit<LoopSetOptions, 'rng' | 'leadEpochs'>
-  /** Epochs from a decision to `live`, for loops of so many members: their set-up waits for a burst at each. */
-  leadEpochs(members: number): number
+  readonly loops: Omit<LoopSetOptions, 'rng' | 'leadEpochs' | 'twinLeadEpochs'>
+  /** When set-ups of loops of so many other members leave, and how long before `live` they are decided. */
+  setUpTime(members: number): SetUpTime
+  /** The same for a twin of a loop of this rate, an index into `RATE_LADDER`. */
+  twinTime(members: number, rate: number): SetUpTime
   /** How long each member keeps a cell, where loops have so many. */
   holdMs(members: number): number
 }
@@ -68,8 +69,17 @@ export function pacedPlanOf({ clock, cover, fixedLoops, fixedRate, holdMs }: Con
     controlMs,
     exchangeRate: clock === 'fixed' ? 0 : EXTRA_RATES[0]!,
     loops: { standing: { rate: ladderIndex(rate), phases }, extra: clock === 'fixed' ? null : extra },
-    leadEpochs: (members) => Math.ceil(((members + 1) * controlMs + LEAD_MARGIN_MS) / EPOCH_MS),
     holdMs: (members) => holdMs ?? holdFor(members),
+    setUpTime: (members) => setUpTime(members, controlMs),
+    twinTime: (members, rate) => twinTime(members, holdMs ?? holdFor(members), RATE_LADDER[rate]!),
+  }
+}
+
+/** What a set of loops is to know of when they are set up, where loops have as many other members as `members` says. */
+export function leadsOf(plan: PacedPlan, members: () => number): Pick<LoopSetOptions, 'leadEpochs' | 'twinLeadEpochs'> {
+  return {
+    leadEpochs: () => plan.setUpTime(members()).leadEpochs,
+    twinLeadEpochs: (rate) => plan.twinTime(members(), rate).leadEpochs,
   }
 }
 
@@ -158,6 +168,14 @@ export class ClockedLoops implements LoopSource {
 
   takeHome(taking: Taking): Promise<Work> {
     return (isSwift(taking.isolation) ? this.#swift : this.#paced).takeHome(taking)
+  }
+
+  expect(isolation: string): void {
+    if (!isSwift(isolation)) this.#paced.expect?.(isolation)
+  }
+
+  near(node: NodeId, isolation: string): boolean {
+    return isSwift(isolation) || (this.#paced.near?.(node, isolation) ?? true)
   }
 
   release(loop: Work): void {

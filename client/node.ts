@@ -30,6 +30,7 @@ import {
   clockWarnings,
   drawsOf,
   isolationUnder,
+  leadsOf,
   type PacedPlan,
   pacedPlanOf,
   scheduledBytesPerHour,
@@ -260,7 +261,8 @@ async function compose(
           holdMs: () => paced.holdMs(members()),
           rate: (RATE_LADDER as readonly number[]).indexOf(rate),
           loops: count,
-          leadEpochs: () => paced.leadEpochs(members()),
+          leadEpochs: () => paced.setUpTime(members()).leadEpochs,
+          setUpWaitMs: () => paced.setUpTime(members()).waitMs,
           builder: preferring,
           view: directory,
           self,
@@ -469,10 +471,13 @@ function loopStatus({ number, hops }: Loop, clock: ClockName, taken: boolean): L
   return { id: number, members: hops.length, clock, state: taken ? 'busy' : 'ready' }
 }
 
-function makePacedPool(plan: PacedPlan, deps: Omit<PacedPoolDeps, 'clockName' | 'holdMs' | 'exchangeRate' | 'set'>): PacedPool {
+type MadeDeps = Omit<PacedPoolDeps, 'clockName' | 'holdMs' | 'exchangeRate' | 'set' | 'setUpWaitMs'>
+
+function makePacedPool(plan: PacedPlan, deps: MadeDeps): PacedPool {
   const { clock: clockName, holdMs, exchangeRate } = plan
-  const set = new LoopSet({ ...plan.loops, leadEpochs: () => plan.leadEpochs(deps.members()), rng: drawsOf(deps.rng) })
-  return new PacedPool({ ...deps, clockName, holdMs: () => holdMs(deps.members()), exchangeRate, set })
+  const set = new LoopSet({ ...plan.loops, ...leadsOf(plan, deps.members), rng: drawsOf(deps.rng) })
+  const setUpWaitMs = (members: number) => plan.setUpTime(members).waitMs
+  return new PacedPool({ ...deps, clockName, holdMs: () => holdMs(deps.members()), exchangeRate, set, setUpWaitMs })
 }
 
 /** The network as one user's readers of one address see it (`workName`): a session of its own, made anew when it closed itself. */
@@ -481,6 +486,7 @@ function readingNetwork(session: () => ShareSession, directory: Directory, self:
     self,
     patience: session().patience,
     ready: (node, bytes, waiting) => session().ready(node, bytes, waiting),
+    near: (node) => session().near(node),
     holders: () => directory.all().map(({ id }) => id),
     putShare: (node, share, work) => session().putShare(node, share, work),
     getShare: (node, location, work) => session().getShare(node, location, work),

@@ -55,6 +55,8 @@ const RECORD_BYTES = 4096
 const FEW_BYTES = 256
 /** Places kept for one node. */
 const PLACES_MAX = 64
+/** A place is kept for so long: who got one asks at once. */
+const PLACE_MS = 1_000
 /** Requests that one loop carries at once: bounds what is buffered at both ends. */
 const ASKS_PER_LOOP = 24
 /** How long a session of reads keeps its loops after its last use. */
@@ -103,6 +105,7 @@ export class ShareSessions {
       })
       session = made
       this.#sessions.set(name, session)
+      this.#deps.pool.expect?.(isolation)
     }
     session.touch()
     return session
@@ -222,9 +225,25 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
       const places = this.#places.get(node) ?? []
       this.#places.set(node, places)
       places.push(place)
+      this.#deps.clock.setTimer(PLACE_MS, () => this.#leavePlace(node, place))
     } finally {
       this.#asks--
     }
+  }
+
+  /** Gives back a place that no ask has taken: its asker was content before, and others wait. */
+  #leavePlace(node: NodeId, place: Work): void {
+    const places = this.#places.get(node)
+    const at = places?.indexOf(place) ?? -1
+    if (at < 0) return
+    places!.splice(at, 1)
+    if (places!.length === 0) this.#places.delete(node)
+    this.#deps.pool.release(place)
+  }
+
+  /** See `AskTiming`. */
+  near(node: NodeId): boolean {
+    return node === this.self || (this.#deps.pool.near?.(node, this.#isolation) ?? true)
   }
 
   holders(): readonly NodeId[] {

@@ -14,7 +14,14 @@ import {
   type StreamEvents,
   sendMessage,
 } from '../src/stream/index.ts'
-import { HOP_REQUEST_BYTES_MAX, type HopStatus, hopReplyPieces, PING_BYTES_MAX, parseHopRequest } from '../src/wire/index.ts'
+import {
+  HOP_REQUEST_BYTES_MAX,
+  type HopStatus,
+  hopReplyPieces,
+  PING_BYTES_MAX,
+  parseHopRequest,
+  type Twin,
+} from '../src/wire/index.ts'
 import { type Claimant, FairShare } from './fair-share.ts'
 
 /** Answers one request of its kind, borrowed until the promise settles or `call.parked()`. Never rejects; bounds its own work. */
@@ -41,6 +48,8 @@ export interface HopPort {
   attach(flow: PayloadFlow, number?: number): boolean
   /** The link that the circuit comes in by. Absent: it is this node's own. */
   readonly claimant?: object
+  /** Becomes a member of a twin of the circuit (SPEC.md §4.7). `false`: it does not. Absent: the circuit can have none. */
+  readonly twin?: ((wish: Twin) => boolean) | undefined
 }
 
 /** Joins circuits in pairs. Bounds its own work. */
@@ -179,6 +188,9 @@ export class Apex {
     if (request.kind === 'ping') return { status: 'ok', body: PING_ANSWER.subarray(0, request.answerBytes) }
     if (request.kind === 'join') {
       return { status: this.#rendezvous?.join(request.cookie, port, request.exchange) ?? 'refused', body: new Uint8Array(0) }
+    }
+    if (request.kind === 'twin') {
+      return { status: port.twin?.(request) === true ? 'ok' : 'refused', body: new Uint8Array(0) }
     }
     const service = this.#services[request.kind]
     if (service === undefined) return { status: 'refused', body: new Uint8Array(0) }

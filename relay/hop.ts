@@ -44,6 +44,7 @@ export class RelayHop implements HopPort {
   lastCellAt: MonotonicMs
   /** Of a paced circuit. */
   readonly paced: PacedHop | null
+  readonly twin: HopPort['twin']
   over = false
   readonly #lane: Lane
   readonly #layer: HopLayer
@@ -62,6 +63,7 @@ export class RelayHop implements HopPort {
     readonly apex: Apex
     readonly now: MonotonicMs
     readonly paced?: PacedHop | null
+    readonly twin?: HopPort['twin']
   }) {
     this.from = parts.from
     this.fromId = parts.fromId
@@ -73,6 +75,7 @@ export class RelayHop implements HopPort {
     this.#apex = parts.apex
     this.lastCellAt = parts.now
     this.paced = parts.paced ?? null
+    this.twin = parts.twin
   }
 
   /** Handles this turn's cells. One goes out for each that came in, in order. */

@@ -40,12 +40,12 @@ export interface LinePlan {
 
 // Specification constants.
 /** The origin's first cell goes at `live` and at most so much later. */
-export const START_SPREAD_MS = 2_000
+export const START_SPREAD_MAX_MS = 8_000
 /**
  * A member that has no cell so long after `live` gives up: one packet must not start a flood that nobody feeds. The origin's spread, the
  * holds of eleven members at the lowest rate (2 s), and clocks that differ by some seconds.
  */
-export const UNFED_MS = START_SPREAD_MS + 8_000
+export const UNFED_MS = START_SPREAD_MAX_MS + 8_000
 /** A predecessor that has been silent so long is gone; random bytes go on for a random time. */
 export const SILENT_MS = 2_000
 const FILLER_MIN_MS = 18_000
@@ -64,7 +64,7 @@ const DRIFT_EVERY_MS = 1_000
 /** From so many cells in a hold on, drift is seen by their number. */
 const COUNTED_FROM_CELLS = 2
 /** An own loop's first cell is home by then, or the loop is as if its predecessor were gone. */
-const HOME_MS = UNFED_MS - START_SPREAD_MS
+const HOME_MS = UNFED_MS - START_SPREAD_MAX_MS
 const NOTHING = 0xffff_ffff
 
 const PAD_BODY = new Uint8Array(BODY_BYTES)

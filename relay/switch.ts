@@ -22,15 +22,24 @@ import {
   commandAt,
   NO_CIRCUIT,
 } from '../src/cell/index.ts'
-import { type CircuitEnd, HopLayer, type Launch, type LaunchedLoop, type LoopPort } from '../src/circuit/index.ts'
-import { ephemeralOf, type SetUpPlan, setUpCells, wipeLayer } from '../src/circuit/setup/index.ts'
-import type { CellCipher } from '../src/crypto/index.ts'
+import { type CircuitEnd, HopLayer, type Launch, type LaunchedLoop, type LoopEnd, type LoopPort } from '../src/circuit/index.ts'
+import {
+  ephemeralOf,
+  refusePlan,
+  type SetUpPlan,
+  setUpCells,
+  TWIN_LEAD_MS,
+  twinPlan,
+  wipeLayer,
+} from '../src/circuit/setup/index.ts'
+import { type CellCipher, wipe } from '../src/crypto/index.ts'
 import type { Lane, Link, LinkCloseReason, LinkReceiver } from '../src/link/index.ts'
 import type { CellPlane, ControlSink } from '../src/link/plane.ts'
 import type { Clock, Rng, Timer } from '../src/runtime/index.ts'
+import type { Twin } from '../src/wire/index.ts'
 import type { Admission, OpenedSetUp } from './admission.ts'
 import type { Apex } from './apex.ts'
-import { HomeCircuit, isPeersId, LinkState, type OwnLoop, SILENT_END } from './circuits.ts'
+import { HomeCircuit, isPeersId, LinkState, type OwnLoop, SILENT_END, twinId } from './circuits.ts'
 import { type PacedHop, RelayHop } from './hop.ts'
 import type { PacedLine } from './paced-line.ts'
 import { Pacing, type PacingOptions, type Reservation } from './pacing.ts'
@@ -248,13 +257,44 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     const lane = paced?.line ?? to.link.lane(toId)
     const layer = new HopLayer(this.#deps.cipher, opened)
     wipeLayer(opened)
+    const twin = paced === null ? undefined : (wish: Twin) => this.#twin(hop, wish)
     const { apex, clock } = this.#deps
-    const hop = new RelayHop({ from: state.link, fromId, to: to.link, lane, layer, apex, paced, now: clock.monotonicMs() })
-    state.incoming.set(fromId, hop)
-    to.addOutgoing(toId, hop)
-    this.#relayed++
+    const hop = new RelayHop({ from: state.link, fromId, to: to.link, lane, layer, apex, paced, twin, now: clock.monotonicMs() })
+    this.#add(hop, state, to)
     if (!this.#pushSetUp(lane, opened.packet)) return this.#endHop(hop, 'overload')
     to.link.flush()
+  }
+
+  #add(hop: RelayHop, from: LinkState, to: LinkState): void {
+    from.incoming.set(hop.fromId, hop)
+    to.addOutgoing(hop.toId, hop)
+    this.#relayed++
+  }
+
+  /** Becomes a member of a twin of `root`, between the same links. `false`: the plan is not admissible, or there is no room. */
+  #twin(root: RelayHop, { place, cellKey, answerKey, ...wish }: Twin): boolean {
+    const from = this.#links.get(root.from)
+    const to = this.#links.get(root.to)
+    if (root.over || root.paced === null || !from?.neighbour || !to?.neighbour) return false
+    const { apex, cipher, clock } = this.#deps
+    const plan = twinPlan(clock.unixMs(), root.paced.plan, wish)
+    const fromId = twinId(root.fromId, place)
+    const toId = twinId(root.toId, place)
+    if (refusePlan(plan, clock.unixMs(), undefined, TWIN_LEAD_MS) !== null || !this.#isFree(from, fromId, to, toId, from.link))
+      return false
+    const paced = this.#pace(from.link, to.link, toId, plan, (why) => this.#endHop(hop, why))
+    if (paced === 'refused' || paced === null) return false
+    const layer = new HopLayer(cipher, { cellKey, answerKey })
+    wipe(cellKey, answerKey)
+    const { line: lane } = paced
+    const hop = new RelayHop({ from: from.link, fromId, to: to.link, lane, layer, apex, paced, now: clock.monotonicMs() })
+    this.#add(hop, from, to)
+    return true
+  }
+
+  #isFree(from: LinkState, fromId: CircuitId, to: LinkState, toId: CircuitId, claimant: Link | null): boolean {
+    if (fromId === NO_CIRCUIT || toId === NO_CIRCUIT || from.incoming.has(fromId) || to.outgoing.has(toId)) return false
+    return from.incoming.size < this.#circuitsPerLink && to.mayAdd(claimant)
   }
 
   /** The line of a circuit that is to be paced, with room reserved for it; `null` for a swift one. */
@@ -314,7 +354,26 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     const flush = () => {
       if (paced === null) this.#inTurn ? this.#dirty.add(out.link) : out.link.flush()
     }
-    return { id, lane, supply: paced?.line ?? null, flush, close: () => this.#endOwn(own, null) }
+    const twin = (place: number, plan: SetUpPlan, end: LoopEnd) => this.#launchTwin(own, place, plan, end)
+    return { id, lane, supply: paced?.line ?? null, flush, twin, close: () => this.#endOwn(own, null) }
+  }
+
+  /** See `LaunchedLoop.twin`. */
+  #launchTwin(root: OwnLoop, place: number, plan: SetUpPlan, end: LoopEnd): LaunchedLoop | null {
+    const { out, home } = root
+    if (root.over || home === null || plan.clock === 'swift') return null
+    const id = twinId(root.lane.id, place)
+    const homeId = twinId(home.id, place)
+    if (!this.#isFree(home.state, homeId, out, id, null)) return null
+    const paced = this.#pace(home.state.link, out.link, id, plan, (why) => this.#onOwnLineOver(own, why), true)
+    if (paced === 'refused' || paced === null) return null
+    const own: OwnLoop = { launch: null, out, lane: paced.line, paced: { ...paced, end }, home: null, over: false }
+    const circuit = new HomeCircuit(end, own, this.#deps.clock.monotonicMs())
+    own.home = { state: home.state, id: homeId, circuit }
+    home.state.incoming.set(homeId, circuit)
+    out.addOutgoing(id, own)
+    this.#supplied.add(own)
+    return { id, lane: paced.line, supply: paced.line, flush: () => {}, close: () => this.#endOwn(own, null) }
   }
 
   /** Own paced loops fill their lines in a turn after the tick: not in it, and not when something came home. */

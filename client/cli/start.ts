@@ -51,7 +51,7 @@ export const STOP_MS = 5_000
 const READY_POLL_MS = 250
 const NOT_READY_MS = 20_000
 /** The same where loops begin at public times, after the directory has settled. */
-const PACED_NOT_READY_MS = 60_000
+const PACED_NOT_READY_MS = 90_000
 /** Signals this close together are one wish: a terminal and a parent process both send them. */
 const SAME_SIGNAL_MS = 1_000
 

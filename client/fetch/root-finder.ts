@@ -4,7 +4,7 @@
  */
 import { equalPublic, type NodeId } from '../../src/bytes/index.ts'
 import { ROOT_BYTES, ROOT_SLOTS_MAX } from '../../src/content/constants.ts'
-import type { HolderHealth } from '../../src/content/holder-health.ts'
+import { type HolderHealth, soonest } from '../../src/content/holder-health.ts'
 import type { ShareNetwork, SlotValue, WorkTrace } from '../../src/content/network.ts'
 import type { Ranking } from '../../src/content/placement.ts'
 import { openRoot, type Root, rootKeys } from '../../src/content/root.ts'
@@ -192,8 +192,13 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot>
   const goOn = () => {
     if (both.aborted) return
     while (underWay - late < parallel && late < LATE_MAX && asks.length > 0) {
-      const healthy = asks.findIndex(({ node }) => !health.isSuspect(node))
-      const ask = asks.splice(Math.max(0, healthy), 1)[0]!
+      const next = soonest(
+        asks,
+        ({ node }) => node,
+        health,
+        (other) => network.near?.(other) ?? true,
+      )
+      const ask = asks.splice(next, 1)[0]!
       underWay++
       askOne(ask)
         .catch((error: unknown) => found.reject(error))

@@ -25,6 +25,8 @@ import type { Answer, ShareAsker } from './share-asker.ts'
 const HOLDERS_PER_SHARE = 32
 /** Computing a missing block is dear if it takes more other shares than this for each: then one more holder is asked for it first. */
 const DEAR_SHARES = 3
+/** What is the choice between holders that would all have to be waited for: dearer than some failed asks, and cheaper than one that failed lately. */
+const FAR_COST = 100
 /** Holders of a wanted share that are asked before that dear way is taken. */
 const HOLDERS_BEFORE_DEAR = 2
 /** When nothing else is left to do, silent holders are asked again after this, each time twice as long. */
@@ -146,12 +148,13 @@ export class SegmentJob {
     // 1. Each wanted share at the holder that should have it, unless that one just failed.
     for (const share of shuffled(gaps(), this.#asker.parts.rng)) {
       if (share.asked > 0) continue
+      if (!this.#isNear(share) && this.#consistent) continue
       if (this.#isSuspect(share)) this.#gaps.set(share.index, 'silent')
       else this.#ask(share)
     }
     // 2. A dear gap: one more holder first. Without usable parity that is the only way.
     for (const share of gaps()) {
-      const dear = this.#missing() > DEAR_SHARES * gaps().length
+      const dear = this.#isNear(share) && this.#missing() > DEAR_SHARES * gaps().length
       if (!this.#consistent || (dear && share.asked < HOLDERS_BEFORE_DEAR && !this.#isSuspect(share))) this.#ask(share)
     }
     // 3. Other shares, as many as are missing to k.
@@ -211,14 +214,29 @@ export class SegmentJob {
     for (const share of this.#shares) {
       if (share.bytes !== null || share.onTime || share.untried?.length === 0) continue
       const wanted = this.#open.has(share.index) ? 0 : 1
-      const cost = (this.#isSuspect(share) ? 1000 : 0) + 4 * share.asked + wanted + this.#asker.parts.rng.unit()
+      const cost =
+        (this.#isSuspect(share) ? 1000 : 0) +
+        (this.#isNear(share) ? 0 : FAR_COST) +
+        4 * share.asked +
+        wanted +
+        this.#asker.parts.rng.unit()
       if (cost < bestCost) [best, bestCost] = [share, cost]
     }
     return best
   }
 
+  #nextOf(share: ShareState): NodeId | undefined {
+    return share.untried === null ? this.#placed[share.index] : share.untried[0]
+  }
+
+  /** Whether its next holder can be asked without waiting for a loop that is not there yet. */
+  #isNear(share: ShareState): boolean {
+    const next = this.#nextOf(share)
+    return next === undefined || (this.#asker.parts.network.near?.(next) ?? true)
+  }
+
   #isSuspect(share: ShareState): boolean {
-    const next = share.untried === null ? this.#placed[share.index] : share.untried[0]
+    const next = this.#nextOf(share)
     return next !== undefined && this.#asker.parts.health.isSuspect(next)
   }
 

@@ -18,9 +18,12 @@ import { CELL_KEY_BYTES, type CellCipher, wipe } from '../../src/crypto/index.ts
 import type { DirectoryView } from '../../src/directory/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
+import { encodeHopRequest, parseHopReply, type Twin } from '../../src/wire/index.ts'
 import type { LoopPreference } from '../paths.ts'
+import { askAgain } from './asking.ts'
 import { OriginLoop } from './origin-loop.ts'
 import { PacedLoop } from './paced-loop.ts'
+import { twinGapMs } from './set-up-time.ts'
 
 // Implementation constants.
 /**
@@ -105,6 +108,50 @@ export class LoopBuilder {
     const { plan, onWorn } = building
     const start = rng.unit()
     return this.#build(apex, building, plan, (parts) => new PacedLoop({ ...parts, plan, start, clock, onEnd, onWorn }))
+  }
+
+  /**
+   * A twin of `root`: another circuit through the same members, of which each is told in a cell of `root`, the last member first, so that all know
+   * at about the same time. Errors: `LOOP_FAILED`, or the signal's reason.
+   */
+  async buildTwin(
+    root: PacedLoop,
+    place: number,
+    onEnd: PacedEndHandler,
+    { signal, plan, onWorn }: PacedBuilding,
+  ): Promise<PacedLoop> {
+    const { cipher, clock, rng } = this.#deps
+    const { hops, start } = root
+    const secrets = hops.map(() => ({ cellKey: rng.bytes(CELL_KEY_BYTES), answerKey: rng.bytes(CELL_KEY_BYTES) }))
+    const own = rng.bytes(CELL_KEY_BYTES)
+    const layers = new OriginLayers(cipher, secrets, own)
+    wipe(own)
+    const apexIndex = hops.indexOf(root.apex)
+    const loop = new PacedLoop({ number: ++this.#built, hops, apexIndex, layers, plan, start, clock, onEnd, onWorn })
+    const launched = root.launchTwin(place, plan, loop)
+    const deadline = clock.deadline(Math.max(0, plan.liveEpoch * EPOCH_MS - clock.unixMs()), signal)
+    try {
+      if (launched === null) throw new OverlayError('overload', 'LOOP_FAILED', 'The loop can have no twin now.')
+      loop.attach(launched)
+      const told: Promise<void>[] = []
+      for (let at = hops.length - 1; at >= 0; at--) {
+        const telling = tellOfTwin(root, hops[at]!, { kind: 'twin', place, ...secrets[at]!, ...timesOf(plan) }, deadline.signal)
+        telling.catch(() => {}) // all are told, whatever one says; then it counts
+        told.push(telling)
+        if (at > 0) await clock.sleep(twinGapMs(plan.holdMs, root.rate), { signal: deadline.signal }).catch(() => {})
+      }
+      await Promise.all(told)
+      return loop
+    } catch (error) {
+      loop.close()
+      loop.onOver()
+      launched?.close()
+      if (signal.aborted) throw signal.reason
+      throw new OverlayError('unreachable', 'LOOP_FAILED', 'Not all members of the loop agreed to a twin in time.', error)
+    } finally {
+      for (const { cellKey, answerKey } of secrets) wipe(cellKey, answerKey)
+      deadline.clear()
+    }
   }
 
   async #build<L extends OriginLoop | PacedLoop>(
@@ -221,4 +268,13 @@ export class LoopBuilder {
     }
     return avoid
   }
+}
+
+function timesOf({ rate, liveEpoch, closeEpoch, holdMs }: SetUpPlan) {
+  return { rate, liveEpoch, closeEpoch, holdMs }
+}
+
+async function tellOfTwin(root: PacedLoop, hop: NodeId, wish: Twin, signal: AbortSignal): Promise<void> {
+  const reply = parseHopReply(await askAgain(() => root.askAt(hop, encodeHopRequest(wish), { signal })))
+  if (reply?.status !== 'ok') throw new OverlayError('overload', 'LOOP_FAILED', 'A member has no room for a twin.')
 }

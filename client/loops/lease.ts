@@ -30,6 +30,10 @@ export interface LoopSource<L extends Work = Work> {
   /** As `take`, for this node itself, so that it looks and takes as long as with others. */
   takeHome?(taking: Taking): Promise<L>
   release(loop: L): void
+  /** Whether `node` can be had as soon as there is room, for work under this name. Absent: loops are made as they are asked for. */
+  near?(node: NodeId, isolation: string): boolean
+  /** The user under this name begins to look at something: more will be asked soon. */
+  expect?(isolation: string): void
 }
 
 /** Of a loop that ends by the clock: when. */

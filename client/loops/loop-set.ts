@@ -15,7 +15,7 @@ import type { Rng } from '../../src/runtime/index.ts'
 
 // Specification constants.
 /** Epochs in a public round: ten minutes. */
-export const ROUND_EPOCHS = 120
+export const ROUND_EPOCHS = 600_000 / EPOCH_MS
 /** Phases in which loops are born and end, half a round apart. */
 export const PHASES = 2
 
@@ -26,25 +26,29 @@ const LIFE_MIN_EPOCHS = 60_000 / EPOCH_MS
 const EXTRA_MIN_EPOCHS = 60_000 / EPOCH_MS
 const EXTRA_MAX_EPOCHS = 180_000 / EPOCH_MS
 /** The next round's set-up goes so many epochs before it, at random, beside the lead. */
-const AHEAD_SPREAD_EPOCHS = 8
+const AHEAD_SPREAD_EPOCHS = 40_000 / EPOCH_MS
 /** More than this waits, in seconds of what the loops carry: a step up. */
 const STEP_SECONDS = 1
 /** Steps that only bring more loops, one after the other, bring twice as many each time, up to this. */
 const STEP_LOOPS_MAX = 8
 /** An exchange begins on an extra loop that is there for so many epochs more. */
 export const EXCHANGE_EPOCHS = 45_000 / EPOCH_MS
+/** Twins that a loop has in its life: places for them. */
+const TWINS_MAX = 15
 /** Extra loops of the highest rate that one isolation name has for the same nodes. */
 const TOP_LOOPS_MAX = 2
 /** After a loop that failed the next try waits twice as long each time, at most so many epochs. */
-const RETRY_MAX_EPOCHS = 12
+const RETRY_MAX_EPOCHS = 60_000 / EPOCH_MS
 
 export interface LoopSetOptions {
   /** One standing loop for each entry: the phase of its rounds. `rate`: index into `RATE_LADDER`. */
   readonly standing: { readonly rate: number; readonly phases: readonly number[] }
   /** `null`: never any (`fixed`). `rates`: indexes into `RATE_LADDER`, lowest first; `loopsMax`: at once. */
   readonly extra: { readonly rates: readonly number[]; readonly loopsMax: number } | null
-  /** Epochs between a decision and the loop's `live`: as many as the set-up takes at most, with as many members as loops have now. */
+  /** Epochs between a decision and the loop's `live`: what the set-up takes (`set-up-time.ts`), with as many members as loops have now. */
   leadEpochs(): number
+  /** The same for a twin of a loop of this rate (index into `RATE_LADDER`). Absent: loops have no twins. */
+  twinLeadEpochs?(rate: number): number
   /** For standing loops, and for extra ones: what is drawn for one must not show in the other. */
   readonly rng: { readonly standing: Rng; readonly extra: Rng }
 }
@@ -57,6 +61,10 @@ export interface Wish {
   readonly rate: number
   readonly liveEpoch: number
   readonly closeEpoch: number
+  /** 0 ≤ x < 1: when in the time that is for it the set-up leaves. Members must not know when this was decided. */
+  readonly wait: number
+  /** Of a twin: the loop whose members it has, and which of its twins it is. */
+  readonly twin: { readonly root: number; readonly place: number } | null
   /** The isolation name whose loop it is; `null`: that which uses it first. */
   readonly owner: string | null
   /** Nodes that it should have among its members: the first in any case, the others if it can be. */
@@ -71,7 +79,11 @@ export interface Demand {
   readonly used: ReadonlySet<number>
   /** By isolation name, nodes at which an exchange waits for a loop that is there for a while. Absent: none. */
   readonly exchanges?: ReadonlyMap<string, ReadonlySet<NodeId>>
+  /** Isolation names whose user has just begun to look at something: the first twin need not wait until much is asked. */
+  readonly expected?: ReadonlySet<string>
 }
+
+const NOBODY: ReadonlySet<string> = new Set()
 
 export const NO_DEMAND: Demand = Object.freeze({ waiting: new Map(), used: new Set<number>() })
 
@@ -82,6 +94,9 @@ interface Member {
   owner: string | null
   /** Its members, once it is built; before, those it should have. */
   hops: Set<NodeId>
+  built: boolean
+  /** Twins that it had so far: each has a place of its own. */
+  twins: number
   usedEpoch: number
   readonly holdEpochs: number
   renewed: boolean
@@ -154,6 +169,7 @@ export class LoopSet {
     const member = this.#members.get(id)
     if (member === undefined) return
     member.hops = new Set(hops)
+    member.built = true
     if (member.place < 0) this.#extraFailures = 0
   }
 
@@ -163,9 +179,10 @@ export class LoopSet {
     if (member !== undefined) member.owner ??= owner
   }
 
-  /** The loop is not to be asked for `node` any more. */
+  /** The loop is not to be asked for `node` any more, nor its twins. */
   onSpent(id: number, node: NodeId): void {
-    this.#members.get(id)?.hops.delete(node)
+    const root = this.#members.get(id)?.wish.twin?.root ?? id
+    for (const [other, { wish, hops }] of this.#members) if (other === root || wish.twin?.root === root) hops.delete(node)
   }
 
   /** The loop is of little use: another one is to take its place, which it may be used until then. */
@@ -199,7 +216,7 @@ export class LoopSet {
     const liveEpoch = Math.max(until, this.#epoch + this.#options.leadEpochs())
     const closeEpoch = roundAfter(place.phase, liveEpoch + LIFE_MIN_EPOCHS)
     const { rate } = this.#options.standing
-    wishes.push(this.#add({ kind: 'standing', rate, liveEpoch, closeEpoch, owner: null, cover: [] }, at))
+    wishes.push(this.#add({ kind: 'standing', rate, liveEpoch, closeEpoch, twin: null, owner: null, cover: [] }, at))
   }
 
   #drawAhead(): number {
@@ -213,12 +230,15 @@ export class LoopSet {
     const leadEpochs = this.#options.leadEpochs()
     for (const member of [...this.#members.values()]) {
       const { wish, owner } = member
-      const due = member.worn || this.#epoch >= wish.closeEpoch - leadEpochs
-      if (member.place >= 0 || member.renewed || owner === null || !due) continue
+      if (member.place >= 0 || member.renewed || owner === null) continue
+      const root = member.worn ? null : this.#rootFor(owner, (other) => other.wish.id === wish.twin?.root)
+      const lead = root === null ? leadEpochs : this.#twinLead(root)
+      const due = member.worn || this.#epoch >= wish.closeEpoch - lead
+      if (!due) continue
       member.renewed = true
       if (this.#epoch - member.usedEpoch >= member.holdEpochs || this.#isSuperseded(member)) continue
-      const liveEpoch = this.#epoch + leadEpochs
-      const next = this.#addExtra(wish.rate, liveEpoch, owner, wish.cover)
+      const next =
+        root === null ? this.#addSetUp(wish.rate, owner, wish.cover) : this.#addTwin(root, wish.rate, owner, wish.cover)
       this.#members.get(next.id)!.usedEpoch = member.usedEpoch
       wishes.push(next)
     }
@@ -235,27 +255,51 @@ export class LoopSet {
     const more = this.#lastMore
     this.#lastMore = 0
     if (this.#epoch < this.#retryAt) return
-    const room = extra.loopsMax - this.#extraCount()
-    const liveEpoch = this.#epoch + this.#options.leadEpochs()
+    let room = extra.loopsMax - this.#extraCount()
     const unmet = room > 0 ? this.#unmet(demand) : null
     if (unmet !== null) {
-      wishes.push(this.#addExtra(extra.rates[0]!, liveEpoch, unmet.owner, unmet.nodes))
+      const { owner, nodes } = unmet
+      const [lowest] = extra.rates
+      const root = this.#bestRoot(owner, nodes)
+      wishes.push(root === null ? this.#addSetUp(lowest!, owner, nodes) : this.#addTwin(root, lowest!, owner, nodes))
       return
     }
     const need = this.#worst(demand)
-    if (need === null) return
+    if (need === null) return this.#expect(demand, extra, wishes)
+    const covered = need.slow.filter((node) => !need.uncovered.includes(node))
+    const root = room > 0 && covered.length > 0 ? this.#bestRoot(need.owner, covered) : null
+    if (root !== null) {
+      const rate = this.#nextRate({ ...need, slow: covered }, extra.rates)
+      if (rate !== null) {
+        wishes.push(this.#addTwin(root, Math.max(rate, this.#justified(need, extra.rates)), need.owner, covered))
+        room--
+      }
+    }
     if (need.uncovered.length > 0) {
       const [lowest] = extra.rates
       const count = Math.min(room, STEP_LOOPS_MAX, Math.max(1, 2 * more), need.uncovered.length)
       for (let at = 0; at < count; at++) {
         const cover = [...need.uncovered.slice(at), ...need.uncovered.slice(0, at)]
-        wishes.push(this.#addExtra(lowest!, liveEpoch, need.owner, cover))
+        wishes.push(this.#addSetUp(lowest!, need.owner, cover))
       }
       this.#lastMore = count
       return
     }
     const rate = this.#nextRate(need, extra.rates)
-    if (room > 0 && rate !== null) wishes.push(this.#addExtra(rate, liveEpoch, need.owner, need.slow))
+    if (root === null && room > 0 && rate !== null) wishes.push(this.#addSetUp(rate, need.owner, need.slow))
+  }
+
+  /** A twin of the lowest rate for a name that has no extra loop, and whose user has begun something. */
+  #expect({ expected = NOBODY }: Demand, { rates, loopsMax }: NonNullable<LoopSetOptions['extra']>, wishes: Wish[]): void {
+    for (const owner of expected) {
+      if (this.#extraCount() >= loopsMax) return
+      if ([...this.#members.values()].some((member) => member.place < 0 && member.owner === owner)) continue
+      const roots = [...this.#members.values()].filter((member) => this.#rootFor(owner, (other) => other === member) !== null)
+      const root = roots.sort((a, b) => b.hops.size - a.hops.size)[0]
+      if (root === undefined) continue
+      wishes.push(this.#addTwin(root, rates[0]!, owner, []))
+      return
+    }
   }
 
   /** An isolation name with exchanges that no loop of its own will take, and their nodes. */
@@ -294,7 +338,8 @@ export class LoopSet {
       if (longest <= most) continue
       most = longest
       const nodes = slow.map(({ node }) => node)
-      worst = { owner, slow: nodes, uncovered: nodes.filter((node) => this.#rateTo(owner, node) === 0) }
+      const cells = [...byNode].reduce((sum, [node, some]) => sum + (this.#rateTo(owner, node) > 0 ? some : 0), 0)
+      worst = { owner, cells, slow: nodes, uncovered: nodes.filter((node) => this.#rateTo(owner, node) === 0) }
     }
     return worst
   }
@@ -328,17 +373,68 @@ export class LoopSet {
     return count
   }
 
-  #addExtra(rate: number, liveEpoch: number, owner: string, cover: readonly NodeId[]): Wish {
+  #addSetUp(rate: number, owner: string, cover: readonly NodeId[]): Wish {
+    return this.#addExtra(rate, this.#epoch + this.#options.leadEpochs(), null, owner, cover)
+  }
+
+  #addExtra(rate: number, liveEpoch: number, twin: Wish['twin'], owner: string, cover: readonly NodeId[]): Wish {
     const closeEpoch = liveEpoch + this.#drawLife()
-    return this.#add({ kind: 'extra', rate, liveEpoch, closeEpoch, owner, cover }, -1)
+    return this.#add({ kind: 'extra', rate, liveEpoch, closeEpoch, twin, owner, cover }, -1)
+  }
+
+  // Twins -------------------------------------------------------------------------------------------------------------------------
+
+  /** A loop that can have one more twin of `owner`'s; with most of `nodes`, and the slowest of them in any case. */
+  #bestRoot(owner: string, nodes: readonly NodeId[]): Member | null {
+    let most = 0
+    let best: Member | null = null
+    for (const member of this.#members.values()) {
+      const reached = member.hops.has(nodes[0]!) ? nodes.filter((node) => member.hops.has(node)).length : 0
+      if (reached <= most || this.#rootFor(owner, (other) => other === member) === null) continue
+      most = reached
+      best = member
+    }
+    return best
+  }
+
+  /** The first loop of which `is` holds, if it can have one more twin. */
+  #rootFor(owner: string, is: (member: Member) => boolean): Member | null {
+    if (this.#options.twinLeadEpochs === undefined) return null
+    for (const member of this.#members.values()) {
+      if (!is(member)) continue
+      const { wish, built, worn, twins } = member
+      const mine = member.owner === null || member.owner === owner
+      if (!mine || !built || worn || wish.twin !== null || twins >= TWINS_MAX) return null
+      const runs = wish.liveEpoch < this.#epoch && wish.closeEpoch > this.#epoch + this.#twinLead(member)
+      return runs ? member : null
+    }
+    return null
+  }
+
+  #twinLead({ wish }: Member): number {
+    return this.#options.twinLeadEpochs!(wish.rate)
+  }
+
+  #addTwin(root: Member, rate: number, owner: string, cover: readonly NodeId[]): Wish {
+    root.owner ??= owner
+    const twin = { root: root.wish.id, place: ++root.twins }
+    const wish = this.#addExtra(rate, this.#epoch + this.#twinLead(root), twin, owner, cover)
+    this.#members.get(wish.id)!.hops = new Set(root.hops)
+    return wish
+  }
+
+  /** The lowest rate that carries what waits within the time of a step, or the highest. */
+  #justified({ cells }: Need, rates: readonly number[]): number {
+    return rates.find((rate) => cells <= STEP_SECONDS * RATE_LADDER[rate]!) ?? rates.at(-1)!
   }
 
   #drawLife(): number {
     return EXTRA_MIN_EPOCHS + this.#options.rng.extra.below(EXTRA_MAX_EPOCHS - EXTRA_MIN_EPOCHS + 1)
   }
 
-  #add(plan: Omit<Wish, 'id'>, place: number): Wish {
-    const wish = Object.freeze({ ...plan, id: ++this.#lastId })
+  #add(plan: Omit<Wish, 'id' | 'wait'>, place: number): Wish {
+    const { standing, extra } = this.#options.rng
+    const wish = Object.freeze({ ...plan, id: ++this.#lastId, wait: (place < 0 ? extra : standing).unit() })
     const holdEpochs = place < 0 ? this.#drawLife() : 0
     const hops = new Set(wish.cover)
     this.#members.set(wish.id, {
@@ -346,6 +442,8 @@ export class LoopSet {
       place,
       owner: wish.owner,
       hops,
+      built: false,
+      twins: 0,
       usedEpoch: wish.liveEpoch,
       holdEpochs,
       renewed: false,
@@ -357,6 +455,8 @@ export class LoopSet {
 
 interface Need {
   readonly owner: string
+  /** Cells that wait for nodes that its loops reach. */
+  readonly cells: number
   /** Nodes that more waits for than a step takes, the worst first. */
   readonly slow: readonly NodeId[]
   /** Those of them that no loop reaches. */

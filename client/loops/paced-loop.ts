@@ -32,10 +32,7 @@ import { HopExchanges } from './exchanges.ts'
 import type { AskOptions, Loop, LoopEndReason, LoopFigures } from './loop.ts'
 import { NoiseAccount } from './noise.ts'
 import { type OwnApex, OwnHop } from './own-hop.ts'
-
-// Specification constant.
-/** The first cell goes at `live` and at most so much later. */
-export const START_SPREAD_MS = 2_000
+import { startSpreadMs } from './set-up-time.ts'
 
 // Implementation constants.
 /** Cells in flight of which the addressee is remembered: those of so many seconds. */
@@ -70,7 +67,7 @@ export interface PacedLoopParts {
   readonly apexIndex: number
   readonly layers: OriginLayers
   readonly plan: SetUpPlan
-  /** 0 ≤ x < 1: when in the spread behind `live` the first cell goes. */
+  /** 0 ≤ x < 1: when in the spread behind `live` the first cell goes. The same for all twins of a loop: members that see several learn no more. */
   readonly start: number
   readonly clock: Clock
   /** The loop is of no more use, for whatever reason but `close()`. Once. */
@@ -86,7 +83,9 @@ export class PacedLoop implements LoopEnd, Loop {
   readonly plan: SetUpPlan
   /** Cells a second. */
   readonly rate: number
-  /** From here on cells carry something, up to `START_SPREAD_MS` later; until there. */
+  /** See `PacedLoopParts.start`. */
+  readonly start: number
+  /** From here on cells carry something, up to the start's spread later; until there. */
   readonly liveAt: MonotonicMs
   readonly closeAt: MonotonicMs
   readonly #layers: OriginLayers
@@ -134,10 +133,11 @@ export class PacedLoop implements LoopEnd, Loop {
     this.apex = parts.hops[parts.apexIndex]!
     this.plan = plan
     this.rate = rateOf(plan)
+    this.start = parts.start
     const offset = clock.monotonicMs() - clock.unixMs()
     this.liveAt = (plan.liveEpoch * EPOCH_MS + offset) as MonotonicMs
     this.closeAt = (plan.closeEpoch * EPOCH_MS + offset) as MonotonicMs
-    this.#startAt = this.liveAt + parts.start * START_SPREAD_MS - plan.holdMs
+    this.#startAt = this.liveAt + parts.start * startSpreadMs(parts.hops.length, plan.holdMs, this.rate) - plan.holdMs
     this.#layers = parts.layers
     this.#clock = clock
     this.#onEnd = parts.onEnd
@@ -151,6 +151,11 @@ export class PacedLoop implements LoopEnd, Loop {
   /** Hands over the launched circuit, once. */
   attach(launched: LaunchedLoop): void {
     this.#launched = launched
+  }
+
+  /** The origin's part of a twin (`LaunchedLoop.twin`), whose end is `end`. */
+  launchTwin(place: number, plan: SetUpPlan, end: LoopEnd): LaunchedLoop | null {
+    return this.#open ? (this.#launched?.twin?.(place, plan, end) ?? null) : null
   }
 
   get open(): boolean {

@@ -7,7 +7,7 @@
  * used it first. In networks of `SMALL_NETWORK` nodes and more each hop of a loop is asked once: no node can tell from a loop that two pieces
  * of work have one origin. Limits: `WAITING_MAX` asks wait, more are refused. Spec: SPEC.md §4.6.
  */
-import type { NodeId } from '../../src/bytes/index.ts'
+import type { MonotonicMs, NodeId } from '../../src/bytes/index.ts'
 import { CELL_BYTES } from '../../src/cell/index.ts'
 import { EPOCH_MS, epochAt, pacedPlan, RATE_LADDER } from '../../src/circuit/setup/index.ts'
 import type { DirectoryView } from '../../src/directory/index.ts'
@@ -20,6 +20,7 @@ import { Lease, type LoopSource, type Taking } from './lease.ts'
 import { type Demand, EXCHANGE_EPOCHS, type LoopSet, type Wish } from './loop-set.ts'
 import type { OwnApex } from './own-hop.ts'
 import type { PacedLoop } from './paced-loop.ts'
+import { startSpreadMs, twinWaitMs } from './set-up-time.ts'
 
 // Implementation constants.
 /** From this many nodes on a hop is asked once per loop. */
@@ -35,20 +36,26 @@ const SMALL_ASKS_MIN = 4
 const WORN_FACTOR = 4
 /** Between the end of what a loop is given and its own end. */
 const CLOSE_MARGIN_MS = 1_000
+/** What takes longer on a loop that runs waits for a twin that is on its way, if that would be done sooner; no twin is waited for that is so late. */
+const WORTH_WAITING_MS = 1_500
+const LATE_MS = 2_000
+/** What was looked at for the first time is expected to bring more for so long. */
+const EXPECT_MS = 4_000
+const EXPECTED_MAX = 256
 const WAITING_MAX = 4096
 /** An exchange begins on a loop that is there for at least so long. */
 const EXCHANGE_LIFE_MS = EXCHANGE_EPOCHS * EPOCH_MS
 const LOOK_MS = 50
 /** After the directory has been the same for so many epochs the first loops are set up: in a young network they would come out short. */
-const SETTLED_EPOCHS = 1
-const SETTLED_AT_MOST_EPOCHS = 6
+const SETTLED_EPOCHS = Math.ceil(5_000 / EPOCH_MS)
+const SETTLED_AT_MOST_EPOCHS = 30_000 / EPOCH_MS
 
 export interface PacedPoolDeps {
   readonly clockName: 'steady' | 'fixed'
   /** How long each member keeps a cell, on loops that are set up now. */
   holdMs(): number
   readonly set: LoopSet
-  readonly builder: Pick<LoopBuilder, 'buildPaced'>
+  readonly builder: Pick<LoopBuilder, 'buildPaced' | 'buildTwin'>
   readonly view: DirectoryView
   readonly self: NodeId
   /** Exchanges go over loops of so many cells a second, or more. */
@@ -57,6 +64,8 @@ export interface PacedPoolDeps {
   readonly rng: Rng
   /** How many other members loops should have now; 0: none can be built. */
   members(): number
+  /** The longest that a set-up waits after its decision (`set-up-time.ts`), with so many other members. */
+  setUpWaitMs(members: number): number
   readonly clock: Clock
   readonly log: Pick<Logger, 'debug'>
 }
@@ -71,7 +80,7 @@ interface Held {
   cells: number
   asks: number
   used: boolean
-  /** Hops that were asked, where each is asked once. */
+  /** Hops that were asked, where each is asked once. Shared by a loop and its twins. */
   readonly spent: Set<NodeId>
 }
 
@@ -89,6 +98,8 @@ export class PacedPool implements LoopSource<Lease> {
   readonly #held = new Map<number, Held>()
   readonly #leases = new Map<Lease, Held>()
   readonly #waiting = new Set<Waiting>()
+  /** Isolation names whose user looks at something new, and until when that counts. */
+  readonly #expected = new Map<string, number>()
   readonly #stop = new AbortController()
   #epochTimer: Timer | null = null
   #lookTimer: Timer | null = null
@@ -193,6 +204,20 @@ export class PacedPool implements LoopSource<Lease> {
     return lease
   }
 
+  /** See `LoopSource.expect`. */
+  expect(isolation: string): void {
+    if (this.#expected.size < EXPECTED_MAX) this.#expected.set(isolation, this.#deps.clock.monotonicMs() + EXPECT_MS)
+  }
+
+  /** See `LoopSource.near`. */
+  near(node: NodeId, isolation: string): boolean {
+    for (const { loop, owner, spent } of this.#held.values()) {
+      const usable = loop?.running === true && (owner === null || owner === isolation)
+      if (usable && loop.hops.includes(node) && !spent.has(node)) return true
+    }
+    return false
+  }
+
   release(lease: Lease): void {
     const held = this.#leases.get(lease)
     if (held === undefined) return
@@ -262,7 +287,25 @@ export class PacedPool implements LoopSource<Lease> {
       best = held
       bestMs = tookMs
     }
-    return best !== null && (exchange || hasRoom(best, cells)) ? best : null
+    if (best === null || exchange) return best
+    if (!hasRoom(best, cells)) return null
+    return bestMs > WORTH_WAITING_MS && this.#soonMs(node, isolation, cells, now) < bestMs ? null : best
+  }
+
+  /** When an ask would be done that waits for a twin that is on its way; infinity: there is none for it. */
+  #soonMs(node: NodeId, isolation: string, cells: number, now: MonotonicMs): number {
+    const { clock, holdMs } = this.#deps
+    const offsetMs = clock.monotonicMs() - clock.unixMs()
+    let soonMs = Number.POSITIVE_INFINITY
+    for (const { wish, loop, owner, drawn, spent } of this.#held.values()) {
+      if (wish.twin === null || loop?.running === true || loop?.open === false) continue
+      if ((owner !== null && owner !== isolation) || !drawn.includes(node) || spent.has(node)) continue
+      const rate = RATE_LADDER[wish.rate]!
+      const runsAt = wish.liveEpoch * EPOCH_MS + offsetMs + startSpreadMs(drawn.length, holdMs(), rate)
+      if (now > runsAt + LATE_MS) continue
+      soonMs = Math.min(soonMs, Math.max(0, runsAt - now) + (cells * 1000) / rate)
+    }
+    return soonMs
   }
 
   #demand(): Demand {
@@ -282,7 +325,9 @@ export class PacedPool implements LoopSource<Lease> {
       if (held.used || held.asks > 0) used.add(id)
       held.used = false
     }
-    return { waiting, used, exchanges }
+    const now = this.#deps.clock.monotonicMs()
+    for (const [name, until] of this.#expected) if (until < now) this.#expected.delete(name)
+    return { waiting, used, exchanges, expected: new Set(this.#expected.keys()) }
   }
 
   // Epochs ------------------------------------------------------------------------------------------------------------------------
@@ -313,17 +358,24 @@ export class PacedPool implements LoopSource<Lease> {
   }
 
   async #build(wish: Wish): Promise<void> {
-    const { builder, clock, clockName, holdMs, log, set } = this.#deps
-    const held: Held = { wish, drawn: [], loop: null, owner: wish.owner, cells: 0, asks: 0, used: false, spent: new Set() }
+    const { builder, clock, clockName, holdMs, log, members, set, setUpWaitMs } = this.#deps
+    const twinned = wish.twin === null ? undefined : this.#held.get(wish.twin.root)
+    // To a member its twins are one loop: what it was asked over one of them it is not asked over another.
+    const spent = twinned?.spent ?? new Set()
+    const held: Held = { wish, drawn: [], loop: null, owner: wish.owner, cells: 0, asks: 0, used: false, spent }
     this.#held.set(wish.id, held)
+    if (twinned?.loop) held.drawn = twinned.loop.hops
+    if (twinned !== undefined) twinned.owner ??= wish.owner // whoever knows both knows that they are one node's
     const { rate, liveEpoch, closeEpoch } = wish
-    const plan = pacedPlan(clock.unixMs(), { clock: clockName, rate, liveEpoch, closeEpoch, holdMs: holdMs() })
+    const { signal } = this.#stop
     try {
+      await clock.sleep(wish.wait * (wish.twin === null ? setUpWaitMs(members()) : twinWaitMs(members())), { signal })
+      const plan = pacedPlan(clock.unixMs(), { clock: clockName, rate, liveEpoch, closeEpoch, holdMs: holdMs() })
       const cover = () => this.#cover(held)
       const onDrawn = (hops: readonly NodeId[]) => {
         held.drawn = hops
       }
-      const how = { signal: this.#stop.signal, plan, cover, onDrawn, onWorn: () => set.onWorn(wish.id) }
+      const how = { signal, plan, cover, onDrawn, onWorn: () => set.onWorn(wish.id) }
       const onEnd = (loop: PacedLoop, reason: string) => {
         // What holds a place hears of it from the loop, and may have nothing more to give back.
         for (const [lease, whose] of this.#leases) if (whose === held) this.#leases.delete(lease)
@@ -334,13 +386,26 @@ export class PacedPool implements LoopSource<Lease> {
         }
         this.#place()
       }
-      held.loop = await builder.buildPaced(wish.cover[0], onEnd, how)
-      set.onBuilt(wish.id, held.loop.hops)
+      held.loop =
+        wish.twin === null
+          ? await builder.buildPaced(wish.cover[0], onEnd, how)
+          : await builder.buildTwin(this.#rootOf(wish.twin), wish.twin.place, onEnd, how)
+      set.onBuilt(
+        wish.id,
+        held.loop.hops.filter((hop) => !spent.has(hop)),
+      )
     } catch (error) {
       log.debug('an own loop could not be set up in time', { error })
       this.#held.delete(wish.id)
       set.onLost(wish.id) // the cause is the network's state, which status shows; the next draw may find another way
     }
+  }
+
+  /** The loop that is to have a twin. */
+  #rootOf({ root }: NonNullable<Wish['twin']>): PacedLoop {
+    const loop = this.#held.get(root)?.loop
+    if (loop?.running !== true) throw new OverlayError('unreachable', 'LOOP_FAILED', 'The loop that was to have a twin is gone.')
+    return loop
   }
 
   /** What a loop should reach: in a small network, where the standing loops can reach all nodes, those that no other reaches. */

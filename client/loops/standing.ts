@@ -36,8 +36,8 @@ const CLOSE_MARGIN_MS = 5_000
 /** Work that waits for a loop: the introduction points. */
 const WAITING_MAX = 64
 /** After the directory has been the same for so many epochs the first loops are set up, as in `paced-pool.ts`. */
-const SETTLED_EPOCHS = 1
-const SETTLED_AT_MOST_EPOCHS = 6
+const SETTLED_EPOCHS = Math.ceil(5_000 / EPOCH_MS)
+const SETTLED_AT_MOST_EPOCHS = 30_000 / EPOCH_MS
 /** How often a loop whose first cell is under way is looked at. */
 const RUNNING_LOOK_MS = 50
 
@@ -51,6 +51,8 @@ export interface StandingDeps {
   readonly loops: number
   /** See `LoopSetOptions`. */
   leadEpochs(): number
+  /** The longest that a set-up waits after its decision (`set-up-time.ts`). */
+  setUpWaitMs(): number
   /** With the service's preference. */
   readonly builder: Pick<LoopBuilder, 'buildPaced'>
   readonly view: DirectoryView
@@ -325,8 +327,9 @@ export class StandingLoops {
     const held: Held = { wish, set, face, drawn: [], loop: null, exchanges: 0, asks: 0 }
     this.#held.add(held)
     const { rate, liveEpoch, closeEpoch } = wish
-    const plan = pacedPlan(clock.unixMs(), { clock: clockName, rate, liveEpoch, closeEpoch, holdMs: this.#deps.holdMs() })
     try {
+      await clock.sleep(wish.wait * this.#deps.setUpWaitMs(), { signal: this.#stop.signal })
+      const plan = pacedPlan(clock.unixMs(), { clock: clockName, rate, liveEpoch, closeEpoch, holdMs: this.#deps.holdMs() })
       const others = this.#reachable().filter((id) => id !== self)
       const middle = face === self ? others[rng.below(others.length)] : face
       const cover = () => this.#cover(held)

@@ -68,6 +68,7 @@ function lookedAtFrom({ sessions, self, view }: RecordsDeps, key: Uint8Array, is
     self,
     holders: () => view.all().map(({ id }) => id),
     ready: (node, bytes, waiting) => session().ready(node, bytes, waiting),
+    near: (node) => session().near(node),
     putRecord: (node, record, work) => session().putRecord(node, record, work),
     getRecord: (node, publicKey, work) => session().getRecord(node, publicKey, work),
   }

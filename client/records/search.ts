@@ -4,7 +4,7 @@
  * below what this node saw before makes it ask on.
  */
 import type { NodeId } from '../../src/bytes/index.ts'
-import type { HolderHealth } from '../../src/content/holder-health.ts'
+import { type HolderHealth, soonest } from '../../src/content/holder-health.ts'
 import { openKeyRecord, type RecordPeriod } from '../../src/content/key-record.ts'
 import type { WorkTrace } from '../../src/content/network.ts'
 import type { Ranking } from '../../src/content/placement.ts'
@@ -118,8 +118,13 @@ export async function searchRecord(
   const goOn = () => {
     if (both.aborted) return
     while (underWay < parallel && nodes.length > 0) {
-      const healthy = nodes.findIndex((node) => !health.isSuspect(node))
-      const node = nodes.splice(Math.max(0, healthy), 1)[0]!
+      const next = soonest(
+        nodes,
+        (node) => node,
+        health,
+        (other) => network.near?.(other) ?? true,
+      )
+      const node = nodes.splice(next, 1)[0]!
       underWay++
       askOne(node)
         .catch((error: unknown) => ended.reject(error))

@@ -55,7 +55,7 @@ export interface TestnetOptions {
 // Implementation constants.
 /** A network that is not ready by then never will be; with a paced clock loops begin at public times. */
 const READY_MS = 60_000
-const PACED_READY_MS = 120_000
+const PACED_READY_MS = 240_000
 const POLL_MS = 100
 /** Fewer nodes cannot build a loop: such a network is ready when everybody knows everybody. */
 const NODES_FOR_LOOPS = 4

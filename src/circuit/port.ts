@@ -59,6 +59,11 @@ export interface LaunchedLoop {
   readonly lane: Lane
   /** Of a paced loop. */
   readonly supply: PacedSupply | null
+  /**
+   * The origin's part of a twin: another paced circuit through the same members and over the same links (SPEC.md §4.7); the members are told in
+   * cells of this one. `null`: there is no room for it, or this one did not come home. Absent: it can have none.
+   */
+  readonly twin?: (place: number, plan: SetUpPlan, end: LoopEnd) => LaunchedLoop | null
   /** Writes what was pushed (swift; a paced loop's cells are written by time). */
   flush(): void
   /**

@@ -69,3 +69,15 @@ export class HolderHealth {
     return Math.min(maxMs, Math.max(minMs, this.#smoothedMs + 4 * this.#deviationMs))
   }
 }
+
+/** Index in `items` of whom to ask next: the first who is not suspect and is near, else who is not suspect, else the first. */
+export function soonest<T>(
+  items: readonly T[],
+  nodeOf: (item: T) => NodeId,
+  health: Pick<HolderHealth, 'isSuspect'>,
+  near: (node: NodeId) => boolean,
+): number {
+  const healthy = (item: T) => !health.isSuspect(nodeOf(item))
+  const best = items.findIndex((item) => healthy(item) && near(nodeOf(item)))
+  return best >= 0 ? best : Math.max(0, items.findIndex(healthy))
+}

@@ -63,6 +63,11 @@ export interface AskTiming {
    * Who times an ask waits here first: the wait is not the holder's. Absent: an ask can always go. Errors: the signal's reason.
    */
   readonly ready?: ((node: NodeId, bytes: number, waiting: { readonly signal: AbortSignal }) => Promise<void>) | undefined
+  /**
+   * Whether an ask of `node` waits for no more than room: a loop to it is there. Who can ask several nodes for the same asks these first. Absent: all
+   * are as near.
+   */
+  readonly near?: ((node: NodeId) => boolean) | undefined
 }
 
 export interface ShareNetwork extends AskTiming {

@@ -1,5 +1,5 @@
 /** One request to a hop and its answer, each one message on one stream. Spec: SPEC.md §5. */
-import { lengthOf, type Pieces } from '../bytes/index.ts'
+import { concat, lengthOf, type Pieces } from '../bytes/index.ts'
 import { gyre } from './generated/messages.js'
 import {
   COOKIE_BYTES,
@@ -11,6 +11,8 @@ import {
   RECORD_REQUEST_BYTES_MAX,
   STORE_REPLY_BYTES_MAX,
   STORE_REQUEST_BYTES_MAX,
+  TWIN_KEY_BYTES,
+  TWINS_MAX,
 } from './limits.ts'
 import { bytesField, decodeWith, encodeWith, fieldAround, integerField, viewField } from './protobuf.ts'
 
@@ -43,7 +45,19 @@ export interface Join {
   /** Number of the exchange on its circuit, below 16. */
   readonly exchange: number
 }
-export type HopRequest = StoreCall | Ping | RecordCall | IntroductionCall | Join
+export interface Twin {
+  readonly kind: 'twin'
+  /** 1 … `TWINS_MAX`. */
+  readonly place: number
+  /** 32 bytes each. */
+  readonly cellKey: Uint8Array
+  readonly answerKey: Uint8Array
+  readonly rate: number
+  readonly liveEpoch: number
+  readonly closeEpoch: number
+  readonly holdMs: number
+}
+export type HopRequest = StoreCall | Ping | RecordCall | IntroductionCall | Join | Twin
 
 const STATUSES = ['ok', 'not-found', 'refused', 'busy', 'bad-request'] as const
 export type HopStatus = (typeof STATUSES)[number]
@@ -69,6 +83,10 @@ export function encodeHopRequest(request: HopRequest): Uint8Array {
       return encodeWith(RequestCodec, { introduction: request.request })
     case 'join':
       return encodeWith(RequestCodec, { join: { cookie: request.cookie, exchange: request.exchange } })
+    case 'twin': {
+      const { kind, cellKey, answerKey, ...fields } = request
+      return encodeWith(RequestCodec, { twin: { ...fields, keys: concat(cellKey, answerKey) } })
+    }
     case 'ping':
       break
   }
@@ -100,10 +118,24 @@ export function parseHopRequest(bytes: Uint8Array): HopRequest | null {
     const exchange = integerField(raw.join?.exchange, EXCHANGES_MAX - 1)
     return cookie && exchange !== null ? { kind: 'join', cookie, exchange } : null
   }
+  if (raw?.body === 'twin') return twinOf(raw.twin ?? {})
   if (raw?.body !== 'ping') return null
   const filler = bytesField(raw.ping?.filler, 0, PING_BYTES_MAX)
   const answerBytes = integerField(raw.ping?.answerBytes, PING_BYTES_MAX)
   return filler !== null && answerBytes !== null ? { kind: 'ping', filler, answerBytes } : null
+}
+
+function twinOf(raw: gyre.circuit.ITwin): Twin | null {
+  const keys = bytesField(raw.keys, 2 * TWIN_KEY_BYTES)
+  const place = integerField(raw.place, TWINS_MAX)
+  const rate = integerField(raw.rate, 0xff)
+  const liveEpoch = integerField(raw.liveEpoch, 0xffff_ffff)
+  const closeEpoch = integerField(raw.closeEpoch, 0xffff_ffff)
+  const holdMs = integerField(raw.holdMs, 0xffff)
+  if (keys === null || rate === null || liveEpoch === null || closeEpoch === null || holdMs === null) return null
+  if (place === null || place === 0) return null
+  const [cellKey, answerKey] = [keys.subarray(0, TWIN_KEY_BYTES), keys.subarray(TWIN_KEY_BYTES)]
+  return { kind: 'twin', place, cellKey, answerKey, rate, liveEpoch, closeEpoch, holdMs }
 }
 
 export function encodeHopReply(reply: HopReply): Uint8Array {

@@ -36,6 +36,7 @@ export {
   type RecordCall,
   type StoreCall,
   storeCallPieces,
+  type Twin,
 } from './hop.ts'
 export {
   ADDRESS_BYTES_MAX,
@@ -82,6 +83,8 @@ export {
   SLOT_VARIANTS_MAX,
   STORE_REPLY_BYTES_MAX,
   STORE_REQUEST_BYTES_MAX,
+  TWIN_KEY_BYTES,
+  TWINS_MAX,
   WANTED_HASHES_MAX,
   WORK_BYTES,
 } from './limits.ts'

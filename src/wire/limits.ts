@@ -39,6 +39,10 @@ export const WANTED_HASHES_MAX = 64
 export const SENT_DESCRIPTORS_MAX = 32
 
 // Requests to a hop (§5).
+
+/** Places of a paced circuit's twins, and bytes of one key of theirs. */
+export const TWINS_MAX = 15
+export const TWIN_KEY_BYTES = 32
 export const SHARE_BYTES = 64 * 1024
 /** Filler of a ping, and the answer that it may ask for. */
 export const PING_BYTES_MAX = 64 * 1024

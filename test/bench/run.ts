@@ -12,6 +12,7 @@ import { LoopBench } from './loop.ts'
 import { measurePaced } from './paced.ts'
 import { measureRing } from './ring.ts'
 import { measureService, TOR } from './service.ts'
+import { measureSteady } from './steady.ts'
 
 const PARTS = [
   'floor',
@@ -26,6 +27,7 @@ const PARTS = [
   'session',
   'content',
   'service',
+  'steady',
 ] as const
 type Part = (typeof PARTS)[number]
 
@@ -158,6 +160,15 @@ const RUN: Readonly<Record<Part, () => Promise<void> | void>> = {
     note('eight users, one stream each', 'MB/s', found.eightMBps)
     note('eight users, one stream each, all processes', 'CPU-s/GiB', found.eightCpuPerGiB)
     note('100 connections at once, 1 KiB each', 'ms', found.hundredMs)
+  },
+  async steady() {
+    const found = await measureSteady()
+    note('steady: eight nodes ready', 's', found.readyMs / 1000)
+    if (found.idleMbitps !== null) note('steady: idle, each way, mean of nodes', 'Mbit/s', found.idleMbitps, { most: 1.2 })
+    note('steady: page of 300 KiB, cold, worst of three', 's', Math.max(...found.pageColdMs) / 1000, { most: 8 })
+    note('steady: page of 300 KiB, again', 's', found.pageWarmMs / 1000)
+    note('steady: publish 1 MiB', 's', found.publishMs / 1000)
+    note('steady: fetch 1 MiB', 's', found.fetchMs / 1000)
   },
 }
 

@@ -1,6 +1,6 @@
 /**
  * Nothing off schedule (P5): 24 simulated hours of whole nodes with gossip, descriptors that change, set-ups, loops that come, go and fail,
- * requests, and a link that breaks and comes back. Every write on every link is explained by what is public or constant: the grid of ticks, the
+ * their twins, requests, and a link that breaks and comes back. Every write on every link is explained by what is public or constant: the grid of ticks, the
  * rhythm of control slots, and the rate and the times of the loops that were set up. What is not explained fails the test.
  *
  * To be feasible in CI: five nodes, each linked with each; ticks of 200 ms instead of 10 and bursts each 8 s instead of 1 (the same code with
@@ -8,6 +8,8 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { LoopBuilder } from '../../client/loops/builder.ts'
+import type { PacedLoop } from '../../client/loops/paced-loop.ts'
 import { UNFED_MS } from '../../relay/paced-line.ts'
 import type { NodeId } from '../../src/bytes/index.ts'
 import { CELL_BYTES, Command } from '../../src/cell/index.ts'
@@ -101,19 +103,35 @@ test(`P5: ${HOURS} simulated hours: every write on every link is on the grid, an
   let built = 0
   let failed = 0
   let answered = 0
+  let twins = 0
   const stop = new AbortController()
+  const planned = (liveEpoch: number, lifeMs: number) => {
+    const closeEpoch = liveEpoch + Math.ceil(lifeMs / EPOCH_MS)
+    const offset = clock.monotonicMs() - clock.unixMs()
+    loops.push({ liveAt: liveEpoch * EPOCH_MS + offset, closeAt: closeEpoch * EPOCH_MS + offset })
+    return pacedPlan(clock.unixMs(), { clock: 'steady', rate: 0, liveEpoch, closeEpoch, holdMs: 250 })
+  }
+  /** Once the loop runs, as long as it does or not. */
+  const twin = async (builder: LoopBuilder, loop: PacedLoop) => {
+    try {
+      await clock.sleep(loop.liveAt + 12_000 - clock.monotonicMs(), { signal: stop.signal })
+      const plan = planned(epochAfter(clock.unixMs(), 12_000), 15_000)
+      await builder.buildTwin(loop, 1 + rng.below(15), () => {}, { signal: stop.signal, plan })
+      twins++
+    } catch {
+      failed++
+    }
+  }
   const build = async (index: number) => {
     const { builder } = nodes[index]!
     // Five links, each with a wait of up to a burst.
     const liveEpoch = epochAfter(clock.unixMs(), 3_000 + 6 * EVERY_MS)
-    const closeEpoch = liveEpoch + 4 + rng.below(8)
-    const plan = pacedPlan(clock.unixMs(), { clock: 'steady', rate: 0, liveEpoch, closeEpoch, holdMs: 250 })
-    const offset = clock.monotonicMs() - clock.unixMs()
-    loops.push({ liveAt: liveEpoch * EPOCH_MS + offset, closeAt: closeEpoch * EPOCH_MS + offset })
+    const plan = planned(liveEpoch, 20_000 + 5_000 * rng.below(8))
     try {
       const loop = await builder.buildPaced(undefined, () => {}, { signal: stop.signal, plan })
       built++
       if (rng.below(3) === 0) return loop.close()
+      if (rng.below(2) === 0) void twin(builder, loop)
       const request = encodeHopRequest({ kind: 'ping', filler: new Uint8Array(rng.below(9_000)), answerBytes: rng.below(9_000) })
       await loop.askAt(loop.hops[rng.below(loop.hops.length)]!, request, { signal: stop.signal })
       answered++
@@ -159,6 +177,7 @@ test(`P5: ${HOURS} simulated hours: every write on every link is on the grid, an
     afterGreeting += way.cells
   }
   assert.deepEqual([...written.keys()].slice(0, 3), [], 'writes of which no cell is known')
+  assert.ok(twins > HOURS, `${twins} twins`)
   assert.ok(built > 9 * HOURS && answered > 4 * HOURS, `${built} loops, ${answered} answers, ${failed} failed`)
   assert.ok(circuits > 4 * built, `${circuits} lines`)
   assert.ok(afterGreeting > HOURS * 20 * (HOUR_MS / EVERY_MS) * BURST_CELLS * 0.9)

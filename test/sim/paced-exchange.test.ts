@@ -24,10 +24,10 @@ class Echo extends Talker {
   }
 }
 
-async function loops(seed: string, rate = 2, lifeEpochs = 24) {
+async function loops(seed: string, rate = 2, lifeMs = 24 * 5_000) {
   const sim = await startFakeMesh(seed, { count: 8, pacing: PACING, shape: () => ({ delayMs: 3 }) })
-  const service = await sim.buildPaced(0, { hops: [1, 2, POINT, 3, 4], rate, lifeEpochs })
-  const client = await sim.buildPaced(7, { hops: [5, 4, POINT, 2, 1], rate, lifeEpochs })
+  const service = await sim.buildPaced(0, { hops: [1, 2, POINT, 3, 4], rate, lifeMs })
+  const client = await sim.buildPaced(7, { hops: [5, 4, POINT, 2, 1], rate, lifeMs })
   await sim.clock.runUntil(() => service.running && client.running, 30_000)
   return { sim, service, client }
 }
@@ -111,10 +111,10 @@ test('at itself: heard no sooner than elsewhere, and its members carry as many c
   for (const who of ['other', 'own'] as const) {
     const sim = await startFakeMesh(`times ${who}`, { count: 8, pacing: PACING, shape: () => ({ delayMs: 3 }) })
     const point = sim.mesh.nodes[POINT]!
-    const client = await sim.buildPaced(0, { hops: [1, 2, POINT, 3, 4], lifeEpochs: 24 })
+    const client = await sim.buildPaced(0, { hops: [1, 2, POINT, 3, 4], lifeMs: 120_000 })
     const service = await sim.buildPaced(who === 'own' ? POINT : 7, {
       hops: who === 'own' ? [5, 4, 3, 2, 1] : [5, 4, POINT, 2, 1],
-      lifeEpochs: 24,
+      lifeMs: 120_000,
     })
     service.openHome((stream, port) => point.apex.accept(stream, port))
     await sim.clock.runUntil(() => service.running && client.running, 30_000)

@@ -14,7 +14,7 @@ test('half a loop takes at most 250 ms beside its wires, with the hold of networ
     const holdMs = holdFor(members)
     const sim = await startFakeMesh(`half a loop ${members}`, { count: members + 1, pacing: { control: { everyMs: 200 } } })
     const hops = Array.from({ length: members }, (_, at) => at + 1)
-    const loop = await sim.buildPaced(0, { hops, rate: 3, lifeEpochs: 4, leadEpochs: 2, holdMs })
+    const loop = await sim.buildPaced(0, { hops, rate: 3, lifeMs: 20_000, leadMs: 7_500, holdMs })
     await sim.clock.runUntil(() => loop.running, 30_000)
     for (let at = 0; at < 5; at++) {
       await sim.clock.advance(500 + 37 * at)

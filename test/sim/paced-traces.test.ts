@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { askAgain } from '../../client/loops/asking.ts'
 import type { PacedLoop } from '../../client/loops/paced-loop.ts'
-import { pacedPlan } from '../../src/circuit/setup/index.ts'
+import { EPOCH_MS, pacedPlan } from '../../src/circuit/setup/index.ts'
 import { encodeHopRequest } from '../../src/wire/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { type Mesh, startMesh } from '../support/mesh.ts'
@@ -15,7 +15,9 @@ import { type SeededRng, seededRng } from '../support/seeded-rng.ts'
 import { Talker } from '../support/talker.ts'
 
 const SETS = Number(process.env.P5A_SETS ?? 200)
-const EPOCH_MS = 5_000
+/** Whole epochs. */
+const LIVE_MS = 6_000
+const LIFE_MS = 6_000
 /** Loops are live this long after the start of a case: 2.9 s, the least that set-ups need here. */
 const BEFORE_LIVE_MS = 2_900
 /** Rates of the loops of a case, by index in the ladder: mostly low ones, which cost less time to simulate. */
@@ -124,7 +126,7 @@ const WORKLOADS: Readonly<Record<string, (run: Running) => void>> = {
 
 /** Runs a case; gives all writes as text, one line each. */
 async function runCase(drawn: CaseOf, workload: ((run: Running) => void) | null): Promise<{ trace: string[]; answered: number }> {
-  const clock = new FakeClock(FakeClock.START_UNIX_MS + EPOCH_MS - BEFORE_LIVE_MS)
+  const clock = new FakeClock(FakeClock.START_UNIX_MS + LIVE_MS - BEFORE_LIVE_MS)
   const rng = seededRng(`mesh ${drawn.seed}`)
   const trace: string[] = []
   const indexes = new Map<string, number>()
@@ -144,8 +146,8 @@ async function runCase(drawn: CaseOf, workload: ((run: Running) => void) | null)
   const stop = new AbortController()
   const building = drawn.loops.map(({ origin, hops, rate }) => {
     const node = mesh.nodes[origin]!
-    const liveEpoch = (FakeClock.START_UNIX_MS + EPOCH_MS) / EPOCH_MS
-    const plan = pacedPlan(clock.unixMs(), { clock: 'steady', rate, liveEpoch, closeEpoch: liveEpoch + 1 })
+    const liveEpoch = (FakeClock.START_UNIX_MS + LIVE_MS) / EPOCH_MS
+    const plan = pacedPlan(clock.unixMs(), { clock: 'steady', rate, liveEpoch, closeEpoch: liveEpoch + LIFE_MS / EPOCH_MS })
     node.path = { hops: hops.map((hop) => mesh.nodes[hop]!.id), apexIndex: hops.indexOf(drawn.meeting) }
     return node.builder.buildPaced(undefined, () => {}, { signal: stop.signal, plan })
   })
@@ -158,7 +160,7 @@ async function runCase(drawn: CaseOf, workload: ((run: Running) => void) | null)
     signal: stop.signal,
     answered: 0,
   }
-  const until = BEFORE_LIVE_MS + EPOCH_MS + 500
+  const until = BEFORE_LIVE_MS + LIFE_MS + 500
   if (workload === null) {
     clock.advanceNow(until - clock.monotonicMs())
   } else {

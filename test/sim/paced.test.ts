@@ -7,6 +7,7 @@ import { test } from 'node:test'
 import { askAgain } from '../../client/loops/asking.ts'
 import { SINGLES_MAX } from '../../client/loops/noise.ts'
 import type { PacedLoop } from '../../client/loops/paced-loop.ts'
+import { UNFED_MS } from '../../relay/paced-line.ts'
 import { BODY_BYTES, Command } from '../../src/cell/index.ts'
 import { RATE_LADDER } from '../../src/circuit/setup/index.ts'
 import { encodeHopRequest, parseHopReply } from '../../src/wire/index.ts'
@@ -73,7 +74,7 @@ test('P5: a loop of five others carries requests of all sizes to all its hops, a
   for (const [rate, cellsPerSecond] of RATE_LADDER.slice(0, 5).entries()) {
     const sim = await startFakeMesh(`rate ${rate}`, { pacing: PACING })
     const counts = countCells(sim)
-    const loop = await sim.buildPaced(0, { rate, lifeEpochs: cellsPerSecond < 100 ? 12 : 2 })
+    const loop = await sim.buildPaced(0, { rate, lifeMs: cellsPerSecond < 100 ? 60_000 : 10_000 })
     assert.equal(loop.rate, cellsPerSecond)
     const rng = seededRng(rate)
     // Asked before it is live: it waits.
@@ -102,7 +103,7 @@ test('P5: a loop of five others carries requests of all sizes to all its hops, a
 test('P5: PAD before the first cell, then a cell in each slot until close; the origin among them looks like every other member', async () => {
   const sim = await startFakeMesh('states', { pacing: PACING })
   const counts = countCells(sim)
-  const loop = await sim.buildPaced(0, { rate: 2, lifeEpochs: 2 })
+  const loop = await sim.buildPaced(0, { rate: 2, lifeMs: 10_000 })
   await sim.clock.advance(loop.liveAt - 1 - sim.clock.monotonicMs())
   assert.ok(counts.every(({ cells, pads }) => cells === 0 && pads === 0))
   await sim.clock.advance(loop.closeAt + 500 - sim.clock.monotonicMs())
@@ -116,7 +117,7 @@ test('P5: PAD before the first cell, then a cell in each slot until close; the o
 
 test('keys move on after 65,536 cells in the middle of requests, at the origin and at all its hops, without a lost cell', async () => {
   const sim = await startFakeMesh('ratchet', { pacing: PACING })
-  const loop = await sim.buildPaced(0, { rate: 4, lifeEpochs: 8 })
+  const loop = await sim.buildPaced(0, { rate: 4, lifeMs: 40_000 })
   await untilLive(sim, loop)
   const rng = seededRng(7)
   await sim.clock.advance(31_000)
@@ -178,7 +179,7 @@ test('P7: members that are late lose cells and nothing else: requests are asked 
       },
     })
     const counts = countCells(sim)
-    const loop = await sim.buildPaced(0, { rate: 3, lifeEpochs: 6 })
+    const loop = await sim.buildPaced(0, { rate: 3, lifeMs: 30_000 })
     await untilLive(sim, loop)
     const rng = seededRng(seed)
     for (let at = 0; at < 12 && loop.open; at++) {
@@ -209,7 +210,7 @@ test('P7: members whose wall clocks differ by seconds carry the loop all the sam
         sim0.clock = clock
       },
     })
-    const loop = await sim.buildPaced(0, { rate: 2, leadEpochs: 2, lifeEpochs: 6 })
+    const loop = await sim.buildPaced(0, { rate: 2, leadMs: 7_500, lifeMs: 30_000 })
     await untilLive(sim, loop)
     const rng = seededRng(1)
     for (const hop of loop.hops.keys()) assert.ok(await sim.clock.runFor(echoes(sim, loop, hop, rng.bytes(10_000))))
@@ -228,7 +229,7 @@ test('P7: an origin that stands still for most of a second finds more cells home
     },
   })
   const counts = countCells(sim)
-  const loop = await sim.buildPaced(0, { rate: 3, lifeEpochs: 12 })
+  const loop = await sim.buildPaced(0, { rate: 3, lifeMs: 60_000 })
   await untilLive(sim, loop)
   const rng = seededRng(5)
   for (const lateMs of [900, 1_500]) {
@@ -251,7 +252,7 @@ test('P7: an origin that stands still for most of a second finds more cells home
 test('P7: a stall is one run of noise: the loop goes on; a third within a minute ends its use, and it goes on as filler', async () => {
   const sim = await startFakeMesh('stalls', { pacing: PACING })
   const counts = countCells(sim)
-  const loop = await sim.buildPaced(0, { rate: 2, lifeEpochs: 12 })
+  const loop = await sim.buildPaced(0, { rate: 2, lifeMs: 60_000 })
   await untilLive(sim, loop)
   const rng = seededRng(2)
   for (let stall = 1; stall <= 3; stall++) {
@@ -275,7 +276,7 @@ test('P7: a stall is one run of noise: the loop goes on; a third within a minute
 test(`P6, P7: ${SINGLES_MAX} garbled cells among 1024 cost the requests they hit; one more ends the loop's use`, async () => {
   for (const garbled of [SINGLES_MAX, SINGLES_MAX + 1]) {
     const sim = await startFakeMesh(`garbled ${garbled}`, { pacing: PACING })
-    const loop = await sim.buildPaced(0, { rate: 2, lifeEpochs: 4 })
+    const loop = await sim.buildPaced(0, { rate: 2, lifeMs: 20_000 })
     await untilLive(sim, loop)
     let cells = 0
     sim.taps.end(3, 2).tap.incoming = (cell) => {
@@ -298,8 +299,8 @@ test(`P6, P7: ${SINGLES_MAX} garbled cells among 1024 cost the requests they hit
 test('P7: a lost link between members: nobody is told; those behind it go on for 20 to 30 s, those before it to the end; the origin sees it', async () => {
   const sim = await startFakeMesh('lost link', { pacing: PACING })
   const counts = countCells(sim)
-  const other = await sim.buildPaced(0, { hops: [5, 4, 1, 2], rate: 2, lifeEpochs: 12 })
-  const loop = await sim.buildPaced(0, { hops: [1, 2, 3, 4, 5], rate: 2, leadEpochs: 2, lifeEpochs: 12 })
+  const other = await sim.buildPaced(0, { hops: [5, 4, 1, 2], rate: 2, lifeMs: 60_000 })
+  const loop = await sim.buildPaced(0, { hops: [1, 2, 3, 4, 5], rate: 2, leadMs: 7_500, lifeMs: 60_000 })
   await untilLive(sim, loop)
   const asked = echoes(sim, loop, 2, new Uint8Array(30_000))
   const cutAt = sim.clock.monotonicMs()
@@ -333,7 +334,7 @@ test('P7: an origin that loses its first or its last link stops as a member in i
   ] as const) {
     const sim = await startFakeMesh(`origin ${name}`, { pacing: PACING })
     const counts = countCells(sim)
-    const loop = await sim.buildPaced(0, { rate: 1, lifeEpochs: 12 })
+    const loop = await sim.buildPaced(0, { rate: 1, lifeMs: 60_000 })
     await untilLive(sim, loop)
     const cutAt = sim.clock.monotonicMs()
     sim.mesh.wires.sever(sim.mesh.nodes[0]!.id, sim.mesh.nodes[cut]!.id)
@@ -356,7 +357,7 @@ test('a set-up that never comes home: the origin and the members that have it pa
   await assert.rejects(sim.buildPaced(0, { rate: 1 }), { code: 'LOOP_FAILED' })
   await sim.clock.advance(30_000)
   const pads = counts.map(({ pads: count }) => count)
-  for (const count of pads.slice(0, 4)) assert.ok(Math.abs(count - 10 * 32) <= 2, `${count} pads`)
+  for (const count of pads.slice(0, 4)) assert.ok(Math.abs(count - (UNFED_MS / 1000) * 32) <= 2, `${count} pads`)
   assert.deepEqual(pads.slice(4), [0, 0])
   assert.ok(counts.every(({ cells, destroys }) => cells === 0 && destroys === 0))
   await sim.clock.advance(150_000)
@@ -367,7 +368,7 @@ test('a set-up that never comes home: the origin and the members that have it pa
 test('a loop that is closed goes on to its end as filler; its requests fail, its hops are told', async () => {
   const sim = await startFakeMesh('closed', { pacing: PACING })
   const counts = countCells(sim)
-  const loop = await sim.buildPaced(0, { rate: 2, lifeEpochs: 4 })
+  const loop = await sim.buildPaced(0, { rate: 2, lifeMs: 20_000 })
   await untilLive(sim, loop)
   const asked = assert.rejects(loop.ask(storeCall(new Uint8Array(60_000)), never), { code: 'CIRCUIT_ENDED' })
   await sim.clock.advance(200)
@@ -422,7 +423,7 @@ test('a member has room for so much: of more loops than a link carries, those be
   const built: PacedLoop[] = []
   for (let at = 0; at < 8; at++) {
     try {
-      built.push(await sim.buildPaced(0, { rate: 2, leadEpochs: 3 }))
+      built.push(await sim.buildPaced(0, { rate: 2, leadMs: 12_500 }))
     } catch {
       break
     }

@@ -2,7 +2,7 @@
 import type { Loop } from '../../client/loops/loop.ts'
 import type { OriginLoop } from '../../client/loops/origin-loop.ts'
 import type { PacedLoop } from '../../client/loops/paced-loop.ts'
-import { epochAfter, pacedPlan } from '../../src/circuit/setup/index.ts'
+import { EPOCH_MS, epochAfter, pacedPlan } from '../../src/circuit/setup/index.ts'
 import { encodeHopRequest, type HopReply, parseHopReply } from '../../src/wire/index.ts'
 import { MeshTaps } from './adversary-link.ts'
 import { FakeClock } from './fake-clock.ts'
@@ -15,9 +15,9 @@ export interface PacedLoopWish {
   readonly hops?: readonly number[]
   /** Index into `RATE_LADDER`. Default: 2, 128 cells a second. */
   readonly rate?: number
-  /** Public epochs from now to `live`, and from there to `close`. Default: the next but one, and 12. */
-  readonly leadEpochs?: number
-  readonly lifeEpochs?: number
+  /** From now to `live` at least, and from there to `close`. Default: 2.5 s, a minute. */
+  readonly leadMs?: number
+  readonly lifeMs?: number
   readonly holdMs?: number
 }
 
@@ -68,13 +68,13 @@ export async function startFakeMesh(
       if (hops !== undefined) node.path = { hops: hops.map((hop) => mesh.nodes[hop]!.id), apexIndex }
       return clock.runFor(node.builder.build(undefined, (loop, reason) => ended.set(loop, reason), never))
     },
-    buildPaced(index = 0, { hops, rate = 2, leadEpochs = 1, lifeEpochs = 12, holdMs } = {}) {
+    buildPaced(index = 0, { hops, rate = 2, leadMs = 2_500, lifeMs = 60_000, holdMs } = {}) {
       const node = mesh.nodes[index]!
       const apexIndex = Math.floor((hops?.length ?? 0) / 2)
       if (hops !== undefined) node.path = { hops: hops.map((hop) => mesh.nodes[hop]!.id), apexIndex }
       const now = clock.unixMs()
-      const liveEpoch = epochAfter(now, 2_500) + leadEpochs - 1
-      const wish = { clock: 'steady', rate, liveEpoch, closeEpoch: liveEpoch + lifeEpochs } as const
+      const liveEpoch = epochAfter(now, leadMs)
+      const wish = { clock: 'steady', rate, liveEpoch, closeEpoch: liveEpoch + lifeMs / EPOCH_MS } as const
       const plan = pacedPlan(now, holdMs === undefined ? wish : { ...wish, holdMs })
       const onEnd = (loop: PacedLoop, reason: string) => void ended.set(loop, reason)
       return clock.runFor(node.builder.buildPaced(undefined, onEnd, { signal: never.signal, plan }))

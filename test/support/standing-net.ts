@@ -8,12 +8,14 @@ import { LoopSet } from '../../client/loops/loop-set.ts'
 import type { OwnApex } from '../../client/loops/own-hop.ts'
 import { PacedPool } from '../../client/loops/paced-pool.ts'
 import { LoopPool } from '../../client/loops/pool.ts'
+import { twinTime } from '../../client/loops/set-up-time.ts'
 import { StandingLoops } from '../../client/loops/standing.ts'
 import type { LoopPreference } from '../../client/paths.ts'
 import type { FoundRecord } from '../../client/records/index.ts'
 import { Connector, LiveServices, type MakeSession } from '../../client/service/index.ts'
 import type { ServiceLoops } from '../../client/service/loops.ts'
 import { type NodeId, toHex } from '../../src/bytes/index.ts'
+import { EPOCH_MS } from '../../src/circuit/setup/index.ts'
 import { blindAddress, periodAt } from '../../src/content/record.ts'
 import type { Descriptor, DirectoryView } from '../../src/directory/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
@@ -28,6 +30,8 @@ import { MemoryBook } from './service-net.ts'
 const CONTROL_MS = 1_000
 const HOLD_MS = 40
 const RATES = [8, 32, 128, 512, 2048, 8192]
+/** Their set-ups' waits: the control slots of this net are frequent. */
+const SET_UP_WAIT_MS = 1_000
 
 /** A stream for each kind of draw, so that what draws handles for introductions does not change what draws times. */
 class KindRng implements Rng {
@@ -81,7 +85,7 @@ export async function startStandingNet(
     count = 8,
     size = count,
     holdMs = HOLD_MS,
-    leadEpochs = 2,
+    leadEpochs = 10_000 / EPOCH_MS,
   }: { readonly count?: number; readonly size?: number; readonly holdMs?: number; readonly leadEpochs?: number } = {},
 ): Promise<StandingNet> {
   const writes: string[] = []
@@ -171,6 +175,7 @@ export async function startStandingNet(
         rate: RATES.indexOf(rate),
         loops,
         leadEpochs: () => leadEpochs,
+        setUpWaitMs: () => SET_UP_WAIT_MS,
         builder: {
           buildPaced(middle, onEnd, how) {
             asked.push({ at: clock.unixMs(), middle })
@@ -240,6 +245,7 @@ export async function startStandingNet(
         standing: { rate: RATES.indexOf(rate === 'steady' ? 8 : rate), phases: [0, 1] },
         extra: rate === 'steady' ? { rates: [3, 4], loopsMax: 16 } : null,
         leadEpochs: () => leadEpochs,
+        twinLeadEpochs: (at) => twinTime(5, holdMs, RATES[at]!).leadEpochs,
         rng: { standing: rng, extra: rng },
       })
       const pool = new PacedPool({
@@ -253,6 +259,7 @@ export async function startStandingNet(
         ownApex,
         rng: seededRng(`${seed} pool ${index}`),
         members: () => 5,
+        setUpWaitMs: () => SET_UP_WAIT_MS,
         clock,
         log: silentLog,
       })

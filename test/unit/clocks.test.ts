@@ -22,29 +22,21 @@ import { isOverlayError } from '../../src/errors/index.ts'
 
 const node = nodeIdOf(new Uint8Array(32).fill(1))
 
-test('plans: swift has none; each cover costs twice the one before; fixed has no extra loops, and its own rate', () => {
+test('plans: swift has none; an idle node of cover medium costs 1.2 Mbit/s each way, of high twice that; fixed has its own rate', () => {
   assert.equal(pacedPlanOf(defaultConfig({ dataDir: '/' })), null)
   const costs = COVERS.map((cover) => {
     const plan = pacedPlanOf(defaultConfig({ dataDir: '/', clock: 'steady', cover }))!
     const { rate, phases } = plan.loops.standing
     assert.equal(RATE_LADDER[rate], 8)
     assert.ok(plan.loops.extra?.rates.every((at) => RATE_LADDER[at] !== undefined))
-    return scheduledBytesPerHour(phases.length * RATE_LADDER[rate]!, plan, 8)
+    // Its own loops, and as many of each of five others' as pass here; eight links.
+    return (8 * scheduledBytesPerHour(6 * phases.length * RATE_LADDER[rate]!, plan, 8)) / 3600 / 1e6
   })
-  assert.deepEqual(costs, [(8 + 32) * 3600 * 2070, (16 + 64) * 3600 * 2070, (32 + 128) * 3600 * 2070])
+  const [low, medium, high] = costs as [number, number, number]
+  assert.ok(low < 1.1 && medium <= 1.2 && high <= 2.4 && high >= 1.9 * medium, costs.join())
   const fixed = pacedPlanOf(defaultConfig({ dataDir: '/', clock: 'fixed', fixedLoops: 5, fixedRate: 512 }))!
   assert.equal(fixed.loops.extra, null)
   assert.deepEqual(fixed.loops.standing, { rate: 3, phases: [0, 1, 0, 1, 0] })
-})
-
-test('a set-up has time for a burst at each member, whatever the cover', () => {
-  for (const cover of COVERS) {
-    const plan = pacedPlanOf(defaultConfig({ dataDir: '/', clock: 'steady', cover }))!
-    for (let members = 3; members <= 11; members++) {
-      const leadMs = plan.leadEpochs(members) * 5_000
-      assert.ok(leadMs >= (members + 1) * plan.controlMs + 2_000 && leadMs <= 30_000)
-    }
-  }
 })
 
 test('the hold follows from how long loops are, unless it is configured', () => {

@@ -19,7 +19,8 @@ import { EPOCH_MS, LIFE_MAX_MS, RATE_LADDER } from '../../src/circuit/setup/inde
 import { seededRng } from '../support/seeded-rng.ts'
 
 const nodes = Array.from({ length: 12 }, (_, at) => nodeIdOf(new Uint8Array(32).fill(at + 1)))
-const START = 353_445_121
+const START = 883_612_801
+const MINUTE = 60_000 / EPOCH_MS
 const STEADY: Omit<LoopSetOptions, 'rng'> = {
   standing: { rate: 0, phases: [0, 1] },
   extra: { rates: [3, 4, 5], loopsMax: 6 },
@@ -106,8 +107,8 @@ test('P5b: whatever happens: public times, bounded lives, few extra loops, none 
         assert.ok(options.extra !== null || extra.length === 0)
         for (const wish of wishes) {
           assert.ok(wish.liveEpoch >= epoch + options.leadEpochs())
-          assert.ok((wish.closeEpoch - wish.liveEpoch) * EPOCH_MS <= LIFE_MAX_MS && wish.closeEpoch - wish.liveEpoch >= 12)
-          if (isExtra(wish)) assert.ok(demandedBy.has(wish.owner!) && wish.closeEpoch - wish.liveEpoch <= 36)
+          assert.ok((wish.closeEpoch - wish.liveEpoch) * EPOCH_MS <= LIFE_MAX_MS && wish.closeEpoch - wish.liveEpoch >= MINUTE)
+          if (isExtra(wish)) assert.ok(demandedBy.has(wish.owner!) && wish.closeEpoch - wish.liveEpoch <= 3 * MINUTE)
           else assert.equal(wish.closeEpoch % (ROUND_EPOCHS / 2), 0)
         }
         alive.push(...wishes)
@@ -130,7 +131,7 @@ test('a standing place is never empty: each loop lives until the next of its pha
     const set = setOf(options, 'day')
     const places = options.standing.phases.length
     const all: Wish[] = []
-    for (let epoch = START; epoch < START + 24 * 720; epoch++) {
+    for (let epoch = START; epoch < START + 24 * 60 * MINUTE; epoch++) {
       for (const wish of set.onEpoch(epoch, NO_DEMAND)) {
         set.onBuilt(wish.id, nodes.slice(0, 5))
         all.push(wish)
@@ -181,17 +182,17 @@ test('what waits brings one step an epoch: a loop, then the next rate, then no m
   // As long as it is used the highest rate is there, and the lower ones are not renewed.
   const top = [...built.values()].filter(({ rate }) => rate === 5).map(({ id }) => id)
   let epoch = START + 8
-  for (; epoch < START + 300; epoch++)
+  for (; epoch < START + 25 * MINUTE; epoch++)
     for (const wish of at(epoch, { waiting: new Map(), used: new Set(built.keys()) })) top.push(wish.id)
-  assert.ok([...built.values()].filter(isExtra).every(({ rate, closeEpoch }) => rate === 5 || closeEpoch < START + 60))
+  assert.ok([...built.values()].filter(isExtra).every(({ rate, closeEpoch }) => rate === 5 || closeEpoch < START + 5 * MINUTE))
   assert.ok(set.rateAt(epoch) >= 8192)
   const quietAt = epoch
   let lastAt = epoch
-  for (; epoch < quietAt + 100; epoch++) {
+  for (; epoch < quietAt + 9 * MINUTE; epoch++) {
     at(epoch, NO_DEMAND)
     if (set.rateAt(epoch) >= 8192) lastAt = epoch
   }
-  assert.ok(lastAt - quietAt >= 11 && lastAt - quietAt <= 75, `${lastAt - quietAt} epochs after the last use`)
+  assert.ok(lastAt - quietAt >= MINUTE - 1 && lastAt - quietAt <= 6 * MINUTE + 3, `${lastAt - quietAt} epochs after the last use`)
 })
 
 test('nodes on no loop bring loops of the lowest extra rate, twice as many each time, up to the limit', () => {
@@ -212,6 +213,57 @@ test('nodes on no loop bring loops of the lowest extra rate, twice as many each 
   assert.deepEqual(counts, [1, 2, 4, 6, 0, 0])
 })
 
+test('twins: what waits for nodes that a running loop reaches brings a twin of it, at the rate that what waits needs, live a shorter lead later', () => {
+  const set = setOf({ ...STEADY, standing: { rate: 0, phases: [0] }, leadEpochs: () => 9, twinLeadEpochs: () => 2 }, 'twins')
+  const [standing] = set.onEpoch(START, NO_DEMAND)
+  set.onBuilt(standing!.id, nodes.slice(0, 5))
+  const covered = nodes.slice(0, 5)
+  // It does not run yet: nobody could be told.
+  const [early, ...none] = set.onEpoch(START + 1, waiting(400, covered.slice(0, 1)))
+  assert.deepEqual([early?.twin, early?.liveEpoch, none.length], [null, START + 10, 0])
+  set.onLost(early!.id)
+  const [twin, ...others] = set.onEpoch(START + 12, waiting(400, covered))
+  assert.deepEqual([twin?.twin, twin?.rate, twin?.owner, others.length], [{ root: standing!.id, place: 1 }, 4, '', 0])
+  assert.equal(twin!.liveEpoch, START + 14)
+  set.onBuilt(twin!.id, covered)
+  // A twin for what loops reach, and set-ups for what none does, in one step.
+  const step = set.onEpoch(START + 13, waiting(20_000))
+  assert.deepEqual(
+    step.map((wish) => [wish.twin?.place ?? null, wish.rate, wish.liveEpoch]),
+    [
+      [2, 5, START + 15],
+      [null, 3, START + 22],
+    ],
+  )
+  assert.deepEqual(
+    set.onEpoch(START + 14, waiting(20, covered.slice(0, 1), 'b')).map((wish) => wish.twin),
+    [null],
+    'it is another’s now',
+  )
+})
+
+test('twins: renewed as twins of the same loop as long as that is there, and then set up; a loop has fifteen', () => {
+  const set = setOf({ ...STEADY, standing: { rate: 0, phases: [0] }, leadEpochs: () => 9, twinLeadEpochs: () => 2 }, 'renewed')
+  const built = new Map<number, Wish>()
+  let places = 0
+  for (let epoch = START; epoch < START + 30 * MINUTE; epoch++) {
+    const used = new Set([...built.values()].filter(isExtra).map(({ id }) => id))
+    const demand = epoch === START + 12 ? waiting(400, nodes.slice(0, 5)) : NO_DEMAND
+    for (const wish of set.onEpoch(epoch, { ...demand, used })) {
+      built.set(wish.id, wish)
+      set.onBuilt(wish.id, nodes.slice(0, 5))
+      if (wish.twin === null) continue
+      const root = built.get(wish.twin.root)!
+      assert.ok(root.liveEpoch < epoch && root.closeEpoch > epoch + 2)
+      assert.ok(wish.twin.place >= 1 && wish.twin.place <= 15)
+      places++
+    }
+    if (epoch > START + 14)
+      assert.ok([...built.values()].some((wish) => isExtra(wish) && wish.liveEpoch <= epoch && epoch < wish.closeEpoch))
+  }
+  assert.ok(places >= 5)
+})
+
 test('loops belong to who used them first: others cannot count on them', () => {
   const set = setOf({ ...STEADY, standing: { rate: 0, phases: [0] } }, 'owners')
   const [standing] = set.onEpoch(START, NO_DEMAND)
@@ -228,18 +280,18 @@ test('loops belong to who used them first: others cannot count on them', () => {
 test('a loop that fails is tried again later and later; one that loses cells is replaced once', () => {
   const set = setOf({ ...STEADY, standing: { rate: 0, phases: [0] }, extra: null }, 'failures')
   const tried: number[] = []
-  for (let epoch = 0; epoch < 40; epoch++) {
+  for (let epoch = 0; epoch < 90; epoch++) {
     for (const wish of set.onEpoch(START + epoch, NO_DEMAND)) {
       tried.push(epoch)
       set.onLost(wish.id)
     }
   }
-  assert.deepEqual(tried, [0, 1, 2, 4, 8, 16, 28])
-  const [wish] = set.onEpoch(START + 40, NO_DEMAND)
+  assert.deepEqual(tried, [0, 1, 2, 4, 8, 16, 32, 62])
+  const [wish] = set.onEpoch(START + 92, NO_DEMAND)
   set.onBuilt(wish!.id, nodes)
   set.onWorn(wish!.id)
-  assert.equal(set.onEpoch(START + 41, NO_DEMAND).length, 1)
-  for (let epoch = 42; epoch < 60; epoch++) assert.deepEqual(set.onEpoch(START + epoch, NO_DEMAND), [])
+  assert.equal(set.onEpoch(START + 93, NO_DEMAND).length, 1)
+  for (let epoch = 94; epoch < 110; epoch++) assert.deepEqual(set.onEpoch(START + epoch, NO_DEMAND), [])
 })
 
 test('an exchange that waits brings one loop of the lowest rate through its nodes, and no other while that is there for long', () => {

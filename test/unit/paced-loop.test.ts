@@ -6,7 +6,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { NoiseAccount, RUN_MAX_MS, RUNS_PER_MINUTE, SINGLES_AMONG_CELLS, SINGLES_MAX } from '../../client/loops/noise.ts'
-import { PacedLoop, START_SPREAD_MS } from '../../client/loops/paced-loop.ts'
+import { PacedLoop } from '../../client/loops/paced-loop.ts'
+import { startSpreadMs } from '../../client/loops/set-up-time.ts'
 import type { MonotonicMs, NodeId, UnixMs } from '../../src/bytes/index.ts'
 import { BODY_BYTES, CELL_BYTES, CELL_HEADER_BYTES, type CircuitId } from '../../src/cell/index.ts'
 import { HopLayer, isRecognised, OriginLayers } from '../../src/circuit/index.ts'
@@ -82,6 +83,7 @@ function rig(rate = 2) {
     clock,
     onEnd: (_loop, reason) => ends.push(reason),
   })
+  const spreadMs = startSpreadMs(loop.hops.length, loop.plan.holdMs, loop.rate)
   const pushed: Uint8Array[] = []
   const flying: (Uint8Array | null)[] = []
   const supply = {
@@ -124,17 +126,17 @@ function rig(rate = 2) {
     }
   }
   const start = async () => {
-    await clock.advance(loop.liveAt + START_SPREAD_MS - clock.monotonicMs())
+    await clock.advance(loop.liveAt + spreadMs - clock.monotonicMs())
     loop.onDue()
   }
-  return { clock, loop, hops, pushed, supply, ends, slots, start }
+  return { clock, loop, hops, pushed, supply, ends, slots, start, spreadMs }
 }
 
 test('the line is kept supplied with a hold of cells, no more; before its start there is none', async () => {
-  const { clock, loop, pushed, supply, slots } = rig()
+  const { clock, loop, pushed, supply, slots, spreadMs } = rig()
   loop.onDue()
   assert.equal(pushed.length, 0)
-  await clock.advance(loop.liveAt + START_SPREAD_MS / 2 - loop.plan.holdMs - 1 - clock.monotonicMs())
+  await clock.advance(loop.liveAt + spreadMs / 2 - loop.plan.holdMs - 1 - clock.monotonicMs())
   loop.onDue()
   assert.equal(pushed.length, 0)
   await clock.advance(1)

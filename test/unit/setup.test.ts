@@ -13,7 +13,10 @@ import {
 } from '../../src/circuit/setup/constants.ts'
 import {
   buildSetUp,
+  EPOCH_MS,
   ephemeralOf,
+  LIFE_MAX_MS,
+  LIVE_LEAD_MAX_MS,
   openSetUp,
   PRIMITIVES,
   ReplayCache,
@@ -220,14 +223,14 @@ describe('a hop refuses', () => {
 })
 
 describe('the plan', () => {
-  const epochs = Math.floor(NOW / 5000)
+  const epochs = Math.floor(NOW / EPOCH_MS)
   const steady: SetUpPlan = {
     ...swiftPlan(NOW),
     clock: 'steady',
     rate: 2,
-    openEpoch: epochs + 2,
-    liveEpoch: epochs + 2,
-    closeEpoch: epochs + 122,
+    openEpoch: epochs + 3,
+    liveEpoch: epochs + 3,
+    closeEpoch: epochs + 3 + LIFE_MAX_MS / EPOCH_MS / 2,
     holdMs: 100,
   }
   const all = ['swift', 'steady', 'fixed'] as const
@@ -254,12 +257,12 @@ describe('the plan', () => {
     assert.equal(refuse({}), null)
     assert.equal(refuse({ clock: 'fixed' }), null)
     assert.equal(refuse({ liveEpoch: epochs, openEpoch: epochs }), 'times', 'less than 2 s ahead')
-    const far = epochs + 300
+    const far = epochs + 2 + LIVE_LEAD_MAX_MS / EPOCH_MS
     assert.equal(refuse({ openEpoch: far, liveEpoch: far, closeEpoch: far + 10 }), 'times', 'too far ahead')
     for (const openEpoch of [steady.liveEpoch + 1, steady.liveEpoch - 1, 0]) assert.equal(refuse({ openEpoch }), 'times')
     assert.equal(refuse({ closeEpoch: steady.liveEpoch }), 'times')
-    assert.equal(refuse({ closeEpoch: steady.liveEpoch + 240 }), null)
-    assert.equal(refuse({ closeEpoch: steady.liveEpoch + 241 }), 'times')
+    assert.equal(refuse({ closeEpoch: steady.liveEpoch + LIFE_MAX_MS / EPOCH_MS }), null)
+    assert.equal(refuse({ closeEpoch: steady.liveEpoch + LIFE_MAX_MS / EPOCH_MS + 1 }), 'times')
     for (const holdMs of [0, 4, 1001]) assert.equal(refuse({ holdMs }), 'times')
     assert.equal(refuse({ rate: 6 }), 'rate')
   })

@@ -43,9 +43,11 @@ export const MEMBERS_MIN = 3
 export const ISSUED_SKEW_MS = 10 * 60_000
 export const ISSUED_UNIT_MS = 60_000
 /** Length of a public epoch, the unit of `open`, `live` and `close`. */
-export const EPOCH_MS = 5_000
+export const EPOCH_MS = 2_000
 /** How far `live` must lie ahead when a hop reads it (steady, fixed): start minus arrival must not tell the index. */
 export const LIVE_LEAD_MS = 2_000
+/** The same for a twin, of which members learn through a circuit that they are in, all at about the same time. */
+export const TWIN_LEAD_MS = 500
 /** How far `live` may lie ahead: one public round and the clock skew. */
 export const LIVE_LEAD_MAX_MS = 20 * 60_000
 /** Longest life of a loop from `live` to `close` (steady, fixed): two public rounds. */

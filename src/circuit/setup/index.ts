@@ -15,6 +15,7 @@ export {
   SETUP_BYTES,
   SETUP_CELLS,
   SETUP_PART_BYTES,
+  TWIN_LEAD_MS,
 } from './constants.ts'
 export {
   ephemeralOf,
@@ -28,6 +29,16 @@ export {
 export { PRIMITIVES, type SetUpLayer, type SetUpPrimitives, wipeLayer } from './keys.ts'
 export { buildSetUp, type SetUpBuild, type SetUpMember, type SetUpRequest } from './origin.ts'
 export { PendingSetUp } from './pending.ts'
-export { epochAfter, epochAt, type PacedWish, pacedPlan, rateOf, refusePlan, SUPPORTED_CLOCKS, swiftPlan } from './plan.ts'
+export {
+  epochAfter,
+  epochAt,
+  type PacedWish,
+  pacedPlan,
+  rateOf,
+  refusePlan,
+  SUPPORTED_CLOCKS,
+  swiftPlan,
+  twinPlan,
+} from './plan.ts'
 export type { LoopClock, SetUpPlan } from './record.ts'
 export { type Admission, REPLAY_ENTRIES_MAX, ReplayCache, type ReplayGuard } from './replay-cache.ts'

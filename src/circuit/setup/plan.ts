@@ -49,6 +49,24 @@ export function pacedPlan(nowMs: UnixMs, { clock, rate, liveEpoch, closeEpoch, h
   return { clock, rate, issuedMinutes, openEpoch: liveEpoch, liveEpoch, closeEpoch, holdMs }
 }
 
+/** The plan of a twin of a circuit with the plan `root`. */
+export function twinPlan(
+  nowMs: UnixMs,
+  root: SetUpPlan,
+  wish: Omit<PacedWish, 'clock' | 'holdMs'> & { readonly holdMs: number },
+): SetUpPlan {
+  const { rate, liveEpoch, closeEpoch, holdMs } = wish
+  return {
+    clock: root.clock,
+    rate,
+    issuedMinutes: Math.floor(nowMs / ISSUED_UNIT_MS),
+    openEpoch: liveEpoch,
+    liveEpoch,
+    closeEpoch,
+    holdMs,
+  }
+}
+
 /** The public epoch that has begun at `unixMs`. */
 export function epochAt(unixMs: number): number {
   return Math.floor(unixMs / EPOCH_MS)
@@ -64,8 +82,13 @@ export function rateOf({ clock, rate }: SetUpPlan): number {
   return clock === 'swift' ? 0 : RATE_LADDER[rate]!
 }
 
-/** The first reason to refuse `plan` at `nowMs`, in the order of the spec, or `null` if it is admissible. */
-export function refusePlan(plan: SetUpPlan, nowMs: UnixMs, clocks: readonly LoopClock[] = SUPPORTED_CLOCKS): PlanRefusal | null {
+/** The first reason to refuse `plan` at `nowMs`, in the order of the spec, or `null` if it is admissible. `liveLeadMs`: how far ahead `live` must lie. */
+export function refusePlan(
+  plan: SetUpPlan,
+  nowMs: UnixMs,
+  clocks: readonly LoopClock[] = SUPPORTED_CLOCKS,
+  liveLeadMs = LIVE_LEAD_MS,
+): PlanRefusal | null {
   if (Math.abs(plan.issuedMinutes * ISSUED_UNIT_MS - nowMs) > ISSUED_SKEW_MS) return 'issued'
   if (!clocks.includes(plan.clock)) return 'clock'
   const { openEpoch, liveEpoch, closeEpoch, holdMs } = plan
@@ -74,7 +97,7 @@ export function refusePlan(plan: SetUpPlan, nowMs: UnixMs, clocks: readonly Loop
     return plan.rate === 0 ? null : 'rate'
   }
   const leadMs = liveEpoch * EPOCH_MS - nowMs
-  if (leadMs < LIVE_LEAD_MS || leadMs > LIVE_LEAD_MAX_MS || openEpoch !== liveEpoch) return 'times'
+  if (leadMs < liveLeadMs || leadMs > LIVE_LEAD_MAX_MS || openEpoch !== liveEpoch) return 'times'
   if (closeEpoch <= liveEpoch || (closeEpoch - liveEpoch) * EPOCH_MS > LIFE_MAX_MS) return 'times'
   if (holdMs < HOLD_MIN_MS || holdMs > HOLD_MAX_MS) return 'times'
   return plan.rate < RATE_LADDER.length ? null : 'rate'

@@ -789,8 +789,11 @@ export namespace gyre {
             /** HopRequest join. */
             join?: (gyre.circuit.Join.$Properties|null);
 
+            /** HopRequest twin. */
+            twin?: (gyre.circuit.Twin.$Properties|null);
+
             /** HopRequest body. */
-            body?: ("store"|"ping"|"record"|"introduction"|"join");
+            body?: ("store"|"ping"|"record"|"introduction"|"join"|"twin");
 
             /**
              * Encodes the specified HopRequest message. Does not implicitly {@link gyre.circuit.HopRequest.verify|verify} messages.
@@ -831,8 +834,11 @@ export namespace gyre {
                 /** HopRequest join */
                 join?: (gyre.circuit.Join.$Properties|null);
 
+                /** HopRequest twin */
+                twin?: (gyre.circuit.Twin.$Properties|null);
+
                 /** HopRequest body */
-                body?: ("store"|"ping"|"record"|"introduction"|"join");
+                body?: ("store"|"ping"|"record"|"introduction"|"join"|"twin");
 
                 /** Unknown fields preserved while decoding when enabled */
                 $unknowns?: Uint8Array[];
@@ -845,9 +851,10 @@ export namespace gyre {
               record?: Uint8Array|null;
               introduction?: Uint8Array|null;
               join?: gyre.circuit.Join.$Shape|null;
+              twin?: gyre.circuit.Twin.$Shape|null;
               $unknowns?: Uint8Array[];
             } & (
-              ({ body?: undefined; store?: null; ping?: null; record?: null; introduction?: null; join?: null }|{ body?: "store"; store: Uint8Array; ping?: null; record?: null; introduction?: null; join?: null }|{ body?: "ping"; store?: null; ping: gyre.circuit.Ping.$Shape; record?: null; introduction?: null; join?: null }|{ body?: "record"; store?: null; ping?: null; record: Uint8Array; introduction?: null; join?: null }|{ body?: "introduction"; store?: null; ping?: null; record?: null; introduction: Uint8Array; join?: null }|{ body?: "join"; store?: null; ping?: null; record?: null; introduction?: null; join: gyre.circuit.Join.$Shape })
+              ({ body?: undefined; store?: null; ping?: null; record?: null; introduction?: null; join?: null; twin?: null }|{ body?: "store"; store: Uint8Array; ping?: null; record?: null; introduction?: null; join?: null; twin?: null }|{ body?: "ping"; store?: null; ping: gyre.circuit.Ping.$Shape; record?: null; introduction?: null; join?: null; twin?: null }|{ body?: "record"; store?: null; ping?: null; record: Uint8Array; introduction?: null; join?: null; twin?: null }|{ body?: "introduction"; store?: null; ping?: null; record?: null; introduction: Uint8Array; join?: null; twin?: null }|{ body?: "join"; store?: null; ping?: null; record?: null; introduction?: null; join: gyre.circuit.Join.$Shape; twin?: null }|{ body?: "twin"; store?: null; ping?: null; record?: null; introduction?: null; join?: null; twin: gyre.circuit.Twin.$Shape })
             );
         }
 
@@ -912,6 +919,93 @@ export namespace gyre {
 
             /** Shape of a Join. */
             type $Shape = gyre.circuit.Join.$Properties;
+        }
+
+        /**
+         * Properties of a Twin.
+         * @deprecated Use gyre.circuit.Twin.$Properties instead.
+         */
+        interface ITwin extends gyre.circuit.Twin.$Properties {
+        }
+
+        /** Represents a Twin. */
+        class Twin {
+
+            /**
+             * Constructs a new Twin.
+             * @param [properties] Properties to set
+             */
+            constructor(properties?: gyre.circuit.Twin.$Properties);
+
+            /** Unknown fields preserved while decoding when enabled */
+            $unknowns?: Uint8Array[];
+
+            /** Twin place. */
+            place: number;
+
+            /** Twin keys. */
+            keys: Uint8Array;
+
+            /** Twin rate. */
+            rate: number;
+
+            /** Twin liveEpoch. */
+            liveEpoch: number;
+
+            /** Twin closeEpoch. */
+            closeEpoch: number;
+
+            /** Twin holdMs. */
+            holdMs: number;
+
+            /**
+             * Encodes the specified Twin message. Does not implicitly {@link gyre.circuit.Twin.verify|verify} messages.
+             * @param message Twin message or plain object to encode
+             * @param [writer] Writer to encode to
+             * @returns Writer
+             */
+            static encode(message: gyre.circuit.Twin.$Properties, writer?: $protobuf.Writer): $protobuf.Writer;
+
+            /**
+             * Decodes a Twin message from the specified reader or buffer.
+             * @param reader Reader or buffer to decode from
+             * @param [length] Message length if known beforehand
+             * @returns {gyre.circuit.Twin & gyre.circuit.Twin.$Shape} Twin
+             * @throws {Error} If the payload is not a reader or valid buffer
+             * @throws {$protobuf.util.ProtocolError} If required fields are missing
+             */
+            static decode(reader: ($protobuf.Reader|Uint8Array), length?: number): gyre.circuit.Twin & gyre.circuit.Twin.$Shape;
+        }
+
+        namespace Twin {
+
+            /** Properties of a Twin. */
+            interface $Properties {
+
+                /** Twin place */
+                place?: (number|null);
+
+                /** Twin keys */
+                keys?: (Uint8Array|null);
+
+                /** Twin rate */
+                rate?: (number|null);
+
+                /** Twin liveEpoch */
+                liveEpoch?: (number|null);
+
+                /** Twin closeEpoch */
+                closeEpoch?: (number|null);
+
+                /** Twin holdMs */
+                holdMs?: (number|null);
+
+                /** Unknown fields preserved while decoding when enabled */
+                $unknowns?: Uint8Array[];
+            }
+
+            /** Shape of a Twin. */
+            type $Shape = gyre.circuit.Twin.$Properties;
         }
 
         /**

@@ -1154,11 +1154,12 @@ export const gyre = $root.gyre = (() => {
             HopRequest.prototype.record = null;
             HopRequest.prototype.introduction = null;
             HopRequest.prototype.join = null;
+            HopRequest.prototype.twin = null;
 
             let $oneOfFields;
 
             $Object.defineProperty(HopRequest.prototype, "body", {
-                get: $util.oneOfGetter($oneOfFields = ["store", "ping", "record", "introduction", "join"]),
+                get: $util.oneOfGetter($oneOfFields = ["store", "ping", "record", "introduction", "join", "twin"]),
                 set: $util.oneOfSetter($oneOfFields)
             });
 
@@ -1179,6 +1180,8 @@ export const gyre = $root.gyre = (() => {
                     writer.uint32(34).bytes(message.introduction);
                 if (message.join != null && $Object.hasOwnProperty.call(message, "join"))
                     $root.gyre.circuit.Join.encode(message.join, writer.uint32(42).fork(), _depth + 1).ldelim();
+                if (message.twin != null && $Object.hasOwnProperty.call(message, "twin"))
+                    $root.gyre.circuit.Twin.encode(message.twin, writer.uint32(50).fork(), _depth + 1).ldelim();
                 if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
                     for (let i = 0; i < message.$unknowns.length; ++i)
                         writer.raw(message.$unknowns[i]);
@@ -1245,6 +1248,13 @@ export const gyre = $root.gyre = (() => {
                                 break;
                             message.join = $root.gyre.circuit.Join.decode(reader, reader.size(), $undefined, _depth + 1, message.join);
                             message.body = "join";
+                            continue;
+                        }
+                    case 6: {
+                            if (wireType !== 2)
+                                break;
+                            message.twin = $root.gyre.circuit.Twin.decode(reader, reader.size(), $undefined, _depth + 1, message.twin);
+                            message.body = "twin";
                             continue;
                         }
                     }
@@ -1359,6 +1369,148 @@ export const gyre = $root.gyre = (() => {
             };
 
             return Join;
+        })();
+
+        circuit.Twin = (function() {
+
+            const Twin = function (properties) {
+                if (properties)
+                    for (let keys = $Object.keys(properties), i = 0; i < keys.length; ++i)
+                        if (properties[keys[i]] != null && keys[i] !== "__proto__")
+                            this[keys[i]] = properties[keys[i]];
+            };
+
+            Twin.prototype.place = 0;
+            Twin.prototype.keys = $util.newBuffer([]);
+            Twin.prototype.rate = 0;
+            Twin.prototype.liveEpoch = 0;
+            Twin.prototype.closeEpoch = 0;
+            Twin.prototype.holdMs = 0;
+
+            Twin.encode = function (message, writer, _depth) {
+                if (!writer)
+                    writer = $Writer.create();
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $util.recursionLimit)
+                    throw $Error("max depth exceeded");
+                if (message.place != null && $Object.hasOwnProperty.call(message, "place") && message.place !== 0)
+                    writer.uint32(8).uint32(message.place);
+                if (message.keys != null && $Object.hasOwnProperty.call(message, "keys") && message.keys.length)
+                    writer.uint32(18).bytes(message.keys);
+                if (message.rate != null && $Object.hasOwnProperty.call(message, "rate") && message.rate !== 0)
+                    writer.uint32(24).uint32(message.rate);
+                if (message.liveEpoch != null && $Object.hasOwnProperty.call(message, "liveEpoch") && message.liveEpoch !== 0)
+                    writer.uint32(32).uint32(message.liveEpoch);
+                if (message.closeEpoch != null && $Object.hasOwnProperty.call(message, "closeEpoch") && message.closeEpoch !== 0)
+                    writer.uint32(40).uint32(message.closeEpoch);
+                if (message.holdMs != null && $Object.hasOwnProperty.call(message, "holdMs") && message.holdMs !== 0)
+                    writer.uint32(48).uint32(message.holdMs);
+                if (message.$unknowns != null && $Object.hasOwnProperty.call(message, "$unknowns"))
+                    for (let i = 0; i < message.$unknowns.length; ++i)
+                        writer.raw(message.$unknowns[i]);
+                return writer;
+            };
+
+            Twin.decode = function (reader, length, _end, _depth, _target) {
+                if (!(reader instanceof $Reader))
+                    reader = $Reader.create(reader);
+                if (_depth === $undefined)
+                    _depth = 0;
+                if (_depth > $Reader.recursionLimit)
+                    throw $Error("max depth exceeded");
+                let end, message, value;
+                if (length === $undefined)
+                    end = reader.len;
+                else {
+                    end = reader.pos + length;
+                    if (end > reader.len)
+                        throw $RangeError("index out of range");
+                    length = reader.len;
+                    reader.len = end;
+                }
+                message = _target || new $root.gyre.circuit.Twin();
+                while (reader.pos < end) {
+                    let start = reader.pos;
+                    let tag = reader.tag();
+                    if (tag === _end) {
+                        _end = $undefined;
+                        break;
+                    }
+                    let wireType = tag & 7;
+                    switch (tag >>>= 3) {
+                    case 1: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.place = value;
+                            else
+                                delete message.place;
+                            continue;
+                        }
+                    case 2: {
+                            if (wireType !== 2)
+                                break;
+                            if ((value = reader.bytes()).length)
+                                message.keys = value;
+                            else
+                                delete message.keys;
+                            continue;
+                        }
+                    case 3: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.rate = value;
+                            else
+                                delete message.rate;
+                            continue;
+                        }
+                    case 4: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.liveEpoch = value;
+                            else
+                                delete message.liveEpoch;
+                            continue;
+                        }
+                    case 5: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.closeEpoch = value;
+                            else
+                                delete message.closeEpoch;
+                            continue;
+                        }
+                    case 6: {
+                            if (wireType !== 0)
+                                break;
+                            if (value = reader.uint32())
+                                message.holdMs = value;
+                            else
+                                delete message.holdMs;
+                            continue;
+                        }
+                    }
+                    reader.skipType(wireType, _depth, tag);
+                    if (!reader.discardUnknown) {
+                        $util.makeProp(message, "$unknowns", false);
+                        (message.$unknowns || (message.$unknowns = [])).push(reader.raw(start, reader.pos));
+                    }
+                }
+                if (length !== $undefined) {
+                    if (reader.pos !== end)
+                        throw $RangeError("index out of range");
+                    reader.len = length;
+                }
+                if (_end !== $undefined)
+                    throw $Error("missing end group");
+                return message;
+            };
+
+            return Twin;
         })();
 
         circuit.Ping = (function() {
