@@ -9,6 +9,7 @@ import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
 import { type ServiceSession, StreamReset } from '../../src/service/index.ts'
 import type { Asking } from '../library.ts'
+import type { FoundRecord } from '../records/index.ts'
 import type { Trace } from '../trace/index.ts'
 import { StreamDuplex, streamError } from './duplex.ts'
 import { type Introducer, type SetUpAsking, STAGE, type Stage } from './introducer.ts'
@@ -25,12 +26,14 @@ export const WARM_MS = 60_000
 const SET_UPS_MAX = 4
 /** After a lost exchange: how long before the second, third, … try to bring a new one. */
 const REVIVE_MIN_MS = 250
-const REVIVE_MAX_MS = 4_000
+const REVIVE_MAX_MS = 1_000
 /**
  * Nothing of the service's has come through a new exchange by then, or after twice the time that the way to it took: it did not get to the
  * rendezvous point, and another one is tried.
  */
 const HEARD_MS = 2_000
+/** An exchange that is quiet gets a successor at most this often. */
+const SUCCEED_MS = 2_000
 /** So long before the way of an exchange is known to end, and at most half as much again, a new one is brought. */
 const MOVE_MS = 25_000
 /** After a try that failed the next one. */
@@ -60,6 +63,10 @@ export class ClientSession {
   #settingUp: Promise<void> | null = null
   #stage: Stage = STAGE.record
   #reviving = false
+  /** When a successor for a quiet exchange was sought last. */
+  #succeededAt = Number.NEGATIVE_INFINITY
+  /** The service's record as the session was met with it last: another way to it need not wait for a look-up. */
+  #found: FoundRecord | null = null
   /** Connections under way. */
   #connects = 0
   #idle: Timer | null = null
@@ -77,6 +84,11 @@ export class ClientSession {
 
   get #connectMs(): number {
     return CONNECT_MS * Math.min(MORE_TIME_MAX, this.#deps.slower ?? 1)
+  }
+
+  /** Loops go by time: there is none at once, and a look-up has its price. */
+  get #isSlow(): boolean {
+    return (this.#deps.slower ?? 1) > 1
   }
 
   /** Whether a stream is open or wanted. */
@@ -170,8 +182,10 @@ export class ClientSession {
     }
     try {
       const resume = this.#session !== null && !this.#session.over ? this.#session.ticket : null
-      const introduced = await introducer.introduce(this.#key, resume, asking)
+      const known = resume === null || this.#isSlow ? null : this.#found
+      const introduced = await introducer.introduce(this.#key, resume, { ...asking, known })
       const { established, way } = introduced
+      this.#found = introduced.found
       const session = established.resumed ? this.#session : this.#replace(established.ticket, established.seconds > 0)
       if (session === null || session.over) {
         way.release()
@@ -220,6 +234,9 @@ export class ClientSession {
   #replace(ticket: ServiceSession['ticket'], slow: boolean): ServiceSession {
     const old = this.#session
     const events = {
+      onQuiet: () => {
+        if (this.#session === session) this.#succeed()
+      },
       onDetached: () => {
         if (this.#session === session) void this.#revive()
       },
@@ -233,6 +250,14 @@ export class ClientSession {
     this.#session = session
     old?.close()
     return session
+  }
+
+  /** Brings a new exchange before the one that is quiet is given up. What fails is tried again when it is. */
+  #succeed(): void {
+    const now = this.#deps.clock.monotonicMs()
+    if (this.#isSlow || !this.busy || this.#settingUp !== null || now - this.#succeededAt < SUCCEED_MS) return
+    this.#succeededAt = now
+    void this.#begin(undefined)
   }
 
   /** Brings new exchanges until one carries the session, as long as somebody uses it. Never rejects. */

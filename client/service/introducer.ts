@@ -36,6 +36,8 @@ const POINT_HEDGE_MS = 1_500
 const POINT_MS = 5_000
 /** Hashes of a proof of work in a millisecond on a slow machine: the times above are longer by what the work takes. */
 const HASHES_PER_MS = 1_000
+/** All points of one record, asked twice. */
+const GREETING_MS = 15_000
 /** The same for the way to a rendezvous point, which is a loop and nothing else. */
 const APPROACH_HEDGE_MS = 1_200
 const APPROACH_MS = 4_000
@@ -81,6 +83,8 @@ export interface SetUpAsking {
   readonly signal: AbortSignal
   readonly isolation: string
   readonly trace: Trace | undefined
+  /** A record that was good for the session that is to go on: it does for the first try, however old. */
+  readonly known?: FoundRecord | null
   /** Told where it is now, for the sentence of a time-out. */
   readonly onStage: (stage: Stage) => void
 }
@@ -89,12 +93,15 @@ export interface SetUpAsking {
 export interface Introduced {
   readonly established: Established
   readonly way: Approach
+  readonly found: FoundRecord
   /** When the way is known to end, on this side or the service's, in monotonic milliseconds; `Infinity`: it is not. */
   readonly endsAt: number
 }
 
 /** An introduction point that let message 1 through and brought the service's answer. */
 interface Greeting {
+  /** The record by which it was found. */
+  readonly found: FoundRecord
   /** What the work for one message may take. */
   readonly workMs: number
   readonly handshake: ClientHandshake
@@ -121,6 +128,8 @@ export class Introducer {
    * Errors: those of `RecordFinder.find`; `SERVICE_UNREACHABLE`, `SERVICE_BUSY`; the signal's reason.
    */
   async introduce(key: Uint8Array, resume: SessionTicket | null, asking: SetUpAsking): Promise<Introduced> {
+    const { known = null } = asking
+    if (known !== null) return this.#meet(await this.#greetAnew(key, known, resume, asking), asking)
     const first = await this.#record(key, RECORD_AGE_MS, asking)
     let greeted = false
     const noting: SetUpAsking = {
@@ -141,6 +150,24 @@ export class Introducer {
     }
   }
 
+  /** By the record that a session was met with before; as soon as there is a newer one, by that as well. */
+  #greetAnew(key: Uint8Array, known: FoundRecord, resume: SessionTicket | null, asking: SetUpAsking): Promise<Greeting> {
+    return firstOf([known, null], {
+      clock: this.#deps.clock,
+      signal: asking.signal,
+      hedgeMs: 0,
+      most: this.#slower * GREETING_MS,
+      attempt: async (record, signal) => {
+        const how = { ...asking, signal }
+        const found = record ?? (await this.#record(key, 0, how))
+        if (record === null && found.record.sequence === known.record.sequence) throw unreachable('Its record is the same still.')
+        return this.#greet(key, found, resume, how)
+      },
+      discard: endGreeting,
+      failed: (errors) => errors.find((error) => !isOverlayError(error, 'SERVICE_UNREACHABLE')) ?? errors[0],
+    })
+  }
+
   async #record(key: Uint8Array, maxAgeMs: number, asking: SetUpAsking): Promise<FoundRecord> {
     const { signal, isolation, trace } = asking
     asking.onStage(STAGE.record)
@@ -148,6 +175,12 @@ export class Introducer {
   }
 
   async #through(key: Uint8Array, found: FoundRecord, resume: SessionTicket | null, asking: SetUpAsking): Promise<Introduced> {
+    return this.#meet(await this.#greet(key, found, resume, asking), asking)
+  }
+
+  // Introduction -------------------------------------------------------------------------------------------------------------------
+
+  async #greet(key: Uint8Array, found: FoundRecord, resume: SessionTicket | null, asking: SetUpAsking): Promise<Greeting> {
     const { service } = found.record
     if (service === null) throw unreachable('Its owner publishes no live service at this address now.')
     if (service.effort > EFFORT_MAX_BITS) {
@@ -155,19 +188,10 @@ export class Introducer {
     }
     const identity = { network: this.#deps.network, address: key, blinded: found.blinded, ...staticKeys(service) }
     asking.onStage(STAGE.introduction)
-    const greeting = await this.#greet(identity, service, resume, asking)
-    try {
-      return await this.#meet(greeting, asking)
-    } finally {
-      greeting.handshake.wipe()
-      greeting.release()
-    }
-  }
-
-  // Introduction -------------------------------------------------------------------------------------------------------------------
-
-  #greet(identity: ServiceIdentity, service: ServicePart, resume: SessionTicket | null, asking: SetUpAsking): Promise<Greeting> {
-    const points = this.#sooner(shuffled(service.points, this.#deps.rng), ({ node }) => node, { isolation: asking.isolation })
+    const how = { isolation: asking.isolation }
+    const once = this.#sooner(shuffled(service.points, this.#deps.rng), ({ node }) => node, how)
+    // An introduction is lost with the loop of the service's that it was on, and a service's loops have members in common: each point is asked twice.
+    const points = this.#loopMs > 0 ? once : [...once, ...once]
     const workMs = 2 ** service.effort / HASHES_PER_MS
     return firstOf(points, {
       clock: this.#deps.clock,
@@ -175,14 +199,13 @@ export class Introducer {
       hedgeMs: this.#slower * POINT_HEDGE_MS + 2 * workMs,
       // Luck is uneven: one search in fifty takes four times as long as expected.
       most: this.#slower * POINT_MS + this.#loopMs + 4 * workMs,
-      attempt: (point, signal) => this.#greetAgain(identity, point, service.effort, resume, asking, signal),
-      discard: (greeting) => {
-        greeting.handshake.wipe()
-        greeting.release()
+      attempt: async (point, signal) => {
+        return { ...(await this.#greetAgain(identity, point, service.effort, resume, asking, signal)), found }
       },
+      discard: endGreeting,
       failed: (errors) => {
         const busy = errors.find((error) => isOverlayError(error, 'SERVICE_BUSY'))
-        return busy ?? unreachable(`None of its ${points.length} introduction points brought an answer from it.`, errors.at(-1))
+        return busy ?? unreachable(`None of its ${once.length} introduction points brought an answer from it.`, errors.at(-1))
       },
     })
   }
@@ -195,7 +218,7 @@ export class Introducer {
     resume: SessionTicket | null,
     asking: SetUpAsking,
     signal: AbortSignal,
-  ): Promise<Greeting> {
+  ): Promise<Omit<Greeting, 'found'>> {
     for (let left = this.#loopMs > 0 ? LOST_AGAIN : 0; ; left--) {
       try {
         return await this.#greetAt(identity, point, effort, resume, asking, signal)
@@ -212,7 +235,7 @@ export class Introducer {
     resume: SessionTicket | null,
     { trace, isolation }: SetUpAsking,
     signal: AbortSignal,
-  ): Promise<Greeting> {
+  ): Promise<Omit<Greeting, 'found'>> {
     const { rng } = this.#deps
     const ended = trace?.stage('introduction')
     const handshake = ClientHandshake.start(identity, resume === null ? { rng } : { rng, resume })
@@ -275,7 +298,15 @@ export class Introducer {
 
   // Rendezvous ---------------------------------------------------------------------------------------------------------------------
 
-  async #meet({ workMs, handshake, drawn, say }: Greeting, asking: SetUpAsking): Promise<Introduced> {
+  async #meet(greeting: Greeting, asking: SetUpAsking): Promise<Introduced> {
+    try {
+      return await this.#meetBy(greeting, asking)
+    } finally {
+      endGreeting(greeting)
+    }
+  }
+
+  async #meetBy({ workMs, handshake, drawn, say, found }: Greeting, asking: SetUpAsking): Promise<Introduced> {
     asking.onStage(STAGE.rendezvous)
     const way = await this.#approach(drawn, asking)
     const deadline = this.#deps.clock.deadline(this.#slower * POINT_MS + this.#loopMs + workMs, asking.signal)
@@ -288,7 +319,7 @@ export class Introducer {
       if (established === null) throw unreachable('It did not confirm where to meet.')
       const { seconds } = established
       const theirs = seconds === 0 ? Number.POSITIVE_INFINITY : this.#deps.clock.monotonicMs() + 1000 * seconds
-      return { established, way, endsAt: Math.min(theirs, way.closeAt ?? Number.POSITIVE_INFINITY) }
+      return { established, way, found, endsAt: Math.min(theirs, way.closeAt ?? Number.POSITIVE_INFINITY) }
     } catch (error) {
       way.release()
       if (asking.signal.aborted || isOverlayError(error, 'SERVICE_BUSY')) throw error
@@ -359,6 +390,11 @@ export class Introducer {
       deadline.clear()
     }
   }
+}
+
+function endGreeting({ handshake, release }: Greeting): void {
+  handshake.wipe()
+  release()
 }
 
 interface Line {

@@ -11,12 +11,15 @@
  * replaced when its long, random life is over, when its node left the directory, or when loops to it fail again and again while others do
  * not. Whoever kills loops to move a service to points of his own gains little: a point sees neither end, only that somebody asked.
  *
+ * While one does not stand, a stand-in does, at another node that is drawn once and then kept as the points are (in memory alone), so that a
+ * service whose points are away is reached all the same, and whoever takes them away moves it no further than to the stand-ins.
+ *
  * This node is drawn like any other, and stands at itself through a loop (`ServiceLoops.takeHome`). Points are in the record, and whoever makes
  * them fail has others drawn: a node that never is one would soon be the only one left.
  */
-import type { NodeId } from '../../src/bytes/index.ts'
+import type { MonotonicMs, NodeId } from '../../src/bytes/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
-import type { Clock, Rng } from '../../src/runtime/index.ts'
+import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
 import { encodeHopRequest, INTRODUCTION_TOKEN_BYTES, type Introduction, parseHopReply } from '../../src/wire/index.ts'
 import { askAgain } from '../loops/asking.ts'
 import {
@@ -43,10 +46,17 @@ const STAND_PACED_MS = 120_000
 /** After a failure the next try waits as long as this, doubled by each further one. */
 const RETRY_MIN_MS = 250
 const RETRY_MAX_MS = 8_000
-/** Standing for less than this is a failure too. */
-const STEADY_MS = 10_000
+/** Standing for less than this is a failure too: loops live longer even where a member of theirs dies every few seconds. */
+const STEADY_MS = 3_000
+/** A point that is back for so long needs no stand-in any more. */
+const SETTLED_MS = 10_000
 /** So many failures in a row, and others' loops work: another node. */
 const FAILURES_MAX = 5
+/** The same for a stand-in. */
+const STAND_IN_FAILURES_MAX = 2
+/** A point that does not stand for so long gets one. */
+const STAND_IN_AFTER_MS = 1_500
+const LOOK_MS = 500
 /** A node that was given up is not drawn again for this long. */
 const SHUN_MS = 10 * 60_000
 const SHUNNED_MAX = 64
@@ -73,7 +83,10 @@ export interface PointsDeps {
 export class IntroductionPoints {
   readonly #deps: PointsDeps
   readonly #points: Point[] = []
+  /** One for each point, as far as it was ever needed. */
+  readonly #standIns: StandIn[] = []
   readonly #shunned = new Map<NodeId, number>()
+  #look: Timer | null = null
   readonly #stop = new AbortController()
   readonly #runs: Promise<void>[] = []
   /** As many points as there should be. */
@@ -95,35 +108,67 @@ export class IntroductionPoints {
 
   start(): void {
     while (this.#points.length < this.wanted) this.#points.push(new Point(this.#deps, null))
-    for (const point of this.#points) this.#runs.push(this.#run(point))
+    for (const point of this.#points) this.#runs.push(this.#run(point, this.#stop.signal, FAILURES_MAX))
+    // Those of loops that go by time are where those loops lead, and nowhere else.
+    if (this.#deps.loops.standing !== undefined) return
+    const look = () => {
+      this.#standIn()
+      this.#look = this.#deps.clock.setTimer(LOOK_MS, look)
+    }
+    // At first all points are away: they have their time to come.
+    this.#look = this.#deps.clock.setTimer(STAND_MS, look)
   }
 
-  /** Those at which the service waits now. */
+  /** Those at which the service waits now, stand-ins last. */
   standing(): readonly ChosenPoint[] {
-    return this.#points.flatMap((point) => (point.stands && point.chosen !== null ? [point.chosen] : []))
+    return this.#all().flatMap((point) => (point.stands && point.chosen !== null ? [point.chosen] : []))
+  }
+
+  #all(): readonly Point[] {
+    return [...this.#points, ...this.#standIns.map(({ point }) => point)]
+  }
+
+  /** Begins and ends stand-ins: as many as points that have been away for a while, fewer only when those have been back for a while. */
+  #standIn(): void {
+    const now = this.#deps.clock.monotonicMs()
+    const away = this.#points.filter((point) => !point.stands && now - point.changedAt >= STAND_IN_AFTER_MS).length
+    const unsettled = this.#points.filter((point) => !point.stands || now - point.changedAt < SETTLED_MS).length
+    while (this.#standIns.length < away) this.#standIns.push({ point: new Point(this.#deps, null), ending: null })
+    for (const [at, standIn] of this.#standIns.entries()) {
+      if (at < away && standIn.ending === null) {
+        const ending = new AbortController()
+        standIn.ending = ending
+        const run = this.#run(standIn.point, AbortSignal.any([this.#stop.signal, ending.signal]), STAND_IN_FAILURES_MAX)
+        this.#runs.push(run)
+        void run.then(() => this.#runs.splice(this.#runs.indexOf(run), 1))
+      } else if (at >= unsettled && standIn.ending !== null) {
+        standIn.ending.abort(new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The introduction point is back.'))
+        standIn.ending = null
+      }
+    }
   }
 
   /** Ends all loops to points. Idempotent. */
   async close(): Promise<void> {
+    this.#look?.cancel()
     this.#stop.abort(new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The service is no longer hosted here.'))
     await Promise.all(this.#runs)
   }
 
-  async #run(point: Point): Promise<void> {
+  async #run(point: Point, signal: AbortSignal, failuresMax: number): Promise<void> {
     const { clock, healthy } = this.#deps
-    const { signal } = this.#stop
     let failures = 0
     while (!signal.aborted) {
       if (point.chosen === null || clock.unixMs() >= point.chosen.untilMs) this.#choose(point)
       const stood = await point.stand(signal)
       if (signal.aborted) return
       failures = stood >= STEADY_MS ? 0 : failures + (healthy() ? 1 : 0)
-      if (failures >= FAILURES_MAX) {
+      if (failures >= failuresMax) {
         failures = 0
         this.#giveUp(point)
         continue
       }
-      const pause = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** failures)
+      const pause = stood > 0 ? RETRY_MIN_MS : Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** failures)
       await clock.sleep(pause * (0.75 + 0.5 * this.#deps.rng.unit()), { signal }).catch(() => {})
     }
   }
@@ -141,7 +186,7 @@ export class IntroductionPoints {
   #choose(point: Point): void {
     const { clock, loops, rng, self, view, onChosen } = this.#deps
     const now = clock.monotonicMs()
-    const taken = new Set(this.#points.flatMap((other) => (other.chosen === null ? [] : [other.chosen.node])))
+    const taken = new Set(this.#all().flatMap((other) => (other.chosen === null ? [] : [other.chosen.node])))
     const reached = loops.standing?.points() ?? reachableNodes(view)
     const free = reached.filter((id) => (id !== self || loops.takeHome !== undefined) && !taken.has(id))
     const rested = free.filter((id) => (this.#shunned.get(id) ?? 0) <= now)
@@ -150,8 +195,14 @@ export class IntroductionPoints {
     const node = candidates[rng.below(candidates.length)]!
     const untilMs = Math.round(clock.unixMs() + LIFE_MIN_MS + rng.unit() * (LIFE_MAX_MS - LIFE_MIN_MS))
     point.chosen = { node, token: rng.bytes(INTRODUCTION_TOKEN_BYTES), untilMs }
-    onChosen(this.#points.flatMap(({ chosen }) => (chosen === null ? [] : [chosen])))
+    if (this.#points.includes(point)) onChosen(this.#points.flatMap(({ chosen }) => (chosen === null ? [] : [chosen])))
   }
+}
+
+interface StandIn {
+  readonly point: Point
+  /** Ends it; `null` while it is not needed. */
+  ending: AbortController | null
 }
 
 /** One introduction point, whichever node it is at now. */
@@ -160,10 +211,13 @@ class Point {
   chosen: ChosenPoint | null
   #loop: ServiceLoop | null = null
   #stands = false
+  /** When `stands` changed last. */
+  changedAt: MonotonicMs
 
   constructor(deps: PointsDeps, chosen: ChosenPoint | null) {
     this.#deps = deps
     this.chosen = chosen
+    this.changedAt = deps.clock.monotonicMs()
   }
 
   get stands(): boolean {
@@ -207,6 +261,7 @@ class Point {
   #mark(stands: boolean): void {
     if (this.#stands === stands) return
     this.#stands = stands
+    this.changedAt = this.#deps.clock.monotonicMs()
     this.#deps.onStanding()
   }
 

@@ -35,6 +35,8 @@ export const TICK_MS = 250
 /** Ticks in a row without anything authentic after which the exchange is dead; and before anything came at all. */
 export const SILENT_TICKS = 6
 export const SILENT_TICKS_FIRST = 40
+/** So many, once something came: quiet. It may go on, and another exchange should be made ready. */
+export const QUIET_TICKS = 2
 /** How often CLOSE goes out by itself; it also rides in whatever else goes until the end. Some may be lost; the other end misses us anyway. */
 const CLOSES = 4
 /** Payloads that must have gone out meanwhile: who sends none cannot hear. */
@@ -57,6 +59,8 @@ export interface ExchangeOwner extends Omit<SessionFrameSink, 'onAck' | 'onPing'
   onInUse(exchange: Exchange): void
   /** A deadline may be earlier than it was. */
   onDeadline(): void
+  /** Nothing came for a while, though it should have. Each time that this begins. */
+  onQuiet(exchange: Exchange): void
   onOver(exchange: Exchange, reason: DetachReason): void
   /** The peer broke the protocol. */
   onFault(): void
@@ -110,6 +114,7 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
   #heardInTick = false
   #fills = 0
   #silentTicks = 0
+  #quiet = false
   #tickAt: number
 
   /** `order`: grows with each exchange of a session. */
@@ -276,6 +281,7 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
 
   #onHeard(now: number): void {
     this.#heardInTick = true
+    this.#quiet = false
     this.#fills = 0
     if (this.#heard) return
     this.#heard = true
@@ -437,6 +443,10 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
     if (this.#heardInTick || late) this.#silentTicks = 0
     else this.#silentTicks++
     this.#heardInTick = false
+    if (this.#heard && !this.#quiet && this.#silentTicks >= QUIET_TICKS * this.#owner.patience && this.#fills >= SILENT_FILLS) {
+      this.#quiet = true
+      this.#owner.onQuiet(this)
+    }
     const patience = this.#heard ? SILENT_TICKS : SILENT_TICKS_FIRST
     if (this.#silentTicks >= patience * this.#owner.patience && this.#fills >= SILENT_FILLS) this.fail('silent')
   }

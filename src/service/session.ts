@@ -183,6 +183,10 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
     this.onDeadline()
   }
 
+  onQuiet(exchange: Exchange): void {
+    if (!this.#over && exchange === this.#exchange) this.#events.onQuiet?.()
+  }
+
   onOver(exchange: Exchange, reason: DetachReason): void {
     if (exchange === this.#lingering) this.#lingering = null
     if (this.#over || exchange !== this.#exchange) return

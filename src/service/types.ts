@@ -152,6 +152,11 @@ export type SessionEnd =
 export interface SessionEvents {
   /** Service: a stream that the client opened; who hears it, or a code to refuse it at once. */
   onOpen?(stream: SessionStream): SessionStreamEvents | StreamReset
+  /**
+   * Nothing came through the exchange for half a second, though it should have. It may be over soon: a client that brings a new one now loses less
+   * time, and if the old one goes on nothing is lost either.
+   */
+  onQuiet?(): void
   /** The exchange is lost. The client is to bring a new one (`prepare`, `attach`) within `RESUME_MS`; streams wait. */
   onDetached(reason: DetachReason): void
   /** The session is over and all its streams were closed. Once; nothing follows. */

@@ -112,6 +112,7 @@ export class SessionPair {
     this.rng = seededRng(options.seed ?? 1)
     const ticket = () => ({ id: new Uint8Array(16).fill(4), secret: new Uint8Array(32).fill(5) })
     const events = (name: string) => ({
+      onQuiet: () => void this.log.push(`${name} quiet`),
       onDetached: (reason: string) => void this.log.push(`${name} detached ${reason}`),
       onEnd: (reason: string) => void this.log.push(`${name} ended ${reason}`),
     })

@@ -282,7 +282,37 @@ test('an introduction point that dies is got round at once, and replaced; the ot
   await w.close()
 })
 
-test('a rendezvous point that dies: the session gets another, and its streams go on', async () => {
+test('a point that is away has a stand-in within seconds, always the same one; back, it needs none', async () => {
+  const w = await world('stand-in')
+  await w.pass(11_000) // at first points have time to come
+  const published = () =>
+    w.net.records
+      .values()
+      .next()
+      .value!.service!.points.map(({ node }) => node)
+  const chosen = published()
+  assert.equal(chosen.length, 3)
+  const [first] = chosen
+  const node = w.net.nodes.find(({ id }) => id === first)!
+  let standIn = ''
+  for (let time = 0; time < 3; time++) {
+    node.dead = true
+    for (const loop of w.net.openLoops(w.net.nodes[0]!.id)) if (loop.apex === first) loop.end()
+    await w.pass(8_000)
+    const now = published()
+    assert.equal(now.length, 3)
+    assert.ok(!now.includes(first!) && now.includes(chosen[1]!) && now.includes(chosen[2]!))
+    const other = now.find((id) => !chosen.includes(id))!
+    assert.equal(other, standIn === '' ? other : standIn)
+    standIn = other
+    node.dead = false
+    await w.pass(30_000)
+    assert.deepEqual(new Set(published()), new Set(chosen))
+  }
+  await w.close()
+})
+
+test('a rendezvous point that dies: the session gets another within two seconds, and its streams go on', async () => {
   const w = await world('rendezvous dies')
   const duplex = await w.run(w.connector.connect(w.key, 80, never))
   const got: Buffer[] = []
@@ -294,7 +324,8 @@ test('a rendezvous point that dies: the session gets another, and its streams go
   assert.ok(met !== undefined)
   w.net.kill(met, true)
   duplex.write('during ')
-  await w.pass(6_000)
+  await w.pass(2_000)
+  assert.equal(Buffer.concat(got).toString(), 'before during ')
   duplex.write('after')
   await w.pass(500)
   assert.equal(Buffer.concat(got).toString(), 'before during after')
@@ -343,9 +374,21 @@ test('a service that is gone: unreachable soon, then at once; with nobody waitin
   await w.close()
 })
 
+test('all points die at once: a new user reaches the service over stand-ins', async () => {
+  const w = await world('all die')
+  await w.pass(11_000)
+  for (const { node } of w.net.records.values().next().value!.service!.points) w.net.kill(node)
+  const start = w.clock.monotonicMs()
+  const duplex = await w.run(w.connector.connect(w.key, 80, never))
+  assert.ok(w.clock.monotonicMs() - start < 15_000, `${w.clock.monotonicMs() - start} ms`)
+  await roundTrip(w, duplex, Buffer.from('x'))
+  await w.close()
+})
+
 test('points that swallow introductions: the time is bounded, and the error says at which stage', async () => {
   const w = await world('swallow')
   for (const { node } of w.net.records.values().next().value!.service!.points) w.net.kill(node)
+  await w.run(w.services.close())
   const start = w.clock.monotonicMs()
   await assert.rejects(w.run(w.connector.connect(w.key, 80, never)), (error) => {
     return isOverlayError(error, 'SERVICE_UNREACHABLE') && /introduction points/.test(error.message)

@@ -369,8 +369,11 @@ describe('exchanges come and go', () => {
     assert.deepEqual(pair.log, [])
     pipe.mute = true
     const at = pair.clock.monotonicMs()
-    assert.ok(pair.until(() => pair.log.includes('client detached silent'), 2_100))
+    assert.ok(pair.until(() => pair.log.includes('client quiet'), 1_300))
+    assert.ok(pair.clock.monotonicMs() - at >= 450)
+    assert.ok(pair.until(() => pair.log.includes('client detached silent'), 1_400))
     assert.ok(pair.clock.monotonicMs() - at >= 1_400)
+    assert.equal(pair.log.filter((line) => line === 'client quiet').length, 1)
     pair.clock.advanceNow(100)
     pair.log.length = 0
     const second = pair.join()
@@ -378,6 +381,22 @@ describe('exchanges come and go', () => {
     pair.clock.advanceNow(9_000)
     assert.deepEqual(pair.log, [])
     assert.ok(pair.until(() => pair.log.includes('client detached silent'), 2_000))
+  })
+
+  test('a quiet exchange is replaced while it is still there, and nothing is lost either way', () => {
+    const pair = new SessionPair()
+    const pipe = pair.join()
+    const ear = pair.open()
+    pair.clock.advanceNow(1_000)
+    pipe.mute = true
+    ear.stream!.write(spanOf(1, 0, 5_000))
+    assert.ok(pair.until(() => pair.log.includes('client quiet'), 800))
+    pair.join()
+    assert.ok(pair.until(() => pair.heard.get(1)?.received === 5_000, 500))
+    pipe.mute = false
+    ear.stream!.write(spanOf(1, 5_000, 5_000))
+    assert.ok(pair.until(() => pair.heard.get(1)?.received === 10_000, 500))
+    assert.ok(!pair.log.some((line) => line.includes('detached')))
   })
 
   test('what was said before the other end came is said again when it is there', () => {
