@@ -119,6 +119,7 @@ const targets: readonly Target[] = [
   codec('signed descriptor', wire.parseSignedDescriptor, wire.encodeSignedDescriptor, [wire.parseSignedDescriptor(signed)!]),
   codec('descriptor', wire.parseDescriptor, wire.encodeDescriptor, [
     wire.parseDescriptor(wire.parseSignedDescriptor(signed)!.descriptor)!,
+    { ...wire.parseDescriptor(wire.parseSignedDescriptor(signed)!.descriptor)!, putEffort: 7 },
   ]),
   codec('hop request', wire.parseHopRequest, wire.encodeHopRequest, [
     { kind: 'ping', filler: b32, answerBytes: 5 },
@@ -127,6 +128,7 @@ const targets: readonly Target[] = [
     { kind: 'introduction', request: wire.encodeIntroductionRequest({ kind: 'await', token: b32 }) },
     { kind: 'join', cookie: b32, exchange: 0 },
     { kind: 'join', cookie: b32, exchange: 15 },
+    { kind: 'twin', place: 3, cellKey: b32, answerKey: b32, rate: 2, liveEpoch: 2 ** 31, closeEpoch: 2 ** 31 + 12, holdMs: 40 },
   ]),
   codec('hop reply', wire.parseHopReply, wire.encodeHopReply, [{ status: 'busy', body: b32 }]),
   codec('store request', wire.parseStoreRequest, wire.encodeStoreRequest, [

@@ -16,6 +16,7 @@ const OTHERS: Readonly<Record<string, string>> = {
   readDirectly: 'hands bytes over as they are; test/fuzz/link.test.ts sends them',
   readAll: "fills a buffer from a file; the store's entries are fuzzed",
   parseWhole: 'makes parsers of values of the configuration, which are fuzzed as a whole',
+  parseWholeOr: 'as parseWhole',
   parseOneOf: 'as parseWhole',
   parseList: 'as parseWhole',
   readEntry: 'reads a file whole; its content is judged by isSound, which is fuzzed',
