@@ -23,7 +23,7 @@ import { isOverlayError } from '../../src/errors/index.ts'
 const node = nodeIdOf(new Uint8Array(32).fill(1))
 
 test('plans: swift has none; an idle node of cover medium costs 1.2 Mbit/s each way, of high twice that; fixed has its own rate', () => {
-  assert.equal(pacedPlanOf(defaultConfig({ dataDir: '/' })), null)
+  assert.equal(pacedPlanOf(defaultConfig({ dataDir: '/', clock: 'swift' })), null)
   const costs = COVERS.map((cover) => {
     const plan = pacedPlanOf(defaultConfig({ dataDir: '/', clock: 'steady', cover }))!
     const { rate, phases } = plan.loops.standing

@@ -6,6 +6,8 @@ import { type AddressInfo, connect, createServer as createTcpServer, type Socket
 import { Duplex } from 'node:stream'
 import { after, before, beforeEach, test } from 'node:test'
 import { WebSocketServer } from 'ws'
+import { CONNECT_TIMEOUT_MS, RESOLVE_TIMEOUT_MS } from '../../client/proxy/destination.ts'
+import { ANSWER_TIMEOUT_MS } from '../../client/proxy/forward.ts'
 import { type ProxyServer, startProxy } from '../../client/proxy/index.ts'
 import { formatKeyAddress } from '../../src/content/address.ts'
 import { OverlayError } from '../../src/errors/index.ts'
@@ -435,7 +437,7 @@ test('every wait on a client or service ends, with a page that says at which sta
   const never = () => new Promise<void>(() => {})
   try {
     live.before = never
-    const connecting = await after(head('GET', 'Connection: close\r\n'), 60_000, () => live.asked.length === 1)
+    const connecting = await after(head('GET', 'Connection: close\r\n'), CONNECT_TIMEOUT_MS, () => live.asked.length === 1)
     assert.match(connecting, /^HTTP\/1\.1 504 [\s\S]*SERVICE_UNREACHABLE[\s\S]*It stopped at the stage &quot;introduction&quot;/)
 
     await clock.advance(10_000) // it is not taken for away any more
@@ -450,7 +452,7 @@ test('every wait on a client or service ends, with a page that says at which sta
       asked++
       request.resume()
     }
-    const silent = await after(head('GET', 'Connection: close\r\n'), 240_000, () => asked === 1)
+    const silent = await after(head('GET', 'Connection: close\r\n'), ANSWER_TIMEOUT_MS + CONNECT_TIMEOUT_MS, () => asked === 1)
     assert.match(silent, /^HTTP\/1\.1 504 [\s\S]*waiting for the answer of the service/)
     const stalled = await after(`${head('POST', 'Content-Length: 10\r\n')}abc`, 120_000, () => asked === 2)
     assert.match(stalled, /^HTTP\/1\.1 408 [\s\S]*stood still/)
@@ -466,7 +468,7 @@ test('every wait on a client or service ends, with a page that says at which sta
       asked++
       return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
     }
-    const looking = await after(head('GET', 'Connection: close\r\n'), 60_000, () => asked === 4)
+    const looking = await after(head('GET', 'Connection: close\r\n'), RESOLVE_TIMEOUT_MS, () => asked === 4)
     assert.match(looking, /^HTTP\/1\.1 504 [\s\S]*It stopped at the stage &quot;record&quot;/)
   } finally {
     Reflect.deleteProperty(face, 'resolve')
