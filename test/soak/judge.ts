@@ -160,7 +160,7 @@ export function judge(
     growth('live memory does not grow', samples, spans, ({ liveBytes }) => liveBytes),
     growth('resident memory does not grow', samples, spans, ({ rssBytes }) => rssBytes),
     handles('no handle leaks', samples, spans, (sample) => sample.handles),
-    handles('no timer leaks', samples, spans, (sample) => sample.timers),
+    timers(samples, spans),
     {
       what: 'no process ends by itself, no fault, no unhandled rejection',
       holds: deaths.length === 0 && faults.length === 0,
@@ -219,6 +219,19 @@ function handles(what: string, samples: readonly Sample[], spans: Spans, of: (sa
   const all = courses(samples, spans, (some) => Math.min(...some.map(of)))
   const holds = all.length > 0 && all.every(({ from, to }) => to <= from + HANDLES_MAX)
   return { what, holds, figures: all.map(({ node, from, to }) => `node ${node} ${from} → ${to}`).join(', ') }
+}
+
+/** Timers go with the loops and sessions of the moment: what has leaked is also seen in the course of all windows. */
+function timers(samples: readonly Sample[], spans: Spans): Verdict {
+  const verdict = handles('no timer leaks', samples, spans, (sample) => sample.timers)
+  const leaks = courses(samples, spans, (some) => Math.min(...some.map((sample) => sample.timers))).filter(
+    ({ node, from, to }) => {
+      const own = samples.filter((sample) => sample.node === node)
+      const least = windowed(own, spans).map((window) => Math.min(...window.map((sample) => sample.timers)))
+      return to > from + HANDLES_MAX && rises(trend(least))
+    },
+  )
+  return { ...verdict, holds: verdict.figures !== '' && leaks.length === 0 }
 }
 
 function mib(bytes: number): string {
