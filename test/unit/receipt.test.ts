@@ -20,8 +20,12 @@ async function published(network: FakeShareNetwork, bytes: number, seed = 1) {
   const body = seededRng(bytes).bytes(bytes)
   const done = await publishFile(network, streamOf(body), { signal: never }, partsOf(seed))
   const isWhole = async () => {
-    const file = await openFile(network, done.address, partsOf(9), { signal: never })
-    return equalPublic(await collect(file.read({ start: 0, end: file.bytes }, { signal: never })), body)
+    const clock = new FakeClock() // who says nothing is asked again for a while
+    const reading = async () => {
+      const file = await openFile(network, done.address, { ...partsOf(9), clock }, { signal: never })
+      return equalPublic(await collect(file.read({ start: 0, end: file.bytes }, { signal: never })), body)
+    }
+    return clock.runFor(reading(), 600_000)
   }
   return { done, isWhole }
 }
