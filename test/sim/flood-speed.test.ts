@@ -31,9 +31,12 @@ import {
 import { TEST_RULES, testDescriptor, testNode } from '../support/directory.ts'
 import { type LoneCircuit, type LoneLink, LoneRelay } from '../support/lone-relay.ts'
 
-/** Half, less what the measure itself is off by: the same flood measured again differs by some hundredths. */
+/**
+ * Half is what equal turns leave, less what the measure itself is off by: thread time comes in steps of 4 ms on some machines, and one flood measured
+ * again on a quiet two-core machine gave 0.40 to 0.54. Figures are in SECURITY.md; this test is there to find a flood that leaves a tenth.
+ */
 const PROMISED = 0.5
-const OFF = 0.06
+const OFF = 0.15
 
 const SLICE_MS = 60
 const SLICES = 3
