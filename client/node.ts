@@ -1,6 +1,6 @@
 /**
  * The composition root: one node from its configuration, without faces. The only importer of `relay/index.ts`. It decides nothing; it makes
- * the parts, hands them to each other, starts them in order and closes them in reverse.
+ * the parts, hands them to each other, starts them in order and closes them in reverse. Long because it is the one place that knows all parts.
  *
  *   identity → directory → links → switch ← neighbours;  store → apex → switch;  builder → pool → sessions → publish, fetch
  */

@@ -9,7 +9,7 @@
  * always the last place in one, would tell the next member whose loop it is.
  * It owns the table of circuits per link and knows nothing of content. A bad cell is a verdict, never an exception; it costs at most
  * its circuit. A fault of ours costs the link whose turn it was: nothing of that turn is left for another link's. Threats met: unknown ids and floods (one DESTROY per turn and id, bounded tables), circuits left behind (idle sweep).
- * Spec: SPEC.md §4.2, §4.4.
+ * Long because the whole way of a cell is read in one place. Spec: SPEC.md §4.2, §4.4.
  */
 import type { NodeId } from '../src/bytes/index.ts'
 import {

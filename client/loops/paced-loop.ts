@@ -9,7 +9,8 @@
  * an answer is awaited, since a filler would cost no less; else it is filler to itself. Any hop can be asked, and this node itself (`openHome`),
  * in cells that are filler to all others.
  * Noise costs the requests that it hits (`CELL_LOST`) and not the loop, unless there is more of it than accidents explain. A loop that is closed,
- * or of no more use, goes on as filler until its time is up: when it ends says nothing. Spec: SPEC.md §4.5, §5.1.
+ * or of no more use, goes on as filler until its time is up: when it ends says nothing. Long because both ways share the counters of one circuit.
+ * Spec: SPEC.md §4.5, §5.1.
  */
 import type { MonotonicMs, NodeId, Pieces } from '../../src/bytes/index.ts'
 import { CELL_BYTES, CELL_HEADER_BYTES, Command, RECOGNISED_BYTES } from '../../src/cell/index.ts'

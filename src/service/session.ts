@@ -7,7 +7,7 @@
  *
  * Only the client opens streams. Memory at both ends is bounded by credit per stream and for all together, by a limit of streams that the
  * service gives out, and by what `write` takes. Threats: a peer that overruns credit, lies about offsets, acknowledges what was never sent,
- * opens or resets without end (a fault: the session ends). Spec: SPEC.md §11.6.
+ * opens or resets without end (a fault: the session ends). Long because loss, credit and the change of exchanges are one state. Spec: SPEC.md §11.6.
  */
 import { wipe } from '../crypto/index.ts'
 import { OverlayError } from '../errors/index.ts'

@@ -141,7 +141,7 @@ const median = (list: number[]) => list.sort((a, b) => a - b)[list.length >> 1]!
  */
 async function part(flood: Flood): Promise<number> {
   let found = 0
-  for (let sliceMs = SLICE_MS; sliceMs <= 4 * SLICE_MS && found < PROMISED - OFF; sliceMs *= 2)
+  for (let sliceMs = SLICE_MS; sliceMs <= 16 * SLICE_MS && found < PROMISED - OFF; sliceMs *= 2)
     found = await partOver(flood, sliceMs)
   return found
 }
