@@ -203,8 +203,7 @@ async function compose(
   const openFiles = new OpenFiles(clock)
   const sharing = { self, view: directory, local: service, localRecords: records, clock }
   const swiftSessions = new ShareSessions({ ...sharing, pool })
-  const pacedPool =
-    paced && makePacedPool(paced, { builder, view: directory, self, ownApex, members, clock, rng, log: log.child('loops') })
+  const pacedPool = paced && makePacedPool(paced, { builder, view: directory, self, ownApex, members, clock, rng })
   const loops = pacedPool === null ? pool : new ClockedLoops(pacedPool, pool)
   const sessions =
     pacedPool === null ? swiftSessions : new ClockedSessions(new ShareSessions({ ...sharing, pool: pacedPool }), swiftSessions)
@@ -270,7 +269,6 @@ async function compose(
           members,
           clock,
           rng,
-          log: log.child('loops'),
         })
         standingLoops.add(standing)
         standing.start()

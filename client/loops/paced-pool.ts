@@ -12,10 +12,10 @@ import { CELL_BYTES } from '../../src/cell/index.ts'
 import { EPOCH_MS, epochAt, pacedPlan, RATE_LADDER } from '../../src/circuit/setup/index.ts'
 import type { DirectoryView } from '../../src/directory/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
-import type { Logger } from '../../src/log/index.ts'
 import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
 import { EXCHANGES_MAX } from '../../src/stream/index.ts'
 import type { LoopBuilder } from './builder.ts'
+import { Epochs } from './epochs.ts'
 import { Lease, type LoopSource, type Taking } from './lease.ts'
 import { type Demand, EXCHANGE_EPOCHS, type LoopSet, type Wish } from './loop-set.ts'
 import type { OwnApex } from './own-hop.ts'
@@ -46,9 +46,6 @@ const WAITING_MAX = 4096
 /** An exchange begins on a loop that is there for at least so long. */
 const EXCHANGE_LIFE_MS = EXCHANGE_EPOCHS * EPOCH_MS
 const LOOK_MS = 50
-/** After the directory has been the same for so many epochs the first loops are set up: in a young network they would come out short. */
-const SETTLED_EPOCHS = Math.ceil(5_000 / EPOCH_MS)
-const SETTLED_AT_MOST_EPOCHS = 30_000 / EPOCH_MS
 
 export interface PacedPoolDeps {
   readonly clockName: 'steady' | 'fixed'
@@ -67,7 +64,6 @@ export interface PacedPoolDeps {
   /** The longest that a set-up waits after its decision (`set-up-time.ts`), with so many other members. */
   setUpWaitMs(members: number): number
   readonly clock: Clock
-  readonly log: Pick<Logger, 'debug'>
 }
 
 interface Held {
@@ -101,16 +97,14 @@ export class PacedPool implements LoopSource<Lease> {
   /** Isolation names whose user looks at something new, and until when that counts. */
   readonly #expected = new Map<string, number>()
   readonly #stop = new AbortController()
-  #epochTimer: Timer | null = null
+  readonly #epochs: Epochs
   #lookTimer: Timer | null = null
-  /** Nodes known when this was looked at last, and for how many epochs they were as many. */
-  #nodes = 0
-  #settled = 0
-  #epochs = 0
   #noise = 0
 
   constructor(deps: PacedPoolDeps) {
     this.#deps = deps
+    const { clock, view } = deps
+    this.#epochs = new Epochs({ clock, view, onEpoch: (epoch) => this.#onEpoch(epoch) })
   }
 
   /** Loops that carry what is asked now. */
@@ -148,13 +142,13 @@ export class PacedPool implements LoopSource<Lease> {
   }
 
   start(): void {
-    this.#nextEpoch()
+    this.#epochs.start()
   }
 
   /** Closes every loop; what waits is refused. Idempotent. */
   close(): void {
     this.#stop.abort(new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The node is stopping.'))
-    this.#epochTimer?.cancel()
+    this.#epochs.close()
     this.#lookTimer?.cancel()
     for (const { loop } of this.#held.values()) loop?.close()
     this.#held.clear()
@@ -332,33 +326,19 @@ export class PacedPool implements LoopSource<Lease> {
 
   // Epochs ------------------------------------------------------------------------------------------------------------------------
 
-  #nextEpoch(): void {
-    const { clock } = this.#deps
-    if (this.#stop.signal.aborted) return
-    this.#epochTimer = clock.setTimer(EPOCH_MS - (clock.unixMs() % EPOCH_MS), () => {
-      this.#onEpoch()
-      this.#nextEpoch()
-    })
-  }
-
-  #onEpoch(): void {
-    const { clock, set, members, view } = this.#deps
-    this.#epochs++
-    this.#settled = view.size === this.#nodes ? this.#settled + 1 : 0
-    this.#nodes = view.size
+  #onEpoch(epoch: number): void {
+    const { set, members } = this.#deps
     for (const [id, { wish, loop }] of this.#held) {
-      if (wish.closeEpoch > epochAt(clock.unixMs()) || loop?.open === true) continue
+      if (wish.closeEpoch > epoch || loop?.open === true) continue
       this.#noise += loop?.noiseCells ?? 0
       this.#held.delete(id)
     }
-    if (members() === 0 || (this.#settled < SETTLED_EPOCHS && this.#epochs < SETTLED_AT_MOST_EPOCHS)) return
-    // A timer may fire a little early: the epoch that is meant is the nearest.
-    const epoch = Math.round(clock.unixMs() / EPOCH_MS)
+    if (members() === 0 || !this.#epochs.settled) return
     for (const wish of set.onEpoch(epoch, this.#demand())) void this.#build(wish)
   }
 
   async #build(wish: Wish): Promise<void> {
-    const { builder, clock, clockName, holdMs, log, members, set, setUpWaitMs } = this.#deps
+    const { builder, clock, clockName, holdMs, members, set, setUpWaitMs } = this.#deps
     const twinned = wish.twin === null ? undefined : this.#held.get(wish.twin.root)
     // To a member its twins are one loop: what it was asked over one of them it is not asked over another.
     const spent = twinned?.spent ?? new Set()
@@ -376,14 +356,11 @@ export class PacedPool implements LoopSource<Lease> {
         held.drawn = hops
       }
       const how = { signal, plan, cover, onDrawn, onWorn: () => set.onWorn(wish.id) }
-      const onEnd = (loop: PacedLoop, reason: string) => {
+      const onEnd = (_loop: PacedLoop, reason: string) => {
         // What holds a place hears of it from the loop, and may have nothing more to give back.
         for (const [lease, whose] of this.#leases) if (whose === held) this.#leases.delete(lease)
         held.asks = 0
-        if (reason !== 'expired') {
-          log.debug('an own loop is of no more use before its time', { reason, count: loop.noiseCells })
-          set.onLost(wish.id)
-        }
+        if (reason !== 'expired') set.onLost(wish.id)
         this.#place()
       }
       held.loop =
@@ -394,8 +371,7 @@ export class PacedPool implements LoopSource<Lease> {
         wish.id,
         held.loop.hops.filter((hop) => !spent.has(hop)),
       )
-    } catch (error) {
-      log.debug('an own loop could not be set up in time', { error })
+    } catch {
       this.#held.delete(wish.id)
       set.onLost(wish.id) // the cause is the network's state, which status shows; the next draw may find another way
     }

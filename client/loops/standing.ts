@@ -10,13 +10,13 @@
  * In smaller networks, where nothing is claimed against members, each hop is used, and this node too: together the loops reach all they can.
  */
 import type { NodeId } from '../../src/bytes/index.ts'
-import { EPOCH_MS, epochAt, pacedPlan, RATE_LADDER } from '../../src/circuit/setup/index.ts'
+import { epochAt, pacedPlan, RATE_LADDER } from '../../src/circuit/setup/index.ts'
 import type { DirectoryView } from '../../src/directory/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
-import type { Logger } from '../../src/log/index.ts'
-import { type Clock, type Rng, shuffled, type Timer } from '../../src/runtime/index.ts'
+import { type Clock, type Rng, shuffled } from '../../src/runtime/index.ts'
 import { EXCHANGES_MAX } from '../../src/stream/index.ts'
 import type { LoopBuilder } from './builder.ts'
+import { Epochs } from './epochs.ts'
 import { Lease } from './lease.ts'
 import { LoopSet, NO_DEMAND, PHASES, type Wish } from './loop-set.ts'
 import type { OwnApex } from './own-hop.ts'
@@ -35,9 +35,6 @@ const EXCHANGE_LIFE_MS = 60_000
 const CLOSE_MARGIN_MS = 5_000
 /** Work that waits for a loop: the introduction points. */
 const WAITING_MAX = 64
-/** After the directory has been the same for so many epochs the first loops are set up, as in `paced-pool.ts`. */
-const SETTLED_EPOCHS = Math.ceil(5_000 / EPOCH_MS)
-const SETTLED_AT_MOST_EPOCHS = 30_000 / EPOCH_MS
 /** How often a loop whose first cell is under way is looked at. */
 const RUNNING_LOOK_MS = 50
 
@@ -62,7 +59,6 @@ export interface StandingDeps {
   members(): number
   readonly clock: Clock
   readonly rng: Rng
-  readonly log: Pick<Logger, 'debug'>
 }
 
 interface Held {
@@ -101,15 +97,13 @@ export class StandingLoops {
   readonly #leases = new Map<Lease, { readonly held: Held; readonly exchange: boolean }>()
   readonly #waiting = new Set<Waiting>()
   readonly #stop = new AbortController()
+  readonly #epochs: Epochs
   #points: () => readonly NodeId[] = () => []
-  #epochTimer: Timer | null = null
-  #nodes = 0
-  #settled = 0
-  #epochs = 0
 
   constructor(deps: StandingDeps) {
     this.#deps = deps
-    const { rate, rng } = deps
+    const { clock, rate, rng, view } = deps
+    this.#epochs = new Epochs({ clock, view, onEpoch: (epoch) => this.#onEpoch(epoch) })
     const options = { extra: null, leadEpochs: () => deps.leadEpochs(), rng: { standing: rng, extra: rng } }
     // A set for each, so that what becomes of one is its own.
     this.#sets = Array.from(
@@ -129,13 +123,13 @@ export class StandingLoops {
   }
 
   start(): void {
-    this.#nextEpoch()
+    this.#epochs.start()
   }
 
   /** Closes every loop; what waits is refused. The loops go on as filler to their ends. Idempotent. */
   close(): void {
     this.#stop.abort(new OverlayError('unreachable', 'CIRCUIT_ENDED', 'The service is no longer hosted here.'))
-    this.#epochTimer?.cancel()
+    this.#epochs.close()
     for (const { loop } of this.#held) loop?.close()
     this.#held.clear()
     this.#leases.clear()
@@ -298,30 +292,16 @@ export class StandingLoops {
 
   // Epochs ------------------------------------------------------------------------------------------------------------------------
 
-  #nextEpoch(): void {
-    const { clock } = this.#deps
-    if (this.#stop.signal.aborted) return
-    this.#epochTimer = clock.setTimer(EPOCH_MS - (clock.unixMs() % EPOCH_MS), () => {
-      this.#onEpoch()
-      this.#nextEpoch()
-    })
-  }
-
-  #onEpoch(): void {
-    const { clock, members, view } = this.#deps
-    this.#epochs++
-    this.#settled = view.size === this.#nodes ? this.#settled + 1 : 0
-    this.#nodes = view.size
+  #onEpoch(epoch: number): void {
     for (const held of this.#held) {
-      if (held.wish.closeEpoch <= epochAt(clock.unixMs()) && held.loop?.open !== true) this.#held.delete(held)
+      if (held.wish.closeEpoch <= epoch && held.loop?.open !== true) this.#held.delete(held)
     }
-    if (members() === 0 || (this.#settled < SETTLED_EPOCHS && this.#epochs < SETTLED_AT_MOST_EPOCHS)) return
-    const epoch = Math.round(clock.unixMs() / EPOCH_MS)
+    if (this.#deps.members() === 0 || !this.#epochs.settled) return
     for (const set of this.#sets) for (const wish of set.onEpoch(epoch, NO_DEMAND)) void this.#build(set, wish)
   }
 
   async #build(set: LoopSet, wish: Wish): Promise<void> {
-    const { builder, clock, clockName, log, self, rng } = this.#deps
+    const { builder, clock, clockName, self, rng } = this.#deps
     const face = this.#drawFace(set)
     if (face === null) return set.onLost(wish.id)
     const held: Held = { wish, set, face, drawn: [], loop: null, exchanges: 0, asks: 0 }
@@ -337,17 +317,14 @@ export class StandingLoops {
         held.drawn = hops
       }
       const how = { signal: this.#stop.signal, plan, cover, onDrawn, onWorn: () => set.onWorn(wish.id) }
-      const onEnd = (loop: PacedLoop, reason: string) => {
+      const onEnd = (_loop: PacedLoop, reason: string) => {
         this.#drop(held)
-        if (reason === 'expired') return
-        log.debug('a loop of a service is of no more use before its time', { reason, count: loop.noiseCells })
-        set.onLost(wish.id)
+        if (reason !== 'expired') set.onLost(wish.id)
       }
       held.loop = await builder.buildPaced(middle, onEnd, how)
       set.onBuilt(wish.id, held.loop.hops)
       this.#whenRunning(held.loop)
-    } catch (error) {
-      log.debug('a loop of a service could not be set up in time', { error })
+    } catch {
       this.#held.delete(held)
       set.onLost(wish.id)
     }

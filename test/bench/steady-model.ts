@@ -19,7 +19,6 @@ import { RATE_LADDER } from '../../src/circuit/setup/index.ts'
 import { COVERS, defaultConfig } from '../../src/config/index.ts'
 import type { AskTiming, ShareNetwork } from '../../src/content/network.ts'
 import type { Descriptor, DirectoryView } from '../../src/directory/index.ts'
-import { silentLog } from '../../src/log/index.ts'
 import { type Clock, shuffled } from '../../src/runtime/index.ts'
 import { encodeHopRequest } from '../../src/wire/index.ts'
 import { startFakeMesh } from '../support/fake-mesh.ts'
@@ -87,7 +86,6 @@ async function run(seed: string, nodes: number, plan: PacedPlan): Promise<Found>
       exchangeRate: plan.exchangeRate,
       ownApex: (stream, at) => node.apex.accept(stream, at),
       rng,
-      log: silentLog,
     })
     pool.start()
     return pool

@@ -14,7 +14,6 @@ import { EPOCH_MS } from '../../src/circuit/setup/index.ts'
 import { type Config, defaultConfig } from '../../src/config/index.ts'
 import type { Descriptor, DirectoryView } from '../../src/directory/index.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
-import { silentLog } from '../../src/log/index.ts'
 import { shuffled } from '../../src/runtime/index.ts'
 import { encodeHopRequest, parseHopReply } from '../../src/wire/index.ts'
 import { startFakeMesh } from '../support/fake-mesh.ts'
@@ -83,7 +82,6 @@ async function poolOn(
     members: () => 5,
     setUpWaitMs: () => waitMs,
     clock,
-    log: silentLog,
   })
   pool.start()
   const echo = async (node: NodeId, bytes: number, isolation = '') => {

@@ -188,7 +188,6 @@ export async function startStandingNet(
         members: () => 5,
         clock,
         rng: new KindRng(`${seed} standing ${standing.length}`),
-        log: silentLog,
       })
       standing.push(made)
       made.start()
@@ -261,7 +260,6 @@ export async function startStandingNet(
         members: () => 5,
         setUpWaitMs: () => SET_UP_WAIT_MS,
         clock,
-        log: silentLog,
       })
       pool.start()
       pools.push(pool)
