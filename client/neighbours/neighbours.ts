@@ -152,6 +152,7 @@ export class Neighbours implements ControlSink {
       claims: deps.claims,
       addresses: () => host.addresses.map((address) => address.replace(/\/p2p\/[^/]*$/, '')).slice(0, 8),
       neighbours: () => this.all().slice(0, NEIGHBOURS_MAX),
+      slots: (deps.control ?? null) !== null,
       onPublished: (signed) => this.#gossipDoes(this.#gossip.announce(signed)),
       onFault: (error) => deps.log.warn('the state of the own descriptor cannot be written', { error }),
     })

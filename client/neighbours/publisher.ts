@@ -7,7 +7,7 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fromHex, type NodeId, nodeIdBytes, toHex, type UnixMs } from '../../src/bytes/index.ts'
+import { fromHex, type MonotonicMs, type NodeId, nodeIdBytes, toHex, type UnixMs } from '../../src/bytes/index.ts'
 import { findWork, verifyWork } from '../../src/crypto/index.ts'
 import {
   DESCRIPTOR_WORK_LABEL,
@@ -15,6 +15,7 @@ import {
   type Directory,
   makeDescriptor,
   PUBLISHED_AHEAD_MS,
+  updateEveryMs,
   workBinding,
   writeAtomically,
 } from '../../src/directory/index.ts'
@@ -31,10 +32,14 @@ const MARK_AHEAD_MS = 60_000
 const STEP_MAX_MS = PUBLISHED_AHEAD_MS - 2 * MARK_AHEAD_MS
 /** Changes within this time go out together. */
 const GATHER_MS = 100
+/** The same, with under half of `AT_ONCE` left, while no neighbour was lost: set-ups that are drawn over a lost one are lost too, others go as before. */
+const GATHER_GAINED_MS = 2_000
 const RENEW_MS = 3_600_000
-/** Publications at once, and the time for one more: below what directories take of one node. */
+/** Publications at once, and the time for one more, as a part of that in which directories take one more: below what they take of one node. */
 const AT_ONCE = 24
-const EVERY_MS = 12_000
+const EVERY_PART = 1.2
+/** The same, at least, where what is handed on has to wait for control slots. */
+const EVERY_SLOTS_MS = 12_000
 
 /** What a descriptor says besides identity, addresses and neighbours. */
 export interface OwnClaims {
@@ -57,6 +62,8 @@ export interface PublisherDeps {
   readonly claims: OwnClaims
   readonly addresses: () => readonly string[]
   readonly neighbours: () => readonly NodeId[]
+  /** What is handed on goes in control slots. */
+  readonly slots?: boolean
   /** A new descriptor is in the directory: hand it on. */
   readonly onPublished: (signed: Uint8Array) => void
   /** The state could not be written. It is tried again. */
@@ -73,6 +80,10 @@ export class Publisher {
   /** What the disk holds: no descriptor is later. */
   #mark = 0
   #timer: Timer | null = null
+  /** When that fires. */
+  #dueMs = 0
+  /** Neighbours as they were published last. */
+  #said: readonly NodeId[] = []
   #renewal: Timer | null = null
   /** The publication under way, so that there is one at a time. */
   #running: Promise<void> = Promise.resolve()
@@ -81,7 +92,12 @@ export class Publisher {
 
   constructor(deps: PublisherDeps) {
     this.#deps = deps
-    this.#tokens = new TokenBucket(1000 / EVERY_MS, AT_ONCE, deps.clock.monotonicMs())
+    this.#tokens = new TokenBucket(1000 / this.#everyMs, AT_ONCE, deps.clock.monotonicMs())
+  }
+
+  get #everyMs(): number {
+    const { directory, slots = false } = this.#deps
+    return Math.max(slots ? EVERY_SLOTS_MS : 0, EVERY_PART * updateEveryMs(directory.size))
   }
 
   /** Reads the state, finds the work at the first start, and publishes. */
@@ -111,13 +127,25 @@ export class Publisher {
 
   /** What the descriptor says has changed. */
   soon(): void {
-    if (this.#closed || this.#timer !== null) return
+    if (this.#closed) return
     const { clock } = this.#deps
-    const wait = this.#tokens.has(clock.monotonicMs()) ? GATHER_MS : EVERY_MS
-    this.#timer = clock.setTimer(wait, () => {
+    const now = clock.monotonicMs()
+    const waitMs = this.#waitMs(now)
+    if (this.#timer !== null && this.#dueMs <= now + waitMs) return
+    this.#timer?.cancel()
+    this.#dueMs = now + waitMs
+    this.#timer = clock.setTimer(waitMs, () => {
       this.#timer = null
       this.#running = this.#running.then(() => this.#publish())
     })
+  }
+
+  #waitMs(now: MonotonicMs): number {
+    this.#tokens.setRate(1000 / this.#everyMs, now)
+    if (!this.#tokens.has(now)) return this.#everyMs
+    if (this.#tokens.has(now, AT_ONCE / 2)) return GATHER_MS
+    const neighbours = this.#deps.neighbours()
+    return this.#said.every((id) => neighbours.includes(id)) ? GATHER_GAINED_MS : GATHER_MS
   }
 
   /** Stops, and writes down the exact time of the last publication. Idempotent. */
@@ -143,13 +171,14 @@ export class Publisher {
     if (publishedMs > this.#mark || stepped) await this.#save(publishedMs + MARK_AHEAD_MS)
     const { onion, capacityClass, storeQuotaBytes, family = [], putEffort } = this.#deps.claims
     const effort = putEffort?.() ?? 0
+    this.#said = this.#deps.neighbours()
     const claims = {
       onion: onion(),
       capacityClass,
       storeQuotaBytes,
       family,
       addresses: this.#deps.addresses(),
-      neighbours: this.#deps.neighbours(),
+      neighbours: this.#said,
       publishedMs,
       work: this.#work,
       firstSeenDay: this.#firstSeenDay,

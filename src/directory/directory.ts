@@ -23,9 +23,17 @@ import type { Descriptor, DirectoryView } from './types.ts'
 // Implementation constants.
 /** Nodes that a directory holds at most: some 300 MiB, signed bytes and parsed fields. */
 export const DIRECTORY_NODES_MAX = 65_536
-/** Updates of one node taken at once, and the time in which one more is allowed. A node that joins changes neighbours often. */
+/** Updates of one node taken at once. A node that joins changes neighbours often. */
 const UPDATES_AT_ONCE = 32
-const UPDATE_EVERY_MS = 10_000
+/** The time in which one more is allowed, for each node that is known, and its bounds: all together bring five a second at most, up to 50 nodes. */
+const UPDATE_EVERY_MS_PER_NODE = 200
+const UPDATE_EVERY_MIN_MS = 2_000
+const UPDATE_EVERY_MAX_MS = 10_000
+
+/** In which time a directory of `nodes` takes one more update of a node that has used up those at once. */
+export function updateEveryMs(nodes: number): number {
+  return Math.min(UPDATE_EVERY_MAX_MS, Math.max(UPDATE_EVERY_MIN_MS, UPDATE_EVERY_MS_PER_NODE * nodes))
+}
 
 /** What became of a descriptor that was handed over. */
 export type AddVerdict = 'added' | 'known' | 'older' | 'full' | 'hasty' | DescriptorFault
@@ -118,6 +126,7 @@ export class Directory implements DirectoryView {
     // One that would be refused now was taken under a clock that was ahead: it must not keep out what comes for as long as that was.
     const isOfFuture = entry.descriptor.publishedMs > this.#clock.unixMs() + PUBLISHED_AHEAD_MS
     if (later < 0 && !isOfFuture) return 'older'
+    entry.updates.setRate(1000 / updateEveryMs(this.#entries.size), now)
     return id === this.#self || entry.updates.has(now) ? 'added' : 'hasty'
   }
 
@@ -125,7 +134,7 @@ export class Directory implements DirectoryView {
     const { id } = verified.descriptor
     const old = this.#entries.get(id)
     if (old) this.#forget(old)
-    const updates = old?.updates ?? new TokenBucket(1000 / UPDATE_EVERY_MS, UPDATES_AT_ONCE, now)
+    const updates = old?.updates ?? new TokenBucket(1000 / updateEveryMs(this.#entries.size), UPDATES_AT_ONCE, now)
     updates.take(now)
     const neighbours = new Set(verified.descriptor.neighbours)
     const entry: Entry = { ...verified, hashHex: toHex(verified.hash), neighbours, updates }

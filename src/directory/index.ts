@@ -15,7 +15,7 @@ export {
   verifyDescriptor,
   workBinding,
 } from './descriptor.ts'
-export { type AddVerdict, DIRECTORY_NODES_MAX, Directory } from './directory.ts'
+export { type AddVerdict, DIRECTORY_NODES_MAX, Directory, updateEveryMs } from './directory.ts'
 export { Gossip, type GossipEffect, roundIntervalMs } from './gossip.ts'
 export { type LoadedDirectory, loadDirectory, saveDirectory } from './saved.ts'
 export type { Descriptor, DirectoryView, OnionPublicKeys } from './types.ts'

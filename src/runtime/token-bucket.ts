@@ -2,7 +2,7 @@
 import type { MonotonicMs } from '../bytes/index.ts'
 
 export class TokenBucket {
-  readonly #perSecond: number
+  #perSecond: number
   readonly #burst: number
   #tokens: number
   #at: MonotonicMs
@@ -12,6 +12,13 @@ export class TokenBucket {
     this.#burst = burst
     this.#tokens = burst
     this.#at = now
+  }
+
+  /** As many a second from `now` on. */
+  setRate(perSecond: number, now: MonotonicMs): void {
+    if (perSecond === this.#perSecond) return
+    this.has(now)
+    this.#perSecond = perSecond
   }
 
   /** Whether there are `count` tokens now. */

@@ -236,3 +236,36 @@ test('after close no timer, turn or link is left', async (t) => {
   assert.equal(net.clock.pendingTimers, 0)
   assert.equal(net.wires.openLinkEnds, 0)
 })
+
+test('a node dies every 5 s and comes back after 12: the others hear of it within a second, also after minutes', async (t) => {
+  const net = network(t, 'often')
+  const nodes = await town(net, 10)
+  await net.until(() => nodes.every(({ neighbours }) => neighbours.settled) && isWhole(nodes), 20_000)
+  const rng = new SeededRng('often')
+  const away = new Map<number, { readonly backAt: number; readonly dataDir: string }>()
+  let late = 0
+  for (let second = 0; second < 240; second++) {
+    for (const [index, { backAt, dataDir }] of away) {
+      if (backAt > second) continue
+      away.delete(index)
+      const bootstrap = nodes.flatMap((_, other) => (other === index || away.has(other) ? [] : [net.addressOf(other)]))
+      nodes[index] = net.make(index, { bootstrap, dataDir })
+      await net.start(nodes[index])
+    }
+    if (second % 5 > 0) {
+      await net.clock.advance(1_000)
+      continue
+    }
+    const there = nodes.map((_, index) => index).filter((index) => !away.has(index))
+    const index = there[rng.below(there.length)]!
+    const { host, neighbours, dataDir, identity } = nodes[index]!
+    away.set(index, { backAt: second + 12, dataDir })
+    await host.close() // nothing more gets out
+    await net.settled(neighbours.close())
+    await net.pass(1_000)
+    const knows = ({ directory }: NetNode) => directory.linked(identity.id).length === 0
+    if (!nodes.every((node, other) => away.has(other) || knows(node))) late++
+  }
+  t.diagnostic(`${late} of 48 deaths were heard of later by somebody`)
+  assert.ok(late <= 5, 'it was 20 when each could say something new every 12 s')
+})

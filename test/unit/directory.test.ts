@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { UnixMs } from '../../src/bytes/index.ts'
-import { Directory, loadDirectory, saveDirectory } from '../../src/directory/index.ts'
+import { Directory, loadDirectory, saveDirectory, updateEveryMs } from '../../src/directory/index.ts'
 import { TEST_RULES, testDescriptor, testNode } from '../support/directory.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 
@@ -61,13 +61,24 @@ test('a full directory refuses newcomers, never its own node or updates', () => 
   assert.equal(directory.add(testDescriptor(bob, at(1))), 'added')
 })
 
-test('one node cannot keep a directory busy', async () => {
-  const { clock, directory } = fresh()
-  const verdicts = Array.from({ length: 50 }, (_, step) => directory.add(testDescriptor(bob, at(step))))
-  assert.equal(verdicts.filter((verdict) => verdict === 'added').length, 32)
-  assert.equal(verdicts.at(-1), 'hasty')
-  await clock.advance(10_000)
-  assert.equal(directory.add(testDescriptor(bob, at(100))), 'added')
+test('one node cannot keep a directory busy, a large one less than a small one', async () => {
+  for (const [others, everyMs] of [
+    [0, 2_000],
+    [20, 4_200],
+    [60, 10_000],
+  ] as const) {
+    const { clock, directory } = fresh()
+    for (let other = 0; other < others; other++) directory.add(testDescriptor(testNode(1_000 + other)))
+    const verdicts = Array.from({ length: 50 }, (_, step) => directory.add(testDescriptor(bob, at(step))))
+    assert.equal(verdicts.filter((verdict) => verdict === 'added').length, 32)
+    assert.equal(verdicts.at(-1), 'hasty')
+    assert.equal(updateEveryMs(directory.size), everyMs)
+    await clock.advance(everyMs - 1)
+    assert.equal(directory.add(testDescriptor(bob, at(100))), 'hasty')
+    await clock.advance(1)
+    assert.equal(directory.add(testDescriptor(bob, at(100))), 'added')
+    assert.equal(directory.add(testDescriptor(bob, at(101))), 'hasty')
+  }
 })
 
 test('what is over its age goes, and the digest with it', async () => {

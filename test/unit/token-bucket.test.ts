@@ -39,3 +39,13 @@ test('a clock that stands or goes back gives nothing', () => {
   assert.equal(bucket.take(100 as MonotonicMs), false, 'going back and forth earns nothing')
   assert.equal(bucket.take(101 as MonotonicMs), true)
 })
+
+test('a new rate counts from when it was set', () => {
+  const bucket = new TokenBucket(1, 2, 0 as MonotonicMs)
+  assert.ok(bucket.take(0 as MonotonicMs, 2))
+  bucket.setRate(10, 900 as MonotonicMs)
+  assert.equal(bucket.has(909 as MonotonicMs), false)
+  assert.equal(bucket.has(910 as MonotonicMs), true)
+  bucket.setRate(0.001, 910 as MonotonicMs)
+  assert.equal(bucket.take(910 as MonotonicMs), true, 'what came is kept')
+})
