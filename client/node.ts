@@ -181,6 +181,7 @@ async function compose(
     bootstrap: config.bootstrap,
     dataDir: config.dataDir,
     limits: { choose: config.neighbours, accept: config.acceptNeighbours },
+    control: paced && { everyMs: paced.controlMs },
     clock,
     rng,
     log: log.child('neighbours'),
