@@ -1,7 +1,7 @@
 /** A link that counts what a node takes from it and gives to it, by command, and the longest line of cells that waited. Touches nothing. */
-import type { NodeId } from '../../src/bytes/index.ts'
 import { CELL_BYTES, type CircuitId, Command, commandAt } from '../../src/cell/index.ts'
-import type { Lane, Link, LinkCloseReason, LinkHost, LinkReceiver } from '../../src/link/index.ts'
+import type { Lane, Link, LinkHost, LinkReceiver } from '../../src/link/index.ts'
+import { WrappedLink, watchedLane } from '../support/wrapped-link.ts'
 
 /** Of one node, over all of its links. */
 export interface CellCounts {
@@ -34,69 +34,35 @@ export function countingHost(host: LinkHost, counts: CellCounts): LinkHost {
   return counting
 }
 
-class CountingLink implements Link {
-  readonly #link: Link
+class CountingLink extends WrappedLink {
   readonly #counts: CellCounts
 
   constructor(link: Link, counts: CellCounts) {
-    this.#link = link
+    super(link)
     this.#counts = counts
   }
 
-  get peer(): NodeId {
-    return this.#link.peer
-  }
-  get dialled(): boolean {
-    return this.#link.dialled
-  }
-  get transport(): Link['transport'] {
-    return this.#link.transport
-  }
-  get even(): boolean {
-    return this.#link.even
-  }
-  get open(): boolean {
-    return this.#link.open
-  }
-
-  start(receiver: LinkReceiver): void {
-    this.#link.start({
-      onCells: (_, cells, count) => {
+  override start(receiver: LinkReceiver): void {
+    super.start({
+      onCells: (link, cells, count) => {
         for (let at = 0; at < count * CELL_BYTES; at += CELL_BYTES)
           if (commandAt(cells, at) === Command.CIRCUIT) this.#counts.circuitIn++
-        receiver.onCells(this, cells, count)
+        receiver.onCells(link, cells, count)
       },
       onTurnEnd: () => receiver.onTurnEnd(),
-      onClose: (_, reason) => receiver.onClose(this, reason),
+      onClose: (link, reason) => receiver.onClose(link, reason),
     })
   }
 
-  lane(id: CircuitId): Lane {
-    const lane = this.#link.lane(id)
+  override lane(id: CircuitId): Lane {
+    const lane = super.lane(id)
     const counts = this.#counts
-    return {
-      id: lane.id,
-      get queuedCells() {
-        return lane.queuedCells
-      },
-      push(command, body) {
-        const taken = lane.push(command, body)
-        if (!taken) counts.refused++
-        else if (command === Command.CIRCUIT) counts.circuitOut++
-        else if (command === Command.CONTROL) counts.controlOut++
-        else if (command === Command.SETUP) counts.setUpOut++
-        if (lane.queuedCells > counts.longestLane) counts.longestLane = lane.queuedCells
-        return taken
-      },
-      close: () => lane.close(),
-    }
-  }
-
-  flush(): void {
-    this.#link.flush()
-  }
-
-  close(reason: LinkCloseReason): void {
-    this.#link.close(reason)
+    return watchedLane(lane, (command, _body, taken) => {
+      if (!taken) counts.refused++
+      else if (command === Command.CIRCUIT) counts.circuitOut++
+      else if (command === Command.CONTROL) counts.controlOut++
+      else if (command === Command.SETUP) counts.setUpOut++
+      if (lane.queuedCells > counts.longestLane) counts.longestLane = lane.queuedCells
+    })
   }
 }

@@ -2,9 +2,9 @@
  * A link with somebody's hands on it: sees every cell that comes in and every cell pushed out, and may put others in their place. What
  * recording observers and adversarial neighbours in tests are made of. It wraps one end of a real link; the node behind it cannot tell.
  */
-import type { NodeId } from '../../src/bytes/index.ts'
 import { CELL_BYTES, type CircuitId, type Command, circuitIdAt, commandAt, writeHeader } from '../../src/cell/index.ts'
-import { type Lane, type Link, type LinkCloseReason, type LinkReceiver, TURN_CELLS } from '../../src/link/index.ts'
+import { type Lane, type Link, type LinkReceiver, TURN_CELLS } from '../../src/link/index.ts'
+import { WrappedLink, watchedLane } from './wrapped-link.ts'
 
 /** One cell as a tap sees it. `body` is a copy. */
 export interface TappedCell {
@@ -30,35 +30,18 @@ export function encodeCell(cell: { readonly id: number; readonly command: number
 }
 
 /** See the file's head. */
-export class TappedLink implements Link {
+export class TappedLink extends WrappedLink {
   readonly tap: LinkTap
-  readonly #link: Link
   #receiver: LinkReceiver | null = null
 
   constructor(link: Link, tap: LinkTap) {
-    this.#link = link
+    super(link)
     this.tap = tap
   }
 
-  get peer(): NodeId {
-    return this.#link.peer
-  }
-  get dialled(): boolean {
-    return this.#link.dialled
-  }
-  get transport(): Link['transport'] {
-    return this.#link.transport
-  }
-  get even(): boolean {
-    return this.#link.even
-  }
-  get open(): boolean {
-    return this.#link.open
-  }
-
-  start(receiver: LinkReceiver): void {
+  override start(receiver: LinkReceiver): void {
     this.#receiver = receiver
-    this.#link.start({
+    super.start({
       onCells: (_link, cells, count) => {
         if (this.tap.incoming === undefined) return receiver.onCells(this, cells, count)
         const handed: TappedCell[] = []
@@ -81,7 +64,7 @@ export class TappedLink implements Link {
   }
 
   #hand(cells: readonly { readonly id: number; readonly command: number; readonly body?: Uint8Array }[]): void {
-    for (let from = 0; from < cells.length && this.#link.open; from += TURN_CELLS) {
+    for (let from = 0; from < cells.length && this.open; from += TURN_CELLS) {
       const turn = cells.slice(from, from + TURN_CELLS)
       const bytes = new Uint8Array(turn.length * CELL_BYTES)
       for (const [at, cell] of turn.entries()) bytes.set(encodeCell(cell), at * CELL_BYTES)
@@ -89,29 +72,8 @@ export class TappedLink implements Link {
     }
   }
 
-  lane(id: CircuitId): Lane {
-    const lane = this.#link.lane(id)
+  override lane(id: CircuitId): Lane {
     const { tap } = this
-    return {
-      id: lane.id,
-      get queuedCells() {
-        return lane.queuedCells
-      },
-      push(command, body) {
-        // Before the push: the link may not change what it was given, but the caller reuses it.
-        const taken = lane.push(command, body)
-        tap.outgoing?.(id, command, body, taken)
-        return taken
-      },
-      close: () => lane.close(),
-    }
-  }
-
-  flush(): void {
-    this.#link.flush()
-  }
-
-  close(reason: LinkCloseReason): void {
-    this.#link.close(reason)
+    return watchedLane(super.lane(id), (command, body, taken) => tap.outgoing?.(id, command, body, taken))
   }
 }
