@@ -5,7 +5,7 @@
  */
 import type { NodeId } from '../src/bytes/index.ts'
 import type { CircuitId } from '../src/cell/index.ts'
-import { type OnionKeyFinder, openSetUp, SetUpAssembler, type SetUpVerdict } from '../src/circuit/setup/index.ts'
+import { isFirstPart, type OnionKeyFinder, openSetUp, SetUpAssembler, type SetUpVerdict } from '../src/circuit/setup/index.ts'
 import type { Link } from '../src/link/index.ts'
 import { type Clock, TokenBucket } from '../src/runtime/index.ts'
 
@@ -38,7 +38,7 @@ export class Admission {
     this.#deps = deps
   }
 
-  /** Takes one SETUP cell's body (borrowed until return). The packet, once whole and within the neighbour's rate, else `null`. */
+  /** Takes one SETUP cell's body (borrowed until return). The packet, once whole if it began within the neighbour's rate, else `null`. */
   onSetUpCell(link: Link, id: CircuitId, body: Uint8Array): Uint8Array | null {
     let account = this.#accounts.get(link)
     const now = this.#deps.clock.monotonicMs()
@@ -46,8 +46,10 @@ export class Admission {
       account = { assembler: new SetUpAssembler(), setUps: new TokenBucket(SETUPS_PER_SECOND, SETUPS_BURST, now) }
       this.#accounts.set(link, account)
     }
+    // By its first cell: what is too much is not put together. Later parts of such a packet are out of order.
+    if (isFirstPart(body) && !account.setUps.take(now)) return null
     const verdict = account.assembler.accept(id, body, now)
-    return verdict.kind === 'packet' && account.setUps.take(now) ? verdict.packet : null
+    return verdict.kind === 'packet' ? verdict.packet : null
   }
 
   /** Opens a packet that `previous` brought. `null`: it is not for us, or refused. */

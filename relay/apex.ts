@@ -48,6 +48,8 @@ export interface HopPort {
   attach(flow: PayloadFlow, number?: number): boolean
   /** The link that the circuit comes in by. Absent: it is this node's own. */
   readonly claimant?: object
+  /** Makes that link pay for work that is done later than in its turn. Absent: this node's own. */
+  bill?(ms: number): void
   /** Becomes a member of a twin of the circuit (SPEC.md §4.7). `false`: it does not. Absent: the circuit can have none. */
   readonly twin?: ((wish: Twin) => boolean) | undefined
 }
@@ -77,6 +79,8 @@ export const APEX_LINK_BYTES_MAX = APEX_BYTES_MAX / 4
 /** Requests that circuits of one link may bring in a second, and at once: each costs as much as the passing on of many cells. */
 export const REQUESTS_PER_SECOND = 2_000
 export const REQUESTS_BURST = 4_000
+/** What a request is billed to its link for: the answer comes in a later turn, and its work with it. */
+export const REQUEST_MS = 0.1
 /** Streams given up at most to make room for one request. */
 const EVICTIONS_MAX = 64
 /** What a stream is charged with besides its messages: its state here, and in the mux. */
@@ -121,7 +125,9 @@ export class Apex {
   /** A new stream of an origin's on the circuit `port`: who hears it, or why it is refused. */
   accept(stream: MuxStream, port: HopPort): StreamEvents | number {
     if (!this.#inRate(port.claimant ?? null)) return ResetCode.BUSY
-    return this.hold(STREAM_BYTES, port.claimant) ? new ApexStream(this, stream, port) : ResetCode.BUSY
+    if (!this.hold(STREAM_BYTES, port.claimant)) return ResetCode.BUSY
+    port.bill?.(REQUEST_MS)
+    return new ApexStream(this, stream, port)
   }
 
   #inRate(claimant: Claimant): boolean {

@@ -122,6 +122,10 @@ export class RelayHop implements HopPort {
     return this.from
   }
 
+  bill(ms: number): void {
+    this.from.bill(ms)
+  }
+
   get exchanges(): number {
     return this.paced === null ? 1 : EXCHANGES_MAX
   }

@@ -60,6 +60,8 @@ export const CIRCUIT_IDLE_MS = 60_000
 const SWEEP_MS = 15_000
 /** Unknown circuits answered in one turn of one link. */
 const DESTROYS_PER_TURN = 4
+/** What each cell that is not of a circuit here is billed for, besides what it takes: when links wait for turns, those of circuits come first. */
+const OTHER_CELL_MS = 0.01
 
 const EMPTY_BODY = new Uint8Array(BODY_BYTES)
 
@@ -143,6 +145,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     const state = this.#stateOf(link)
     const now = this.#deps.clock.monotonicMs()
     let destroys = 0
+    let others = 0
     for (let cell = 0; cell < count; cell++) {
       const at = cell * CELL_BYTES
       const command = commandAt(cells, at)
@@ -151,13 +154,16 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
         if (circuit !== undefined) {
           if (circuit.turnCells === 0) this.#touched.push(circuit)
           circuit.turn[circuit.turnCells++] = at
-        } else if (destroys++ < DESTROYS_PER_TURN) {
-          this.#destroyUnknown(state, circuitIdAt(cells, at))
+        } else {
+          others++
+          if (destroys++ < DESTROYS_PER_TURN) this.#destroyUnknown(state, circuitIdAt(cells, at))
         }
-      } else if (!this.#onOther(state, command, cells, at)) {
-        return this.#protocolFault(link)
+      } else {
+        others++
+        if (!this.#onOther(state, command, cells, at)) return this.#protocolFault(link)
       }
     }
+    if (others > 0) link.bill(others * OTHER_CELL_MS)
     for (let at = 0; at < this.#touched.length; at++) {
       const circuit = this.#touched[at]!
       if (circuit.turnCells === 0) continue // ended by a cell of this very turn

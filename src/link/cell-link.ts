@@ -4,25 +4,18 @@
  *
  * Life: cells that arrive before `start` wait. Open until either side closes: a local `close` drops what is queued here, a remote one lets
  * the cells that had come before it be handled first; then `onClose`, once, in a later turn.
- * Turns are shared by time, not by cells: a peer whose cells are dear (set-ups, requests) has fewer of them while others wait. `TURN_MS` of
- * what a turn took are paid with it, and the rest by letting turns pass. A link that nobody waits beside pays nothing.
+ * Turns are shared by time, not by cells (`turns.ts`).
  * Threat: see `lanes.ts` and `inbox.ts`; a peer that makes this node work more than others do; a stream that ends within a cell closes this link with reason `protocol`, and nothing else.
  * Spec: SPEC.md §3.2, §3.3.
  */
 import type { NodeId } from '../bytes/index.ts'
 import { CELL_BYTES, type CircuitId } from '../cell/index.ts'
 import type { Clock } from '../runtime/index.ts'
-import type { CellPools, TurnCount } from './cell-pool.ts'
+import type { CellPools } from './cell-pool.ts'
 import { INBOX_CELLS_MAX, INBOX_HIGH_CELLS, INBOX_LOW_CELLS, Inbox } from './inbox.ts'
 import { type Lane, type Link, type LinkCloseReason, type LinkReceiver, TURN_CELLS } from './index.ts'
 import { type CellWire, Outbox } from './lanes.ts'
-
-// Implementation constants.
-/** What a turn may take: about that of `TURN_CELLS` relayed cells where they are fast. */
-const TURN_MS = 0.1
-/** Most that a link is in debt: a pause of the process is nobody's. And most that it has saved: clocks are coarse. */
-const DEBT_MS_MAX = 10
-const SAVED_MS_MAX = 4
+import { TurnAccount } from './turns.ts'
 
 /** Who a link is between, and how. */
 export interface LinkFacts {
@@ -46,9 +39,7 @@ export class CellLink implements Link {
   readonly transport: Link['transport']
   readonly even: boolean
   readonly #clock: Clock
-  readonly #turns: TurnCount
-  /** What its turns took beyond what was paid; below 0: saved. */
-  #debtMs = 0
+  readonly #turns: TurnAccount
   readonly #wire: CellWire
   readonly #inbox: Inbox
   readonly #outbox: Outbox
@@ -69,7 +60,7 @@ export class CellLink implements Link {
     this.transport = facts.transport
     this.even = facts.self < facts.peer
     this.#clock = clock
-    this.#turns = pools.turns
+    this.#turns = new TurnAccount(pools.turns)
     this.#wire = wire
     this.#inbox = new Inbox(pools.blocks)
     this.#outbox = new Outbox(wire, pools)
@@ -111,6 +102,10 @@ export class CellLink implements Link {
 
   flush(): void {
     this.#outbox.flush()
+  }
+
+  bill(ms: number): void {
+    this.#turns.bill(ms)
   }
 
   close(reason: LinkCloseReason): void {
@@ -161,27 +156,19 @@ export class CellLink implements Link {
 
   // ---- Turns.
 
-  #askTurn(): void {
+  #askTurn(again = false): void {
     if (this.#turnAsked || this.#receiver === null) return
     this.#turnAsked = true
-    this.#turns.waiting++
+    this.#turns.wait(again)
     this.#clock.nextTurn(this.#turn)
-  }
-
-  /** Whether this turn is to pay for earlier ones, because others wait. */
-  #owes(): boolean {
-    if (this.#turns.waiting === 0) this.#debtMs = Math.min(0, this.#debtMs)
-    if (this.#debtMs < TURN_MS) return false
-    this.#debtMs -= TURN_MS
-    return true
   }
 
   #takeTurn(): void {
     this.#turnAsked = false
-    this.#turns.waiting--
+    this.#turns.come()
     const receiver = this.#receiver
     if (receiver === null || this.#closeTold) return
-    if (this.#live && this.#owes()) return this.#askTurn()
+    if (this.#live && !this.#turns.mayTake()) return this.#askTurn(true)
     const cells = this.#live ? this.#inbox.next(TURN_CELLS) : null
     if (cells === null) {
       if (this.#ended !== null) this.#tellClose(receiver, this.#ended)
@@ -196,15 +183,14 @@ export class CellLink implements Link {
       this.#hooks.onFault(error)
       this.close('error')
     }
-    const tookMs = this.#clock.monotonicMs() - began
-    this.#debtMs = Math.max(-SAVED_MS_MAX, Math.min(DEBT_MS_MAX, this.#debtMs + tookMs - TURN_MS))
+    this.#turns.spent(this.#clock.monotonicMs() - began)
     // The receiver may have closed this link: then the inbox is empty, and the block no longer ours.
     if (this.#live) this.#inbox.release(cells.length)
     if (this.#paused && this.#ended === null && this.#inbox.cells < INBOX_LOW_CELLS) {
       this.#paused = false
       this.#wire.resume()
     }
-    if (this.#inbox.cells > 0 || this.#ended !== null) this.#askTurn()
+    if (this.#inbox.cells > 0 || this.#ended !== null) this.#askTurn(true)
   }
 
   #tellClose(receiver: LinkReceiver, reason: LinkCloseReason): void {

@@ -11,6 +11,7 @@
  */
 import { CELL_BYTES } from '../cell/index.ts'
 import { TURN_CELLS } from './index.ts'
+import { HostTurns } from './turns.ts'
 
 // Implementation constants.
 /** Cells in one block: what one turn handles and one write carries. */
@@ -139,18 +140,13 @@ export class SlotPool {
   }
 }
 
-/** How many links of a host wait for a turn of the event loop. */
-export interface TurnCount {
-  waiting: number
-}
-
 /** What the links of one host share. */
 export interface CellPools {
   readonly blocks: BlockPool
   readonly slots: SlotPool
-  readonly turns: TurnCount
+  readonly turns: HostTurns
 }
 
 export function cellPools({ blockCells, maxCells }: { blockCells?: number; maxCells?: number } = {}): CellPools {
-  return { blocks: new BlockPool(blockCells), slots: new SlotPool(maxCells), turns: { waiting: 0 } }
+  return { blocks: new BlockPool(blockCells), slots: new SlotPool(maxCells), turns: new HostTurns() }
 }

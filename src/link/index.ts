@@ -60,6 +60,8 @@ export interface Link {
   lane(id: CircuitId): Lane
   /** Writes what is queued, as far as the socket takes it, in one write. Cheap when there is nothing. What is left goes when the socket drains. */
   flush(): void
+  /** Its cells make this node work for `ms` outside of their turn, which its peer pays as if the turn had taken longer. */
+  bill(ms: number): void
   /** Idempotent. `onClose` follows in a later turn. */
   close(reason: LinkCloseReason): void
 }

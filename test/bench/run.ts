@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { PACED_ASKS_AT_ONCE } from '../../client/shares.ts'
 import { measureContent } from './content.ts'
+import { measureFloods } from './flood.ts'
 import { LoopBench } from './loop.ts'
 import { measurePaced } from './paced.ts'
 import { measureRing } from './ring.ts'
@@ -23,6 +24,7 @@ const PARTS = [
   'store',
   'loop',
   'paced',
+  'flood',
   'exchange',
   'session',
   'content',
@@ -130,6 +132,13 @@ const RUN: Readonly<Record<Part, () => Promise<void> | void>> = {
     for (const way of ['up', 'down'] as const) {
       const found = await measurePaced(way, { rate: 8_192, asks: PACED_ASKS_AT_ONCE, seconds: 5 })
       note(`one paced loop of 8192 cells a second, ${way}, of its rate`, 'ratio', found.part, { least: 0.9 })
+    }
+  },
+  async flood() {
+    for (const { name, part, low, high } of await measureFloods()) {
+      note(`served beside ${name}, of what it is without`, 'ratio', part, { least: 0.5 })
+      note('  95 % interval, from', 'ratio', low)
+      note('  to', 'ratio', high)
     }
   },
   exchange: () => script('exchange'),

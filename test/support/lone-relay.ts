@@ -37,7 +37,7 @@ import {
 } from '../../src/crypto/index.ts'
 import { CellLink } from '../../src/link/cell-link.ts'
 import { type CellPools, cellPools } from '../../src/link/cell-pool.ts'
-import type { LinkCloseReason } from '../../src/link/index.ts'
+import type { LinkCloseReason, LinkReceiver } from '../../src/link/index.ts'
 import type { CellWire } from '../../src/link/lanes.ts'
 import type { ControlSink } from '../../src/link/plane.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
@@ -124,6 +124,10 @@ export interface LoneRelayOptions {
   readonly services?: ApexServices
   readonly control?: ControlSink
   readonly pools?: CellPools
+  /** The clock of its links, by which turns are shared. Default: `clock`. */
+  readonly linkClock?: Clock
+  /** Sees every turn of every link on its way to the relay. */
+  readonly watch?: (relay: LinkReceiver) => LinkReceiver
 }
 
 export class LoneRelay {
@@ -132,6 +136,7 @@ export class LoneRelay {
   readonly apex: Apex
   readonly links: LoneLink[] = []
   readonly #pools: CellPools
+  readonly #receiver: LinkReceiver
   readonly #options: LoneRelayOptions
   readonly #ring: OnionKeyRing
   readonly #cipher: CellCipher
@@ -163,12 +168,13 @@ export class LoneRelay {
       control: options.control ?? { onControlCell: () => {}, onLinkClosed: () => {} },
     })
     this.relay.start()
+    this.#receiver = options.watch?.(this.relay) ?? this.relay
     this.#pools = options.pools ?? cellPools()
     for (let link = 0; link < options.links; link++) this.addLink()
   }
 
   #makeLink(pools: CellPools): LoneLink {
-    const { clock, rng } = this.#options
+    const { rng, clock: own, linkClock: clock = own } = this.#options
     const wire = new StubWire(clock)
     const peer = nodeIdOf(rng.bytes(32))
     const facts = { self: this.id, peer, dialled: false, transport: 'memory' } as const
@@ -177,7 +183,7 @@ export class LoneRelay {
     }
     const link = new CellLink(facts, wire, pools, clock, { onEnded: () => {}, onFault })
     wire.link = link
-    link.start(this.relay)
+    link.start(this.#receiver)
     this.relay.addNeighbour(link)
     return { peer, link, wire }
   }

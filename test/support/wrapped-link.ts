@@ -43,6 +43,10 @@ export class WrappedLink implements Link {
     this.#link.flush()
   }
 
+  bill(ms: number): void {
+    this.#link.bill(ms)
+  }
+
   close(reason: LinkCloseReason): void {
     this.#link.close(reason)
   }

@@ -328,6 +328,7 @@ function narrowLink(room: number) {
     even: true,
     open: true,
     start: () => {},
+    bill: () => {},
     lane: () => lane,
     flush: () => {},
     close: () => {},

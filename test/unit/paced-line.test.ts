@@ -40,6 +40,7 @@ function recorder(clock: FakeClock) {
     even: true,
     open: true,
     start: () => {},
+    bill: () => {},
     lane,
     flush: () => void flushes.push(clock.monotonicMs()),
     close: () => {},

@@ -81,6 +81,11 @@ export class SetUpAssembler {
   }
 }
 
+/** Whether `body` of a SETUP cell begins a packet. */
+export function isFirstPart(body: Uint8Array): boolean {
+  return body[0] === 0
+}
+
 function wellFormed(body: Uint8Array): boolean {
   if (body.length !== BODY_BYTES || body[0]! >= SETUP_CELLS) return false
   for (let at = PADDING_AT; at < BODY_BYTES; at++) if (body[at] !== 0) return false

@@ -1,5 +1,5 @@
 /** Public face of set-up: the packet that builds a loop in one round. Both sides, its cells, its key schedule. Spec: SPEC.md §4.3. */
-export { type AssemblyVerdict, SetUpAssembler, setUpCells } from './cells.ts'
+export { type AssemblyVerdict, isFirstPart, SetUpAssembler, setUpCells } from './cells.ts'
 export {
   ASSEMBLIES_MAX,
   ASSEMBLY_MS,
