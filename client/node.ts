@@ -7,7 +7,7 @@
 import { join } from 'node:path'
 import { Admission, Apex, Switch } from '../relay/index.ts'
 import { Introductions } from '../relay/introduction/index.ts'
-import { openRecordHolder, recordService } from '../relay/record/index.ts'
+import { openRecordHolder, RECORDS_MAX, recordService } from '../relay/record/index.ts'
 import { Rendezvous } from '../relay/rendezvous/index.ts'
 import { openStore, PutEffort, type ShareStore, storeService } from '../relay/store/index.ts'
 import type { NodeId } from '../src/bytes/index.ts'
@@ -127,17 +127,17 @@ async function compose(
     log: log.child('store'),
   })
   closers.push(() => store.close())
+  const recordHolder = await openRecordHolder({ dir: join(config.dataDir, 'records'), clock, log: log.child('records') })
+  closers.push(() => recordHolder.close())
   const effort = new PutEffort({
     clock,
-    stored: () => store.stats().bytes,
-    quotaBytes: store.quotaBytes,
+    bytes: { taken: () => store.stats().bytes, most: store.quotaBytes },
+    records: { taken: () => recordHolder.stats().records, most: RECORDS_MAX },
     onChange: () => neighbours.republish(),
   })
   effort.start()
   closers.push(() => effort.close())
   const service = storeService(store, { clock, work: { self, effort } })
-  const recordHolder = await openRecordHolder({ dir: join(config.dataDir, 'records'), clock, log: log.child('records') })
-  closers.push(() => recordHolder.close())
   const records = recordService(recordHolder, undefined, { self, effort, clock })
 
   const names = await openNameBook({ dataDir: config.dataDir, clock, log: log.child('names') })

@@ -36,6 +36,7 @@ import {
 } from '../src/wire/index.ts'
 import { askAgain } from './loops/asking.ts'
 import type { LoopSource, Work } from './loops/lease.ts'
+import { PutPrices } from './put-prices.ts'
 
 /** From this many nodes on, one share per loop. */
 export const SMALL_NETWORK = 20
@@ -80,13 +81,17 @@ export interface ShareDeps {
   readonly clock: Clock
 }
 
+interface SessionDeps extends ShareDeps {
+  readonly prices: PutPrices
+}
+
 /** Sessions of reads by name (an address), kept warm for a while. */
 export class ShareSessions {
-  readonly #deps: ShareDeps
+  readonly #deps: SessionDeps
   readonly #sessions = new Map<string, ShareSession>()
 
   constructor(deps: ShareDeps) {
-    this.#deps = deps
+    this.#deps = { ...deps, prices: new PutPrices(deps) }
   }
 
   /** A session for one piece of work, of the user with this isolation name; the caller closes it. */
@@ -147,7 +152,7 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
   readonly self: NodeId
   readonly patience: Patience | undefined
   readonly asksAtOnce: number | undefined
-  readonly #deps: ShareDeps
+  readonly #deps: SessionDeps
   readonly #isolation: string
   readonly #idleMs: number | null
   readonly #onClosed: () => void
@@ -160,7 +165,7 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
   #asks = 0
   #loopsUsed = 0
 
-  constructor(deps: ShareDeps, isolation: string, idleMs: number | null, onClosed: () => void) {
+  constructor(deps: SessionDeps, isolation: string, idleMs: number | null, onClosed: () => void) {
     this.#deps = deps
     this.#isolation = isolation
     this.patience = deps.pool.takesPerAsk ? PACED_PATIENCE : undefined
@@ -302,10 +307,11 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
     return body === null ? null : (parseRecordReply(body) ?? malformed())
   }
 
-  /** The work that `node` asks for with a put of what has this key. */
+  /** The work that `node` asks for with a put of what has this key. Errors: `STORE_REFUSED` where that is too much. */
   async #payFor(node: NodeId, key: () => Uint8Array, { signal }: ShareWork): Promise<Uint8Array> {
-    const { view, clock } = this.#deps
-    const bits = node === this.self ? 0 : (view.get(node)?.putEffort ?? 0)
+    const { prices, clock } = this.#deps
+    const bits = node === this.self ? 0 : prices.at(node)
+    if (bits === null) throw new OverlayError('unreachable', 'STORE_REFUSED', 'A holder asks for more work than others do.')
     if (bits === 0) return NO_WORK
     const both = AbortSignal.any([signal, this.#stop.signal])
     return findPutWork({ node, key: key() }, bits, clock.unixMs(), { clock, signal: both })

@@ -34,7 +34,7 @@ const STATUS_OF: Readonly<Record<RecordVerdict, HopStatus>> = {
 /** The work that is asked for with a put: as much as the store asks for. */
 export interface RecordWork {
   readonly self: NodeId
-  readonly effort: { readonly asked: number }
+  readonly effort: { readonly asked: number; recorded(): void }
   readonly clock: Pick<Clock, 'unixMs'>
 }
 
@@ -58,7 +58,11 @@ export function recordService(
     const underWay = request.kind === 'put' ? puts : gets
     if (!underWay.take(claimant)) return answer('busy')
     try {
-      if (request.kind === 'put') return answer(STATUS_OF[await holder.put(request.record)])
+      if (request.kind === 'put') {
+        const verdict = await holder.put(request.record)
+        if (verdict === 'stored') work?.effort.recorded()
+        return answer(STATUS_OF[verdict])
+      }
       const record = await holder.get(request.publicKey)
       return record === null ? answer('not-found') : answer('ok', record)
     } finally {

@@ -1,7 +1,7 @@
 /**
- * How much work this node asks for with each put, by load: nothing as long as there is much room and little comes, then the more the fuller the store
- * is and the faster it fills. It is published in the descriptor, changes in steps, and what was raised is asked for only when others have had
- * time to hear of it. Threat: who fills stores with junk. It slows floods by those who have little, no others (SPEC.md §8).
+ * How much work this node asks for with each put, by load: nothing as long as there is much room and little comes, then the more the fuller the store,
+ * or the table of records, is and the faster it fills. It is published in the descriptor, changes in steps, and what was raised is asked for only when others have had
+ * time to hear of it. Threat: who fills stores, or places of records, with junk. It slows floods by those who have little, no others (SPEC.md §8).
  */
 import type { MonotonicMs } from '../../src/bytes/index.ts'
 import { SHARE_BYTES } from '../../src/content/constants.ts'
@@ -9,7 +9,7 @@ import type { Clock, Timer } from '../../src/runtime/index.ts'
 import { PUT_EFFORT_MAX } from '../../src/wire/index.ts'
 
 // Implementation constants.
-/** Load is the part of the quota that is taken, and what came in the last hour as part of an eighth of the quota. Below this nothing is asked for. */
+/** Load is the part of the room that is taken, and what came in the last hour as part of an eighth of the room: of bytes or of records, whichever is more. Below this nothing is asked for. */
 const FREE_LOAD = 0.5
 const HOURLY_PART = 1 / 8
 /** Bits at that load, and for each 1 more. */
@@ -24,19 +24,26 @@ const HOLD_MS = 600_000
 /** After this long everybody knows what was published. */
 export const HEARD_MS = 300_000
 
+/** What puts fill. */
+export interface Room {
+  /** Taken now. */
+  readonly taken: () => number
+  readonly most: number
+}
+
 export interface PutEffortParts {
   readonly clock: Clock
-  /** Bytes kept now, and most that may be. */
-  readonly stored: () => number
-  readonly quotaBytes: number
+  /** Bytes of the store. */
+  readonly bytes: Room
+  readonly records: Room
   /** What is published has changed. */
   readonly onChange: () => void
 }
 
 export class PutEffort {
   readonly #parts: PutEffortParts
-  #recentBytes = 0
-  #recentAt: MonotonicMs
+  readonly #bytes: Filling
+  readonly #records: Filling
   #published = 0
   #before = 0
   #changedAt = Number.NEGATIVE_INFINITY
@@ -44,7 +51,8 @@ export class PutEffort {
 
   constructor(parts: PutEffortParts) {
     this.#parts = parts
-    this.#recentAt = parts.clock.monotonicMs()
+    this.#bytes = new Filling(parts.bytes, parts.clock)
+    this.#records = new Filling(parts.records, parts.clock)
   }
 
   /** What the descriptor says. */
@@ -73,19 +81,16 @@ export class PutEffort {
 
   /** Something new was stored. */
   stored(bytes: number = SHARE_BYTES): void {
-    this.#recentBytes = this.#recent() + bytes
-    this.#recentAt = this.#parts.clock.monotonicMs()
+    this.#bytes.came(bytes)
   }
 
-  #recent(): number {
-    const passed = this.#parts.clock.monotonicMs() - this.#recentAt
-    return this.#recentBytes * Math.exp(-passed / RECENT_MS)
+  /** A record was taken. */
+  recorded(): void {
+    this.#records.came(1)
   }
 
   #wanted(): number {
-    const { stored, quotaBytes } = this.#parts
-    if (quotaBytes === 0) return 0
-    const load = stored() / quotaBytes + this.#recent() / (quotaBytes * HOURLY_PART)
+    const load = Math.max(this.#bytes.load, this.#records.load)
     if (load < FREE_LOAD) return 0
     return Math.min(PUT_EFFORT_MAX, LEAST_BITS + Math.round((load - FREE_LOAD) * BITS_PER_LOAD))
   }
@@ -99,5 +104,33 @@ export class PutEffort {
     this.#published = wanted
     this.#changedAt = now
     this.#parts.onChange()
+  }
+}
+
+/** How full a room is, and how fast it fills. */
+class Filling {
+  readonly #room: Room
+  readonly #clock: Clock
+  #recent = 0
+  #recentAt: MonotonicMs
+
+  constructor(room: Room, clock: Clock) {
+    this.#room = room
+    this.#clock = clock
+    this.#recentAt = clock.monotonicMs()
+  }
+
+  came(amount: number): void {
+    this.#recent = this.#lately() + amount
+    this.#recentAt = this.#clock.monotonicMs()
+  }
+
+  get load(): number {
+    const { taken, most } = this.#room
+    return most === 0 ? 0 : taken() / most + this.#lately() / (most * HOURLY_PART)
+  }
+
+  #lately(): number {
+    return this.#recent * Math.exp(-(this.#clock.monotonicMs() - this.#recentAt) / RECENT_MS)
   }
 }

@@ -1,6 +1,7 @@
 /** The work that a loaded store asks for with puts (SPEC §8): how much by load, told before it is asked for, bound to store, thing and hour. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { PutPrices } from '../../client/put-prices.ts'
 import { ShareSessions } from '../../client/shares.ts'
 import type { RecordHolder } from '../../relay/record/holder.ts'
 import { recordService } from '../../relay/record/index.ts'
@@ -25,11 +26,14 @@ import { seededRng } from '../support/seeded-rng.ts'
 const GiB = 2 ** 30
 const SHARE = 65_536
 const HOUR = 3_600_000
+const RECORDS = 65_536
 
 function started(quotaBytes = 8 * GiB) {
   const clock = new FakeClock()
-  const state = { stored: 0, changes: 0 }
-  const effort = new PutEffort({ clock, stored: () => state.stored, quotaBytes, onChange: () => void state.changes++ })
+  const state = { stored: 0, records: 0, changes: 0 }
+  const bytes = { taken: () => state.stored, most: quotaBytes }
+  const records = { taken: () => state.records, most: RECORDS }
+  const effort = new PutEffort({ clock, bytes, records, onChange: () => void state.changes++ })
   effort.start()
   return { clock, effort, state }
 }
@@ -64,6 +68,22 @@ test('a flood raises it within minutes, at most to what a descriptor may say, an
   assert.ok(state.changes <= 4, 'not with every look')
   await clock.advance(6 * HOUR)
   assert.equal(effort.published, 0)
+  effort.close()
+})
+
+test('records that fill their places, or come in a flood, raise it as bytes do', async () => {
+  const { clock, effort, state } = started()
+  state.records = RECORDS
+  await clock.advance(HOUR)
+  assert.equal(effort.asked, 13)
+  state.records = 0
+  await clock.advance(HOUR)
+  assert.equal(effort.asked, 0)
+  for (let minute = 0; minute < 30; minute++) {
+    for (let put = 0; put < 300; put++) effort.recorded()
+    await clock.advance(60_000)
+  }
+  assert.ok(effort.published >= 10 && effort.published <= 13, `${effort.published}`)
   effort.close()
 })
 
@@ -111,8 +131,8 @@ test('work is for one store, one thing and about one hour', async () => {
 /** A store and a holder of records that take everything, behind their services. */
 function services(bits: number) {
   const clock = new FakeClock()
-  const effort = { asked: bits, stored: () => {} }
-  const puts = { shares: 0, records: 0 }
+  const effort = { asked: bits, stored: () => {}, recorded: () => void puts.recorded++ }
+  const puts = { shares: 0, records: 0, recorded: 0 }
   const store = {
     putShare: async () => {
       puts.shares++
@@ -156,7 +176,7 @@ test('the same for records, under their blinded keys', async () => {
   const work = await findPutWork(target, 10, clock.unixMs(), { clock: systemClock, signal: never })
   assert.equal((await recording(put(work), CALL)).status, 'ok')
   assert.equal((await recording(put(new Uint8Array(0)))).status, 'ok')
-  assert.equal(puts.records, 2)
+  assert.deepEqual([puts.records, puts.recorded], [2, 2])
 })
 
 test('sessions bring the work that the descriptor of a store asks for', async () => {
@@ -188,4 +208,47 @@ test('sessions bring the work that the descriptor of a store asks for', async ()
     assert.equal(puts.shares, taken ? 1 : 0)
     session.close()
   }
+})
+
+/** What nodes ask for, the first being the one that is looked at. */
+function prices(asked: readonly number[]) {
+  const nodes = asked.map((putEffort, at) => ({ id: nodeIdOf(new Uint8Array(32).fill(at)), putEffort }))
+  const view = { get: (id: string) => nodes.find((node) => node.id === id), all: () => nodes } as unknown as DirectoryView
+  const clock = new FakeClock()
+  return { nodes, clock, of: new PutPrices({ view, clock }) }
+}
+
+test('who asks for much more than most is not worked for: what a full store asks for is done, and what all ask for', () => {
+  const at = (asked: readonly number[]) => {
+    const { of, nodes } = prices(asked)
+    return of.at(nodes[0]!.id)
+  }
+  assert.equal(at([0, 0, 0]), 0)
+  assert.equal(at([13, 0, 0]), 13)
+  assert.equal(at([20, 0, 0]), null)
+  assert.equal(at([20, 20, 0, 0, 0]), null, 'two of five say nothing of load')
+  assert.equal(at([20, 17, 16]), 20)
+  assert.equal(at([20, 15, 15]), null)
+})
+
+test('what most ask for is looked at again after a minute', async () => {
+  const { of, nodes, clock } = prices([20, 0, 0])
+  assert.equal(of.at(nodes[0]!.id), null)
+  for (const node of nodes) node.putEffort = 20
+  assert.equal(of.at(nodes[0]!.id), null)
+  await clock.advance(60_000)
+  assert.equal(of.at(nodes[0]!.id), 20)
+})
+
+test('a session refuses such a store itself, at once and without asking it', async () => {
+  const { nodes, clock } = prices([20, 0, 0])
+  const view = { size: 3, get: () => nodes[0], all: () => nodes } as unknown as DirectoryView
+  const take = async () => assert.fail('it was asked')
+  const pool = { takesPerAsk: false, take, release: () => {} } as never
+  const local = async () => ({ status: 'refused' as const, body: new Uint8Array(0) })
+  const sessions = new ShareSessions({ self, view, pool, local, localRecords: local, clock })
+  const session = sessions.fresh()
+  const refused = (error: unknown) => isOverlayError(error, 'STORE_REFUSED')
+  await assert.rejects(session.putShare(nodes[0]!.id, share, { signal: never }), refused)
+  session.close()
 })
