@@ -67,13 +67,13 @@ export async function holdDataDir(path: string, { clock, rng, signal, purpose = 
     if (purpose === 'read' && UNWRITABLE.has((error as NodeJS.ErrnoException).code)) return heldForReading(path, lock)
     throw signal.aborted ? error : diskFailure(`The data folder ${path}`, error)
   }
-  throw locked(path)
+  throw locked(path, (await read(lock).catch(() => null)) ?? '')
 }
 
 /** Where nobody can write, no lock can be put, and no node can start. One that ran before may still run. */
 async function heldForReading(path: string, lock: string): Promise<HeldDataDir> {
   const text = await read(lock)
-  if (text !== null && (await isAlive(text))) throw locked(path)
+  if (text !== null && (await isAlive(text))) throw locked(path, text)
   return { path, writable: false, release: async () => {} }
 }
 
@@ -93,8 +93,11 @@ async function sweep(path: string, lock: string): Promise<void> {
   }
 }
 
-function locked(path: string): OverlayError {
-  return new OverlayError('config', 'DATA_DIR_LOCKED', `The data folder ${path} is in use by another node.`)
+/** `text`: the lock, which says whose it is unless it has gone meanwhile. */
+function locked(path: string, text: string): OverlayError {
+  const holder = parseHolder(text)
+  const who = holder === null ? '' : ` (process ${holder.pid})`
+  return new OverlayError('config', 'DATA_DIR_LOCKED', `The data folder ${path} is in use by another node${who}.`)
 }
 
 /** Puts `text` at `lock`, whole, unless something is there. */
@@ -116,7 +119,7 @@ async function putInPlace(lock: string, text: string, nonce: string): Promise<bo
 async function clearIfDead(lock: string, path: string, nonce: string): Promise<void> {
   const text = await read(lock)
   if (text === null) return
-  if (await isAlive(text)) throw locked(path)
+  if (await isAlive(text)) throw locked(path, text)
   const aside = `${lock}.${nonce}.old`
   try {
     await rename(lock, aside)
@@ -150,15 +153,22 @@ async function read(path: string): Promise<string | null> {
   }
 }
 
-/** Whether the process that wrote this lock is still there. A lock that cannot be read belongs to nobody: it is put in place whole. */
-async function isAlive(text: string): Promise<boolean> {
+/** Who wrote a lock. `null`: it is none; locks are put in place whole. */
+function parseHolder(text: string): (Partial<Holder> & Pick<Holder, 'pid'>) | null {
   let holder: Partial<Holder>
   try {
     holder = JSON.parse(text)
   } catch {
-    return false
+    return null
   }
-  if (typeof holder?.pid !== 'number' || !Number.isSafeInteger(holder.pid) || holder.pid <= 0) return false
+  const { pid } = holder ?? {}
+  return typeof pid === 'number' && Number.isSafeInteger(pid) && pid > 0 ? { ...holder, pid } : null
+}
+
+/** Whether the process that wrote this lock is still there. A lock that cannot be read belongs to nobody. */
+async function isAlive(text: string): Promise<boolean> {
+  const holder = parseHolder(text)
+  if (holder === null) return false
   const now = await holderOf(holder.pid)
   if (now.boot !== holder.boot) return false
   if (now.started !== '' && holder.started !== '' && now.started !== holder.started) return false

@@ -129,17 +129,29 @@ nodeCommand('import', "add the names of FILE (JSON, or lines 'NAME ADDRESS')", n
   .option('--replace', 'also names that stand for another address now')
   .action(async (file: string, options: object) => (await import('./names.ts')).importNames(file, options, interruption()))
 
+/** A name that may stand as an argument or behind `--name`. */
+function oneName(argument: string | undefined, option: { readonly name?: string }): string {
+  const name = argument ?? option.name
+  if (name === undefined) throw new UsageError('A name is missing.', 'Give it as the argument, or with --name.')
+  if (argument !== undefined && option.name !== undefined && argument !== option.name)
+    throw new UsageError('There are two names.', 'Give it once: as the argument, or with --name.')
+  return name
+}
+
 const service = program
   .command('service')
   .description("live services: what listens on this machine, under a key's address")
   .helpCommand(false)
 nodeCommand('add', 'offer HOST:PORT of this machine and print its address', service)
-  .requiredOption('--name <NAME>', 'the key under whose address it is; made if there is none')
+  .argument('[NAME]', 'the key under whose address it is; made if there is none')
+  .option('--name <NAME>', 'the same')
   .requiredOption('--target <HOST:PORT>', 'where connections go')
   .option('--port <PORT>', 'the port under the address (default: 80)')
   .option('--loops <N>', 'under a paced clock: how many loops stand for it, 1 to 8 (default: 2)')
   .option('--rate <R>', 'cells a second of each: 8, 32, 128, 512, 2048 or 8192 (default: 128)')
-  .action(async (options: { name: string; target: string }) => (await import('./service.ts')).addService(options, interruption()))
+  .action(async (name: string | undefined, options: { name?: string; target: string }) =>
+    (await import('./service.ts')).addService({ ...options, name: oneName(name, options) }, interruption()),
+  )
 nodeCommand('list', 'show the services of this node', service).action(async (options: object) =>
   (await import('./service.ts')).listServices(options, interruption()),
 )
@@ -190,9 +202,12 @@ backupCommand('import', 'put what FILE holds into the data folder of a stopped n
 
 const tokens = program.command('tokens').description("tokens of the node's API for single programs").helpCommand(false)
 nodeCommand('add', 'make a token and print it, this once', tokens)
-  .argument('<NAME>')
+  .argument('[NAME]')
+  .option('--name <NAME>', 'the same')
   .addOption(new Option('--scope <SCOPE>', 'what it may do').choices(['read', 'publish', 'admin']).default('read'))
-  .action(async (name: string, options: object) => (await import('./tokens.ts')).addToken(name, options, interruption()))
+  .action(async (name: string | undefined, options: { name?: string; scope?: string }) =>
+    (await import('./tokens.ts')).addToken(oneName(name, options), options, interruption()),
+  )
 nodeCommand('list', 'show the tokens that were made', tokens).action(async (options: object) =>
   (await import('./tokens.ts')).listTokens(options, interruption()),
 )

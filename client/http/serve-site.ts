@@ -15,6 +15,11 @@ import { finished, type Served, type ServeOptions, serveFile } from './serve.ts'
 /** Longest path of a request that is looked up: a path of an index with every byte encoded. */
 const PATH_CHARS_MAX = 3 * 1024 + 16
 
+const NOTHING = 'The site has nothing at this path.'
+/** Folders are not listed: a publisher has not said that each of his files is to be found. */
+const NO_INDEX =
+  'The site has no page for this folder (index.html). Folders are not listed: what is in one is asked for by its path.'
+
 export interface ServeSiteOptions extends Omit<ServeOptions, 'ranges' | 'status'> {
   /** What redirects begin with: where the face shows the site. Default: nothing, the site has an origin of its own. */
   readonly base?: string
@@ -56,7 +61,7 @@ export async function serveSite(
   }
   if (found.kind === 'entry') return serveEntry(found.entry, request, response, options)
   if (found.page !== null) return serveEntry(found.page, request, response, { ...options, status: 404 })
-  throw new HttpFailure(404, new OverlayError('not-found', 'PATH_NOT_FOUND', 'The site has nothing at this path.'))
+  throw new HttpFailure(404, new OverlayError('not-found', 'PATH_NOT_FOUND', decoded.endsWith('/') ? NO_INDEX : NOTHING))
 }
 
 async function serveEntry(

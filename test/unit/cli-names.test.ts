@@ -105,9 +105,13 @@ test('services: add, list, remove', async () => {
     ['--name', 'a', '--target', 'nowhere'],
     ['--name', 'a', '--target', '127.0.0.1:80', '--port', '0'],
     ['--name', 'a'],
+    ['--target', '127.0.0.1:80'],
+    ['a', '--name', 'b', '--target', '127.0.0.1:80'],
   ]) {
     assert.equal((await command('service', 'add', ...args)).code, 2, args.join(' '))
   }
+  const again = await command('service', 'add', 'app', '--target', '127.0.0.1:8080', '--port', '82')
+  assert.deepEqual([again.code, again.out], [0, added.out], 'the name as the argument')
   assert.equal((await command('service', 'remove', 'app')).code, 0)
   assert.equal((await command('service', 'remove', 'app')).code, 3)
 })

@@ -165,7 +165,7 @@ test('one node per data folder; a lock left by a killed node is taken over', asy
     '127.0.0.1:0',
   ])
   assert.notEqual(second.code, 0)
-  assert.match(second.stderr, /in use by another node/)
+  assert.match(second.stderr, new RegExp(`in use by another node \\(process ${node.pid}\\)`))
   const own = await startTestnet({ nodes: 1, signal, entry: FAKE_MAIN })
   try {
     const { pid, id, dataDir } = own.node(0)

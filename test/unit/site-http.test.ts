@@ -96,11 +96,16 @@ test('without a 404 page: a failure for the face', async () => {
   const opened = await bare.open((await bare.publish({ 'a.txt': 'a' })).snapshot)
   const found = opened.lookUp('/b')
   assert.ok(found.kind === 'missing' && found.page === null)
-  const response = {} as never
-  await assert.rejects(
-    serveSite(opened, '/b', { method: 'GET', headers: {} }, response, { clock: systemClock, signal: never, headers: {} }),
-    (error: unknown) => failureOf(error).status === 404,
-  )
+  const refused = async (path: string, detail: RegExp) => {
+    const options = { clock: systemClock, signal: never, headers: {} }
+    await assert.rejects(
+      serveSite(opened, path, { method: 'GET', headers: {} }, {} as never, options),
+      (error: unknown) => failureOf(error).status === 404 && detail.test(failureOf(error).detail),
+    )
+  }
+  await refused('/b', /nothing at this path/)
+  // Whether there is such a folder is not said, and no file of it.
+  for (const path of ['/', '/none/']) await refused(path, /no page for this folder \(index\.html\)\. Folders are not listed/)
   bare.close()
 })
 
