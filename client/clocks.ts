@@ -9,6 +9,7 @@ import { RATE_LADDER } from '../src/circuit/setup/index.ts'
 import type { ClockName, Config, Cover } from '../src/config/index.ts'
 import { OverlayError } from '../src/errors/index.ts'
 import type { Rng } from '../src/runtime/index.ts'
+import { CAPACITY_CLASS_MAX } from '../src/wire/index.ts'
 import { Lease, type LoopSource, type Taking, type Work } from './loops/lease.ts'
 import { type LoopSetOptions, PHASES } from './loops/loop-set.ts'
 import { type SetUpTime, setUpTime, twinTime } from './loops/set-up-time.ts'
@@ -28,8 +29,11 @@ const COVER_PLANS: Readonly<Record<Cover, CoverPlan>> = {
   high: { controlMs: 1_350, standing: 2, topRate: 8_192 },
 }
 const STANDING_RATE = 8
-const EXTRA_RATES = [512, 2_048, 8_192]
+const EXTRA_LOWEST = 512
 const EXTRA_LOOPS_MAX = 16
+/** The part of what its line carries that a node asks for with extra loops of its own, and how many of the lowest rate that is at least. */
+const OWN_PART = 0.7
+const LOWEST_LOOPS = 16
 /** Half a loop takes at most so long beside what the wires take: what steady is to add to a request, one way. */
 const HALF_LOOP_MS = 250
 /** What a cell waits at a member beside the hold: for the tick after its slot, on average, and for its turns. */
@@ -48,6 +52,8 @@ export interface PacedPlan {
   /** Exchanges of this node's user go over loops of so many cells a second, or more. */
   readonly exchangeRate: number
   readonly loops: Omit<LoopSetOptions, 'rng' | 'leadEpochs' | 'twinLeadEpochs'>
+  /** What all links of this node carry together, each way. */
+  readonly nodeCellsPerSecond: number
   /** When set-ups of loops of so many other members leave, and how long before `live` they are decided. */
   setUpTime(members: number): SetUpTime
   /** The same for a twin of a loop of this rate, an index into `RATE_LADDER`. */
@@ -57,17 +63,22 @@ export interface PacedPlan {
 }
 
 /** The plan of a node's clock; `null`: it is swift. */
-export function pacedPlanOf({ clock, cover, fixedLoops, fixedRate, holdMs }: Config): PacedPlan | null {
+export function pacedPlanOf({ clock, cover, fixedLoops, fixedRate, holdMs, bandwidth }: Config): PacedPlan | null {
   if (clock === 'swift') return null
   const { controlMs, standing, topRate } = COVER_PLANS[cover]
   const loops = clock === 'fixed' ? fixedLoops : standing
   const rate = clock === 'fixed' ? fixedRate : STANDING_RATE
   const phases = Array.from({ length: loops }, (_, at) => at % PHASES)
-  const extra = { rates: EXTRA_RATES.filter((cells) => cells <= topRate).map(ladderIndex), loopsMax: EXTRA_LOOPS_MAX }
+  const nodeCellsPerSecond = lineCellsPerSecond(bandwidth)
+  const cellsMax = Math.floor(OWN_PART * nodeCellsPerSecond)
+  const lowest = RATE_LADDER.findLast((cells) => cells <= Math.min(EXTRA_LOWEST, cellsMax / LOWEST_LOOPS)) ?? STANDING_RATE
+  const extraRates = RATE_LADDER.filter((cells) => cells >= lowest && cells <= Math.min(topRate, cellsMax))
+  const extra = { rates: extraRates.map(ladderIndex), loopsMax: EXTRA_LOOPS_MAX, cellsMax }
   return {
     clock,
     controlMs,
-    exchangeRate: clock === 'fixed' ? 0 : EXTRA_RATES[0]!,
+    nodeCellsPerSecond,
+    exchangeRate: clock === 'fixed' ? 0 : extraRates[0]!,
     loops: { standing: { rate: ladderIndex(rate), phases }, extra: clock === 'fixed' ? null : extra },
     holdMs: (members) => holdMs ?? holdFor(members),
     setUpTime: (members) => setUpTime(members, controlMs),
@@ -90,6 +101,16 @@ export function leadsOf(plan: PacedPlan, members: () => number): Pick<LoopSetOpt
 export function holdFor(members: number): number {
   const most = (2 * HALF_LOOP_MS) / (members + 1) - TICK_WAIT_MS
   return Math.min(HOLD_MOST_MS, Math.max(HOLD_LEAST_MS, Math.floor(most)))
+}
+
+/** Cells that a line of so many bits a second carries in one. */
+export function lineCellsPerSecond(bits: number): number {
+  return Math.floor(bits / 8 / WIRE_CELL_BYTES)
+}
+
+/** The class that a node's descriptor states: 0 under 4 Mbit/s, one more for each fourfold, 7 at most (SPEC.md §6.1). */
+export function capacityClassOf(bits: number): number {
+  return Math.min(CAPACITY_CLASS_MAX, Math.max(0, Math.floor(Math.log(bits / 1e6) / Math.log(4))))
 }
 
 function ladderIndex(cells: number): number {

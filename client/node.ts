@@ -27,6 +27,7 @@ import { Session, SLOW_PATIENCE } from '../src/service/index.ts'
 import {
   ClockedLoops,
   ClockedSessions,
+  capacityClassOf,
   clockWarnings,
   drawsOf,
   isolationUnder,
@@ -158,7 +159,8 @@ async function compose(
     onLinkClosed: (link: Link, reason: LinkCloseReason) => neighbours.onLinkClosed(link, reason),
   }
   const paced = pacedPlanOf(config)
-  const pacing = paced === null ? {} : { pacing: { control: { everyMs: paced.controlMs } } }
+  const pacing =
+    paced === null ? {} : { pacing: { control: { everyMs: paced.controlMs }, nodeCellsPerSecond: paced.nodeCellsPerSecond } }
   const relay = new Switch({ cipher, clock, rng, apex, admission, control, ...pacing })
   const linkLog = log.child('link')
   const host = await createLibp2pHost({
@@ -175,7 +177,7 @@ async function compose(
     claims: {
       onion: () => onionKeys.published,
       storeQuotaBytes: config.storeQuotaBytes,
-      capacityClass: 0,
+      capacityClass: capacityClassOf(config.bandwidth),
       putEffort: () => effort.published,
     },
     bootstrap: config.bootstrap,

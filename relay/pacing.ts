@@ -1,7 +1,7 @@
 /**
  * What the switch needs for paced circuits, in one place: the pacer, the control line of each neighbour link, and the books by which a paced
- * circuit is let in. The sum of rates over a link stays below four fifths of what the link is configured to carry, in each direction, and the
- * memory of lines is bounded, per link that brings them and for all. What does not fit is refused at set-up, in silence; what was let in is
+ * circuit is let in. The sum of rates over a link, and over all links, stays below four fifths of what they are configured to carry, in each
+ * direction, and the memory of lines is bounded, per link that brings them and for all. What does not fit is refused at set-up, in silence; what was let in is
  * never slowed down. Threats met: set-ups that reserve a link, or the node's memory, for ever; a link whose queue shows what else passes it.
  * Spec: SPEC.md §4.5.
  */
@@ -18,7 +18,7 @@ import { Pacer, TICK_MS } from './pacer.ts'
 /** Cells a second that a link is taken to carry each way, if nothing else is configured: 64 MiB/s. */
 export const LINK_CELLS_PER_SECOND = 32_768
 /** The part of it that paced circuits may take. */
-const PACED_PART = 0.8
+export const PACED_PART = 0.8
 /** Memory of the lines of all circuits, and of those that one link brings. */
 export const LINES_BYTES_MAX = 256 * 1024 * 1024
 export const LINK_LINES_BYTES_MAX = 64 * 1024 * 1024
@@ -28,6 +28,8 @@ export interface PacingOptions {
   /** A burst of control slots each so many milliseconds on each neighbour link; `null`: control cells go at once. */
   readonly control?: { readonly everyMs: number } | null
   readonly linkCellsPerSecond?: number
+  /** What all links of this node carry together, each way. Default: no limit but that of each link. */
+  readonly nodeCellsPerSecond?: number
   readonly tickMs?: number
 }
 
@@ -60,16 +62,28 @@ export class Pacing {
   readonly #pacer: Pacer
   readonly #control: PacingOptions['control']
   readonly #linkRate: number
+  readonly #nodeRate: number
   readonly #tickMs: number
   readonly #controlLines = new Map<Link, ControlLine>()
   readonly #loads = new Map<Link, Load>()
   #bytes = 0
+  /** Cells a second of all paced circuits, each way. */
+  #rate = 0
 
-  constructor({ clock, rng, control = null, linkCellsPerSecond = LINK_CELLS_PER_SECOND, tickMs = TICK_MS, onTick }: PacingDeps) {
+  constructor({
+    clock,
+    rng,
+    control = null,
+    linkCellsPerSecond = LINK_CELLS_PER_SECOND,
+    nodeCellsPerSecond = Number.POSITIVE_INFINITY,
+    tickMs = TICK_MS,
+    onTick,
+  }: PacingDeps) {
     this.#clock = clock
     this.#rng = rng
     this.#control = control
     this.#linkRate = PACED_PART * linkCellsPerSecond
+    this.#nodeRate = PACED_PART * nodeCellsPerSecond
     this.#pacer = new Pacer({ clock, onTick, tickMs })
     this.#tickMs = tickMs
   }
@@ -118,7 +132,8 @@ export class Pacing {
     const bytes = lineBytes(rate, plan.holdMs)
     const incoming = this.#loadOf(from)
     const outgoing = this.#loadOf(to)
-    if (incoming.in + rate > this.#linkRate || outgoing.out + rate > this.#linkRate) return null
+    if (incoming.in + rate > this.#linkRate || outgoing.out + rate > this.#linkRate || this.#rate + rate > this.#nodeRate)
+      return null
     if (incoming.bytes + bytes > LINK_LINES_BYTES_MAX || this.#bytes + bytes > LINES_BYTES_MAX) return null
     this.#count({ from, to, rate, bytes }, 1)
     return { from, to, rate, bytes }
@@ -136,6 +151,7 @@ export class Pacing {
     this.#add(from, { in: sign * rate, out: 0, bytes: sign * bytes })
     this.#add(to, { in: 0, out: sign * rate, bytes: 0 })
     this.#bytes += sign * bytes
+    this.#rate += sign * rate
   }
 
   #add(link: Link, change: Load): void {

@@ -216,7 +216,7 @@ nodeCommand('remove', 'take a token back, at once', tokens)
   .action(async (name: string, options: object) => (await import('./tokens.ts')).removeToken(name, options, interruption()))
 
 /** What a test network passes on to its nodes as it is. */
-const PASSED = KEYS.filter(({ name }) => ['cover', 'fixed-loops', 'fixed-rate', 'hold'].includes(name))
+const PASSED = KEYS.filter(({ name }) => ['cover', 'fixed-loops', 'fixed-rate', 'hold', 'bandwidth'].includes(name))
 
 const testnet = program
   .command('testnet')

@@ -43,8 +43,8 @@ const RETRY_MAX_EPOCHS = 60_000 / EPOCH_MS
 export interface LoopSetOptions {
   /** One standing loop for each entry: the phase of its rounds. `rate`: index into `RATE_LADDER`. */
   readonly standing: { readonly rate: number; readonly phases: readonly number[] }
-  /** `null`: never any (`fixed`). `rates`: indexes into `RATE_LADDER`, lowest first; `loopsMax`: at once. */
-  readonly extra: { readonly rates: readonly number[]; readonly loopsMax: number } | null
+  /** `null`: never any (`fixed`). `rates`: indexes into `RATE_LADDER`, lowest first; `loopsMax`: at once; `cellsMax`: cells a second of all. */
+  readonly extra: { readonly rates: readonly number[]; readonly loopsMax: number; readonly cellsMax?: number } | null
   /** Epochs between a decision and the loop's `live`: what the set-up takes (`set-up-time.ts`), with as many members as loops have now. */
   leadEpochs(): number
   /** The same for a twin of a loop of this rate (index into `RATE_LADDER`). Absent: loops have no twins. */
@@ -255,11 +255,10 @@ export class LoopSet {
     const more = this.#lastMore
     this.#lastMore = 0
     if (this.#epoch < this.#retryAt) return
-    let room = extra.loopsMax - this.#extraCount()
-    const unmet = room > 0 ? this.#unmet(demand) : null
+    const [lowest] = extra.rates
+    const unmet = this.#room(extra, lowest!) > 0 ? this.#unmet(demand) : null
     if (unmet !== null) {
       const { owner, nodes } = unmet
-      const [lowest] = extra.rates
       const root = this.#bestRoot(owner, nodes)
       wishes.push(root === null ? this.#addSetUp(lowest!, owner, nodes) : this.#addTwin(root, lowest!, owner, nodes))
       return
@@ -267,17 +266,15 @@ export class LoopSet {
     const need = this.#worst(demand)
     if (need === null) return this.#expect(demand, extra, wishes)
     const covered = need.slow.filter((node) => !need.uncovered.includes(node))
-    const root = room > 0 && covered.length > 0 ? this.#bestRoot(need.owner, covered) : null
+    const root = covered.length > 0 ? this.#bestRoot(need.owner, covered) : null
     if (root !== null) {
       const rate = this.#nextRate({ ...need, slow: covered }, extra.rates)
-      if (rate !== null) {
-        wishes.push(this.#addTwin(root, Math.max(rate, this.#justified(need, extra.rates)), need.owner, covered))
-        room--
-      }
+      const most = Math.max(rate ?? 0, this.#justified(need, extra.rates))
+      const fits = extra.rates.findLast((each) => rate !== null && each >= rate && each <= most && this.#room(extra, each) > 0)
+      if (fits !== undefined) wishes.push(this.#addTwin(root, fits, need.owner, covered))
     }
     if (need.uncovered.length > 0) {
-      const [lowest] = extra.rates
-      const count = Math.min(room, STEP_LOOPS_MAX, Math.max(1, 2 * more), need.uncovered.length)
+      const count = Math.min(this.#room(extra, lowest!), STEP_LOOPS_MAX, Math.max(1, 2 * more), need.uncovered.length)
       for (let at = 0; at < count; at++) {
         const cover = [...need.uncovered.slice(at), ...need.uncovered.slice(0, at)]
         wishes.push(this.#addSetUp(lowest!, need.owner, cover))
@@ -286,18 +283,19 @@ export class LoopSet {
       return
     }
     const rate = this.#nextRate(need, extra.rates)
-    if (root === null && room > 0 && rate !== null) wishes.push(this.#addSetUp(rate, need.owner, need.slow))
+    if (root === null && rate !== null && this.#room(extra, rate) > 0) wishes.push(this.#addSetUp(rate, need.owner, need.slow))
   }
 
   /** A twin of the lowest rate for a name that has no extra loop, and whose user has begun something. */
-  #expect({ expected = NOBODY }: Demand, { rates, loopsMax }: NonNullable<LoopSetOptions['extra']>, wishes: Wish[]): void {
+  #expect({ expected = NOBODY }: Demand, extra: NonNullable<LoopSetOptions['extra']>, wishes: Wish[]): void {
+    const [lowest] = extra.rates
     for (const owner of expected) {
-      if (this.#extraCount() >= loopsMax) return
+      if (this.#room(extra, lowest!) === 0) return
       if ([...this.#members.values()].some((member) => member.place < 0 && member.owner === owner)) continue
       const roots = [...this.#members.values()].filter((member) => this.#rootFor(owner, (other) => other === member) !== null)
       const root = roots.sort((a, b) => b.hops.size - a.hops.size)[0]
       if (root === undefined) continue
-      wishes.push(this.#addTwin(root, rates[0]!, owner, []))
+      wishes.push(this.#addTwin(root, lowest!, owner, []))
       return
     }
   }
@@ -367,10 +365,16 @@ export class LoopSet {
     return rates.find((rate) => rate > top) ?? (reached < TOP_LOOPS_MAX ? top : null)
   }
 
-  #extraCount(): number {
+  /** How many more extra loops of this rate (index into `RATE_LADDER`) the set may have. */
+  #room({ loopsMax, cellsMax = Number.POSITIVE_INFINITY }: NonNullable<LoopSetOptions['extra']>, rate: number): number {
     let count = 0
-    for (const { place } of this.#members.values()) if (place < 0) count++
-    return count
+    let cells = 0
+    for (const { place, wish } of this.#members.values()) {
+      if (place >= 0) continue
+      count++
+      cells += RATE_LADDER[wish.rate]!
+    }
+    return Math.max(0, Math.min(loopsMax - count, Math.floor((cellsMax - cells) / RATE_LADDER[rate]!)))
   }
 
   #addSetUp(rate: number, owner: string, cover: readonly NodeId[]): Wish {

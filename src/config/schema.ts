@@ -7,6 +7,7 @@ import {
   type ApiAt,
   type HostPort,
   parseApiAt,
+  parseBitRate,
   parseBootstrap,
   parseBytes,
   parseHostPort,
@@ -64,6 +65,8 @@ export interface Config {
   readonly fixedRate: number
   /** For the clocks `steady` and `fixed`: how long every member keeps a cell, at least, in milliseconds; `null`: by the network's size. */
   readonly holdMs: number | null
+  /** Bits a second that this node's line carries each way. */
+  readonly bandwidth: number
   readonly logLevel: LogLevel
   /** Links that this node chooses and opens itself. */
   readonly neighbours: number
@@ -177,6 +180,12 @@ export const KEYS: readonly Key[] = Object.freeze([
     takes: 'MS',
     meaning:
       'steady, fixed: milliseconds that each member keeps a cell; the same in all of a network, more where machines are busy; auto: by its size',
+  }),
+  key('bandwidth', 'bandwidth', parseBitRate, {
+    fallback: '200Mbit',
+    takes: 'RATE',
+    meaning:
+      'what the line carries each way, a second, such as 50Mbit; steady and fixed loops, own and relayed, take four fifths at most',
   }),
   key('log-level', 'logLevel', parseOneOf(LOG_LEVELS), { fallback: 'info', takes: 'LEVEL', meaning: LOG_LEVELS.join(', ') }),
   key('neighbours', 'neighbours', parseWhole(1, NEIGHBOURS_MAX), {

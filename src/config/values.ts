@@ -44,6 +44,18 @@ export function parseBytes(value: unknown): number {
   return bytes
 }
 
+const BIT_UNITS: Readonly<Record<string, number>> = { kbit: 1e3, Mbit: 1e6, Gbit: 1e9 }
+const BITS_LEAST = 2e6
+const BITS_MOST = 100e9
+
+/** Bits a second of `200Mbit`, `1.5 Gbit`; from 2 Mbit to 100 Gbit. */
+export function parseBitRate(value: unknown): number {
+  const parts = /^(\d{1,9}(?:\.\d{1,3})?) ?(kbit|Mbit|Gbit)$/.exec(typeof value === 'string' ? value.trim() : '')
+  const bits = parts === null ? 0 : Number(parts[1]) * BIT_UNITS[parts[2]!]!
+  if (bits >= BITS_LEAST && bits <= BITS_MOST) return bits
+  throw new Refused('a rate such as 200Mbit (units kbit, Mbit, Gbit; a second), from 2Mbit to 100Gbit')
+}
+
 /** A whole number from `least` to `most`, also as text. */
 export function parseWhole(least: number, most: number): (value: unknown) => number {
   return (value) => {

@@ -90,7 +90,9 @@ export async function observe(options: RunOptions): Promise<Observation> {
   const target = await startTarget()
   try {
     const began = now()
-    testnet = await startNetwork(count, clock, signal, (index, line) => lines.push(`node ${index}: ${line}`))
+    testnet = await startNetwork(count, { clock, bandwidth: workload.bandwidth }, signal, (index, line) =>
+      lines.push(`node ${index}: ${line}`),
+    )
     const nodes = testnet.nodes
     const readyMs = now() - began
     const ports = nodes.map((node) => Number(/\/tcp\/(\d+)/.exec(node.listen[0] ?? '')?.[1]))
@@ -159,12 +161,12 @@ export async function observe(options: RunOptions): Promise<Observation> {
 /** As `startTestnet`, with more patience. */
 async function startNetwork(
   count: number,
-  clock: string,
+  { clock, bandwidth }: { readonly clock: string; readonly bandwidth: string },
   signal: AbortSignal,
   onLine: (index: number, line: string) => void,
 ): Promise<Testnet> {
   const root = await mkdtemp(join(tmpdir(), 'gyre-adversary-net-'))
-  const options = { nodes: count, signal, clock: clock as ClockName, entry: ENTRY, onLine }
+  const options = { nodes: count, signal, clock: clock as ClockName, flags: ['--bandwidth', bandwidth], entry: ENTRY, onLine }
   const testnet = new Testnet(`adversary-${root.slice(-6)}`, root, options)
   try {
     const first = await testnet.start(0, [])

@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import {
   ClockedLoops,
   ClockedSessions,
+  capacityClassOf,
   clockWarnings,
   holdFor,
   isolationUnder,
@@ -37,6 +38,25 @@ test('plans: swift has none; an idle node of cover medium costs 1.2 Mbit/s each 
   const fixed = pacedPlanOf(defaultConfig({ dataDir: '/', clock: 'fixed', fixedLoops: 5, fixedRate: 512 }))!
   assert.equal(fixed.loops.extra, null)
   assert.deepEqual(fixed.loops.standing, { rate: 3, phases: [0, 1, 0, 1, 0] })
+})
+
+test('a line’s bandwidth bounds the extra loops: sixteen of the lowest rate fit, the highest is no more than it carries', () => {
+  const ratesAt = (bandwidth: number) => {
+    const { loops, exchangeRate } = pacedPlanOf(defaultConfig({ dataDir: '/', clock: 'steady', cover: 'high', bandwidth }))!
+    const rates = loops.extra!.rates.map((at) => RATE_LADDER[at]!)
+    assert.equal(exchangeRate, rates[0])
+    assert.ok(rates.at(-1)! <= loops.extra!.cellsMax! && loops.extra!.cellsMax! * 2070 * 8 <= 0.7 * bandwidth)
+    return rates
+  }
+  assert.deepEqual(ratesAt(200e6), [512, 2_048, 8_192])
+  assert.deepEqual(ratesAt(1e9), [512, 2_048, 8_192])
+  assert.deepEqual(ratesAt(50e6), [128, 512, 2_048])
+  assert.deepEqual(ratesAt(24e6), [32, 128, 512])
+  assert.deepEqual(ratesAt(2e6), [8, 32])
+  assert.deepEqual(
+    [2e6, 4e6, 15e6, 16e6, 200e6, 1e9, 100e9].map((bits) => capacityClassOf(bits)),
+    [0, 1, 1, 2, 3, 4, 7],
+  )
 })
 
 test('the hold follows from how long loops are, unless it is configured', () => {

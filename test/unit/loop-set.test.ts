@@ -213,6 +213,21 @@ test('nodes on no loop bring loops of the lowest extra rate, twice as many each 
   assert.deepEqual(counts, [1, 2, 4, 6, 0, 0])
 })
 
+test('extra loops have no more cells a second than there may be: lower rates, fewer loops', () => {
+  const extra = { rates: [2, 3, 4], loopsMax: 16, cellsMax: 1_500 }
+  const set = setOf({ ...STEADY, extra }, 'cells')
+  const wishes: Wish[] = []
+  for (let epoch = START; epoch < START + 20; epoch++) {
+    for (const wish of set.onEpoch(epoch, waiting(10_000)).filter(isExtra)) {
+      wishes.push(wish)
+      set.onBuilt(wish.id, nodes.slice(wishes.length % 3, 8))
+    }
+    const cells = wishes.filter(({ closeEpoch }) => closeEpoch > epoch).reduce((sum, { rate }) => sum + RATE_LADDER[rate]!, 0)
+    assert.ok(cells <= 1_500, `${cells}`)
+  }
+  assert.ok(wishes.length > 3 && wishes.every(({ rate }) => rate < 4))
+})
+
 test('twins: what waits for nodes that a running loop reaches brings a twin of it, at the rate that what waits needs, live a shorter lead later', () => {
   const set = setOf({ ...STEADY, standing: { rate: 0, phases: [0] }, leadEpochs: () => 9, twinLeadEpochs: () => 2 }, 'twins')
   const [standing] = set.onEpoch(START, NO_DEMAND)

@@ -455,6 +455,19 @@ test('room: the sum of rates over a link stays under four fifths of what it carr
   pacing.close()
 })
 
+test('room: the rates of all links together stay under four fifths of what the node’s line carries', () => {
+  const clock = new FakeClock()
+  const pacing = new Pacing({ clock, rng: new SeededRng(1), nodeCellsPerSecond: 10_000, onTick: () => {} })
+  const links = Array.from({ length: 8 }, () => bareLink(clock))
+  const taken = [0, 1, 2].map((at) => pacing.reserve(links[2 * at]!, links[2 * at + 1]!, planOf(4)))
+  assert.ok(taken.every((one) => one !== null))
+  assert.equal(pacing.reserve(links[6]!, links[7]!, planOf(4)), null, 'three of 2048 are there already')
+  assert.ok(pacing.reserve(links[6]!, links[7]!, planOf(3)), 'a smaller one fits')
+  pacing.release(taken[1]!)
+  assert.ok(pacing.reserve(links[6]!, links[7]!, planOf(4)))
+  pacing.close()
+})
+
 test('room: memory of lines is bounded per link and for all, and given back to the last byte', () => {
   const clock = new FakeClock()
   const pacing = new Pacing({ clock, rng: new SeededRng(1), linkCellsPerSecond: 1e9, onTick: () => {} })
