@@ -23,6 +23,8 @@ const ENTRY = fileURLToPath(new URL('./tapped-main.ts', import.meta.url))
 const READY_ATTEMPTS = 4
 /** What fetchers choose from, by size. */
 const LIBRARY: Readonly<Record<Size, number>> = { message: 6, page: 4, bulk: 2 }
+/** Nodes that publish them. */
+const LIBRARIANS = 3
 const PLAIN_RECORD_BYTES = 2048
 const RECORD_OVERHEAD_BYTES = CELL_RECORD_BYTES - PLAIN_RECORD_BYTES
 
@@ -90,7 +92,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
   const target = await startTarget()
   try {
     const began = now()
-    testnet = await startNetwork(count, { clock, bandwidth: workload.bandwidth }, signal, (index, line) =>
+    testnet = await startNetwork(count, { clock, flags: workload.flags }, signal, (index, line) =>
       lines.push(`node ${index}: ${line}`),
     )
     const nodes = testnet.nodes
@@ -161,12 +163,12 @@ export async function observe(options: RunOptions): Promise<Observation> {
 /** As `startTestnet`, with more patience. */
 async function startNetwork(
   count: number,
-  { clock, bandwidth }: { readonly clock: string; readonly bandwidth: string },
+  { clock, flags }: { readonly clock: string; readonly flags: readonly string[] },
   signal: AbortSignal,
   onLine: (index: number, line: string) => void,
 ): Promise<Testnet> {
   const root = await mkdtemp(join(tmpdir(), 'gyre-adversary-net-'))
-  const options = { nodes: count, signal, clock: clock as ClockName, flags: ['--bandwidth', bandwidth], entry: ENTRY, onLine }
+  const options = { nodes: count, signal, clock: clock as ClockName, flags, entry: ENTRY, onLine }
   const testnet = new Testnet(`adversary-${root.slice(-6)}`, root, options)
   try {
     const first = await testnet.start(0, [])
@@ -193,10 +195,10 @@ async function publishLibrary(
 ): Promise<Record<Size, string[]>> {
   const library: Record<Size, string[]> = { message: [], page: [], bulk: [] }
   const items = SIZES.flatMap((size) => Array.from({ length: LIBRARY[size] }, () => size))
-  // Each by another node, all at once: with a paced clock each takes a while.
+  // By a few nodes, all at once: under a paced clock a node publishes one work hardly sooner than several.
   const first = rng.below(nodes.length)
   const published = items.map(async (size, at) => {
-    library[size].push(await publish(nodes[(first + at) % nodes.length]!, rng.bytes(bytes[size]), signal))
+    library[size].push(await publish(nodes[(first + (at % LIBRARIANS)) % nodes.length]!, rng.bytes(bytes[size]), signal))
   })
   await Promise.all(published)
   return library

@@ -33,8 +33,8 @@ export interface Workload {
   readonly pauseMs: number
   /** The standing loops of each service; `null`: this clock has none. Few and slow ones: nearly all of sixteen nodes on one machine have them. */
   readonly carriage: ServiceCarriage | null
-  /** What each node is told that its line carries, as for `--bandwidth`: sixteen of them are to run on two cores, far from what these can do. */
-  readonly bandwidth: string
+  /** What nodes are started with besides: sixteen of them are to run on two cores, far from what these can do. */
+  readonly flags: readonly string[]
 }
 
 /** What carries a service under a paced clock. */
@@ -54,7 +54,7 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     settleMs: 3_000,
     pauseMs: 1_500,
     carriage: null,
-    bandwidth: '200Mbit',
+    flags: [],
   },
   steady: {
     bytes: { message: 2 * KiB, page: 300 * KiB, bulk: 1024 * KiB },
@@ -62,7 +62,7 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     settleMs: 30_000,
     pauseMs: 1_500,
     carriage: { loops: 2, rate: 32 },
-    bandwidth: '24Mbit',
+    flags: ['--bandwidth', '24Mbit'],
   },
   fixed: {
     bytes: { message: 2 * KiB, page: 32 * KiB, bulk: 64 * KiB },
@@ -70,7 +70,7 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     settleMs: 30_000,
     pauseMs: 1_500,
     carriage: { loops: 2, rate: 32 },
-    bandwidth: '24Mbit',
+    flags: ['--bandwidth', '48Mbit', '--fixed-loops', '3', '--fixed-rate', '32'],
   },
 }
 
