@@ -16,4 +16,13 @@ export {
   shownFallback,
   variableOf,
 } from './schema.ts'
-export { type ApiAt, formatApiAt, formatHostPort, type HostPort, parseApiAt, parseBytes, parseHostPort } from './values.ts'
+export {
+  type ApiAt,
+  formatApiAt,
+  formatHostPort,
+  type HostPort,
+  parseApiAt,
+  parseBitRate,
+  parseBytes,
+  parseHostPort,
+} from './values.ts'

@@ -30,6 +30,7 @@ import { fromHex, type MonotonicMs, type NodeId, parseNodeId, toHex, type UnixMs
 import { loadConfig, resolveBootstrap } from '../../src/config/index.ts'
 import {
   parseApiAt,
+  parseBitRate,
   parseBootstrap,
   parseBytes,
   parseDialAddress,
@@ -358,6 +359,7 @@ const targets: readonly Target[] = [
       const all = [
         parseApiAt,
         parseBootstrap,
+        parseBitRate,
         parseBytes,
         parseDialAddress,
         parseHostPort,
