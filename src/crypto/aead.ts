@@ -5,10 +5,10 @@
  *
  * The nonce is 0³² ‖ LE64(number), as in Noise and WireGuard. Whoever holds a key must never seal two messages under one number.
  */
-import { createRequire } from 'node:module'
 import sodium from 'libsodium-wrappers'
 import { equalPublic, fromHex, writeU32 } from '../bytes/index.ts'
 import { OverlayError } from '../errors/index.ts'
+import { sodiumAddon } from './addon.ts'
 import { taggedHash, wipe } from './hash.ts'
 import { AEAD_TAG_BYTES, STREAM_KEY_BYTES } from './stream.ts'
 
@@ -68,12 +68,7 @@ function isSodiumNative(value: unknown): value is SodiumNative {
 
 /** The addon's implementation, or `null` where it does not load. The caller runs the self-test before it relies on it. */
 export function nativeAead(): AeadEngine | null {
-  let addon: unknown
-  try {
-    addon = createRequire(import.meta.url)('sodium-native')
-  } catch {
-    return null // no build for this system, or not installed
-  }
+  const addon = sodiumAddon()
   if (!isSodiumNative(addon)) return null
   const native = addon
   return {

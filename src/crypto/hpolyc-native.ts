@@ -3,7 +3,7 @@
  * `openCellCipher` falls back to `hpolyc-portable.ts`. Its calls take views and cost about 0.1 µs each besides the work, so the views
  * of every slot are made once. Spec: SPEC.md §4.1.
  */
-import { createRequire } from 'node:module'
+import { sodiumAddon } from './addon.ts'
 import type { CellCipher } from './cell-cipher.ts'
 import {
   CIPHER_BATCH_MAX,
@@ -33,12 +33,7 @@ function isSodiumNative(value: unknown): value is SodiumNative {
 
 /** The cipher on the addon, or `null` where the addon does not load. The caller runs the self-test before it relies on it. */
 export function nativeCellCipher(bodyBytes: number): CellCipher | null {
-  let addon: unknown
-  try {
-    addon = createRequire(import.meta.url)('sodium-native')
-  } catch {
-    return null // no build for this system, or not installed: the portable cipher does the same work
-  }
+  const addon = sodiumAddon()
   return isSodiumNative(addon) ? hpolycCipher(new NativeEngine(addon, hpolycLayout(bodyBytes))) : null
 }
 

@@ -5,9 +5,9 @@
  * the faster: making a pair 16 µs against 34, an exchange with a key from the wire 31 against 62. Spec: SPEC.md §1.2.
  */
 import { randomFillSync } from 'node:crypto'
-import { createRequire } from 'node:module'
 import sodium from 'libsodium-wrappers'
 import { equalPublic } from '../bytes/index.ts'
+import { sodiumAddon } from './addon.ts'
 
 await sodium.ready
 
@@ -54,12 +54,7 @@ function isSodiumNative(value: unknown): value is SodiumNative {
 
 /** The addon's implementation, or `null` where it does not load or disagrees with the portable one. */
 export function nativeX25519(): X25519Engine | null {
-  let addon: unknown
-  try {
-    addon = createRequire(import.meta.url)('sodium-native')
-  } catch {
-    return null // no build for this system, or not installed
-  }
+  const addon = sodiumAddon()
   if (!isSodiumNative(addon)) return null
   const native = addon
   const engine: X25519Engine = {

@@ -4,10 +4,7 @@
  * least as new as the last one acknowledged. Spec: SPEC.md §10.5.
  */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
-import { readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -16,6 +13,7 @@ import { signRecord } from '../../src/content/record.ts'
 import { blindSigningKey } from '../../src/crypto/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import { RECORD_VALUE_BYTES } from '../../src/wire/index.ts'
+import { notedUntilKilled } from '../support/processes.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
 const ROUNDS = 8
@@ -44,21 +42,10 @@ async function writeUntilKilled(dir: string, first: number): Promise<void> {
   await Promise.all(Array.from({ length: KEYS }, (_, number) => worker(number)))
 }
 
-/** Starts the child, kills it `afterMs` after it began to write, and returns what was acknowledged. */
+/** What a child acknowledged until it was killed, `afterMs` after it began to write. */
 async function killed(dir: string, first: number, afterMs: number): Promise<(readonly [number, number])[]> {
-  const child = spawn(process.execPath, [import.meta.filename, 'child', dir, String(first)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const ended = once(child, 'close')
-  child.stdout.once('data', () => void systemClock.setTimer(afterMs, () => child.kill('SIGKILL')))
-  await ended
-  assert.equal(child.signalCode, 'SIGKILL')
-  const notes = await readFile(join(dir, NOTES), 'latin1')
-  await rm(join(dir, NOTES))
-  return notes
-    .split('\n')
-    .slice(0, -1)
-    .map((line) => line.split(' ').map(Number) as [number, number])
+  const lines = await notedUntilKilled(import.meta.filename, ['child', dir, String(first)], join(dir, NOTES), afterMs)
+  return lines.map((line) => line.split(' ').map(Number) as [number, number])
 }
 
 async function main(): Promise<void> {

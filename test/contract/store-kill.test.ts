@@ -4,10 +4,8 @@
  * there and right, and nothing half-written is served. Spec: SPEC.md §7.1.5.
  */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
-import { open, readFile, rm } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -17,6 +15,7 @@ import { shareAddress } from '../../src/content/share.ts'
 import { signSlot, slotLocation } from '../../src/content/slot.ts'
 import { signingKey } from '../../src/crypto/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
+import { notedUntilKilled } from '../support/processes.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
 const SHARE_BYTES = 65_536
@@ -60,18 +59,9 @@ async function writeUntilKilled(dir: string, first: number): Promise<void> {
   await Promise.all(Array.from({ length: IN_FLIGHT }, worker))
 }
 
-/** Starts the child, kills it `afterMs` after it began to write, and returns what was acknowledged. */
-async function killed(dir: string, first: number, afterMs: number): Promise<string[]> {
-  const child = spawn(process.execPath, [import.meta.filename, 'child', dir, String(first)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  const ended = once(child, 'close')
-  child.stdout.once('data', () => void systemClock.setTimer(afterMs, () => child.kill('SIGKILL')))
-  await ended
-  assert.equal(child.signalCode, 'SIGKILL')
-  const notes = await readFile(join(dir, NOTES), 'latin1')
-  await rm(join(dir, NOTES))
-  return notes.split('\n').slice(0, -1)
+/** What a child acknowledged until it was killed, `afterMs` after it began to write. */
+function killed(dir: string, first: number, afterMs: number): Promise<string[]> {
+  return notedUntilKilled(import.meta.filename, ['child', dir, String(first)], join(dir, NOTES), afterMs)
 }
 
 async function main(): Promise<void> {

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { parseSavedRecord } from '../../client/records/upkeep.ts'
 import { openRecordHolder, recordService } from '../../relay/record/index.ts'
-import { concat, type NodeId, toHex } from '../../src/bytes/index.ts'
+import { type NodeId, toHex } from '../../src/bytes/index.ts'
 import { openKeyRecord, sealKeyRecord } from '../../src/content/key-record.ts'
 import { blindFactor, periodAt, verifyRecord } from '../../src/content/record.ts'
 import { blindSigningKey } from '../../src/crypto/index.ts'
@@ -24,6 +24,7 @@ import {
 } from '../../src/wire/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { counted } from '../support/fuzzing.ts'
+import { roughen } from '../support/mutate.ts'
 import { keyOfByte, naiveRecord } from '../support/naive-record.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
@@ -55,25 +56,6 @@ const valid = [
   encodeKeyRecord(statement),
 ]
 
-function hostile(): Uint8Array {
-  if (rng.below(4) === 0) return rng.bytes(rng.below(200))
-  const bytes = new Uint8Array(valid[rng.below(valid.length)]!)
-  switch (rng.below(4)) {
-    case 0:
-      return bytes.subarray(0, rng.below(bytes.length))
-    case 1:
-      return concat(bytes, rng.bytes(1 + rng.below(20)))
-    case 2:
-      return concat(bytes, valid[rng.below(valid.length)]!)
-    default:
-      for (let flips = 1 + rng.below(4); flips > 0; flips--) {
-        const at = rng.below(rng.below(2) === 0 ? Math.min(bytes.length, 24) : bytes.length)
-        bytes[at]! ^= 1 + rng.below(255)
-      }
-      return bytes
-  }
-}
-
 function checkRecord(parsed: SignedRecord | null): void {
   if (parsed === null) return
   assert.equal(parsed.publicKey.length, 32)
@@ -99,7 +81,7 @@ test(`the parsers take ${FOR_MS} ms of hostile bytes (seed ${SEED})`, () => {
   let rounds = 0
   while (performance.now() < end && rounds++ < ROUNDS_MAX) {
     counted(1)
-    const bytes = hostile()
+    const bytes = roughen(valid, rng)
     const request = parseRecordRequest(bytes)
     if (request?.kind === 'put') checkRecord(request.record)
     if (request?.kind === 'get') assert.equal(request.publicKey.length, 32)
@@ -116,7 +98,7 @@ test(`the parsers take ${FOR_MS} ms of hostile bytes (seed ${SEED})`, () => {
 
 test('whatever an owner seals is opened within bounds, or refused', async () => {
   for (let round = 0; round < 300; round++) {
-    const { made } = await naiveRecord(seed, where, statement, { encoded: hostile().subarray(0, 3000) })
+    const { made } = await naiveRecord(seed, where, statement, { encoded: roughen(valid, rng).subarray(0, 3000) })
     assert.ok(verifyRecord(made))
     const opened = openKeyRecord(where, record.publicKey, made, clock.unixMs())
     if (opened !== null) checkStatement(encodeKeyRecord(opened))
@@ -139,7 +121,7 @@ test(`the service answers ${FOR_MS} ms of hostile requests, and keeps what it ha
   let rounds = 0
   while (performance.now() < end && rounds++ < ROUNDS_MAX) {
     counted(1)
-    const request = hostile()
+    const request = roughen(valid, rng)
     const { status, body } = await answer(request)
     assert.ok(STATUSES.has(status), `seed ${SEED}: status ${status}`)
     if (body.length > 0) assert.ok(verifyRecord(parseRecordReply(body)!))

@@ -13,6 +13,7 @@ import { signingKey } from '../../src/crypto/index.ts'
 import { encodeStoreRequest, parseStoreReply } from '../../src/wire/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { counted } from '../support/fuzzing.ts'
+import { roughen } from '../support/mutate.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
 const SEED = process.env.FUZZ_SEED ?? 1
@@ -40,27 +41,6 @@ const valid = [
   }),
 ]
 
-/** One hostile request. */
-function hostile(): Uint8Array {
-  if (rng.below(4) === 0) return rng.bytes(rng.below(200))
-  const bytes = new Uint8Array(valid[rng.below(valid.length)]!)
-  switch (rng.below(4)) {
-    case 0:
-      return bytes.subarray(0, rng.below(bytes.length))
-    case 1:
-      return concat(bytes, rng.bytes(1 + rng.below(20)))
-    case 2:
-      return concat(bytes, valid[rng.below(valid.length)]!)
-    default:
-      // Mostly near the start, where the tags and lengths are.
-      for (let flips = 1 + rng.below(4); flips > 0; flips--) {
-        const at = rng.below(rng.below(2) === 0 ? Math.min(bytes.length, 24) : bytes.length)
-        bytes[at]! ^= 1 + rng.below(255)
-      }
-      return bytes
-  }
-}
-
 /** Whatever is answered with `ok` and a body holds right shares and slots only. */
 function check({ status, body }: StoreAnswer): void {
   assert.ok(STATUSES.has(status), `seed ${SEED}: status ${status}`)
@@ -83,7 +63,7 @@ test(`the service answers ${FOR_MS} ms of hostile requests (seed ${SEED})`, asyn
   let rounds = 0
   while (performance.now() < end && rounds++ < ROUNDS_MAX) {
     counted(1)
-    const request = hostile()
+    const request = roughen(valid, rng)
     const before = new Uint8Array(request)
     check(await answer(request))
     assert.ok(

@@ -4,11 +4,7 @@
  * all nodes share, renewed every few minutes.
  */
 import { join } from 'node:path'
-import { HandOver } from '../../client/handover/index.ts'
-import { Healer } from '../../client/heal/index.ts'
 import type { Identity } from '../../client/identity.ts'
-import { Keeper, openKeepBook } from '../../client/keeps/index.ts'
-import type { RecordFinder } from '../../client/records/index.ts'
 import { type ShareSession, ShareSessions } from '../../client/shares.ts'
 import { Apex } from '../../relay/index.ts'
 import { openStore, type ShareStore, storeService } from '../../relay/store/index.ts'
@@ -16,9 +12,9 @@ import type { NodeId, UnixMs } from '../../src/bytes/index.ts'
 import { shareAddress } from '../../src/content/share.ts'
 import { slotLocation } from '../../src/content/slot.ts'
 import { DESCRIPTOR_LIFE_MS, type Descriptor, type Directory, type DirectoryView } from '../../src/directory/index.ts'
-import { OverlayError } from '../../src/errors/index.ts'
 import { silentLog } from '../../src/log/index.ts'
 import { type Clock, deadlineOn, type Rng, sleepOn } from '../../src/runtime/index.ts'
+import { type Care, startCare } from './care.ts'
 import { DirectLoops, type Reachable } from './loops.ts'
 
 /** A node's view is up to so old, drawn between these each time. */
@@ -49,14 +45,11 @@ export interface StoreNodeParts {
 }
 
 /** Everything of one run, from start to stop. */
-interface Run {
+interface Run extends Care {
   readonly store: ShareStore
   readonly apex: Apex
   readonly loops: DirectLoops
   readonly sessions: ShareSessions
-  readonly healer: Healer
-  readonly handOver: HandOver
-  readonly keeper: Keeper
   readonly view: SharedView
 }
 
@@ -162,30 +155,10 @@ export class StoreNode implements Reachable {
     const localRecords = async () => ({ status: 'refused' as const, body: new Uint8Array(0) })
     const sessions = new ShareSessions({ self: this.id, view, pool: loops, local: service, localRecords, clock })
     const fresh = () => sessions.fresh()
-    const healer = new Healer({ fresh, clock, rng })
-    const handOver = new HandOver({ self: this.id, store, view, fresh, ranks, clock, rng })
-    handOver.start()
-    const keeper = new Keeper({
-      book: await openKeepBook({ dataDir, log: silentLog }),
-      care: { fresh, clock, rng },
-      finder: NO_RECORDS,
-      ownSites: () => [],
-      careForRecords: async () => 0,
-      clock,
-      rng,
-      log: silentLog,
-    })
-    await keeper.start()
-    return { store, apex, loops, sessions, healer, handOver, keeper, view }
+    const care = await startCare({ self: this.id, dataDir, store, view, fresh, ranks, clock, rng })
+    return { store, apex, loops, sessions, ...care, view }
   }
 }
-
-/** There are files only: no key has a record. */
-export const NO_RECORDS = {
-  find: async () => {
-    throw new OverlayError('not-found', 'CONTENT_NOT_FOUND', 'There are no records here.')
-  },
-} as unknown as RecordFinder
 
 /** A directory as it was at one time. */
 export interface Snapshot {

@@ -3,10 +3,10 @@
  * store on a disk in memory, healer, hand-over, keeper. Links are memory links; records, sites and services are left out.
  */
 import { join } from 'node:path'
-import { HandOver } from '../../client/handover/index.ts'
-import { Healer } from '../../client/heal/index.ts'
+import type { HandOver } from '../../client/handover/index.ts'
+import type { Healer } from '../../client/heal/index.ts'
 import type { Identity } from '../../client/identity.ts'
-import { Keeper, openKeepBook } from '../../client/keeps/index.ts'
+import type { Keeper } from '../../client/keeps/index.ts'
 import { LoopBuilder } from '../../client/loops/builder.ts'
 import type { OriginLoop } from '../../client/loops/origin-loop.ts'
 import type { OwnApex } from '../../client/loops/own-hop.ts'
@@ -24,8 +24,8 @@ import type { Link, LinkCloseReason, LinkHost } from '../../src/link/index.ts'
 import { silentLog } from '../../src/log/index.ts'
 import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
 import { TEST_RULES } from '../support/directory.ts'
+import { startCare } from './care.ts'
 import { countingHost, noCells } from './counting-link.ts'
-import { NO_RECORDS } from './store-node.ts'
 
 const KEY_TICK_MS = 60_000
 const STORE_QUOTA_BYTES = 1024 * 1024 * 1024
@@ -133,20 +133,7 @@ export async function startWhole({
   relay.start()
   await neighbours.start()
   pool.start()
-  const healer = new Healer({ fresh, clock, rng })
-  const handOver = new HandOver({ self, store, view: directory, fresh, clock, rng })
-  handOver.start()
-  const keeper = new Keeper({
-    book: await openKeepBook({ dataDir, log: silentLog }),
-    care: { fresh, clock, rng },
-    finder: NO_RECORDS,
-    ownSites: () => [],
-    careForRecords: async () => 0,
-    clock,
-    rng,
-    log: silentLog,
-  })
-  await keeper.start()
+  const { healer, handOver, keeper } = await startCare({ self, dataDir, store, view: directory, fresh, clock, rng })
   let keyTimer: Timer
   const tickKeys = () => {
     if (onionKeys.tick()) neighbours.republish()

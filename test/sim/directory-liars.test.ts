@@ -69,6 +69,19 @@ function hello(node: TestNode, change: Partial<Hello> = {}): Hello {
   return { kind: 'hello', version: 1, network: TEST_RULES.network, purpose: 'neighbour', descriptor, ...change }
 }
 
+/** Each of these peers, as this node, is a neighbour of `victim` from now on. */
+async function greeted(
+  net: NeighbourNet,
+  victim: NetNode,
+  ...peers: readonly (readonly [node: ReturnType<typeof testNode>, peer: Peer])[]
+) {
+  for (const [node, peer] of peers) {
+    await peer.dial(victim)
+    peer.say(hello(node))
+    await net.pass(100)
+  }
+}
+
 async function victimOf(t: TestContext, seed: string, options: Parameters<NeighbourNet['make']>[1] = {}) {
   const net = new NeighbourNet(seed)
   const victim = net.make(0, options)
@@ -214,14 +227,7 @@ test('a forger is cut off; what it said about others is not kept or handed on', 
   const { net, victim } = await victimOf(t, 'forger')
   const [mallory, honest, stranger] = [testNode(1), testNode(2), testNode(3)]
   const [bad, good] = [new Peer(net, mallory), new Peer(net, honest)]
-  for (const [node, peer] of [
-    [mallory, bad],
-    [honest, good],
-  ] as const) {
-    await peer.dial(victim)
-    peer.say(hello(node))
-    await net.pass(100)
-  }
+  await greeted(net, victim, [mallory, bad], [honest, good])
   const forged = testDescriptor(stranger)
   forged[forged.length - 1]! ^= 1
   const heard = good.heard.length
@@ -241,14 +247,7 @@ test('a flood of control cells ends the link that it came on, and no other', asy
   const { net, victim } = await victimOf(t, 'flood')
   const [mallory, honest] = [testNode(1), testNode(2)]
   const [bad, good] = [new Peer(net, mallory), new Peer(net, honest)]
-  for (const [node, peer] of [
-    [mallory, bad],
-    [honest, good],
-  ] as const) {
-    await peer.dial(victim)
-    peer.say(hello(node))
-    await net.pass(100)
-  }
+  await greeted(net, victim, [mallory, bad], [honest, good])
   for (let burst = 0; burst < 60 && bad.ended === null; burst++) {
     for (let count = 0; count < 50; count++) bad.say({ kind: 'digest', buckets: new Uint8Array(2048) })
     await net.pass(100)
@@ -341,14 +340,7 @@ test('old descriptors without end are looked at once, change nothing, and are no
   const { net, victim } = await victimOf(t, 'old ones')
   const [mallory, honest, other] = [testNode(1), testNode(2), testNode(3)]
   const [bad, good] = [new Peer(net, mallory), new Peer(net, honest)]
-  for (const [node, peer] of [
-    [mallory, bad],
-    [honest, good],
-  ] as const) {
-    await peer.dial(victim)
-    peer.say(hello(node))
-    await net.pass(100)
-  }
+  await greeted(net, victim, [mallory, bad], [honest, good])
   const old = testDescriptor(other)
   const now = testDescriptor(other, { publishedMs: (FakeClock.START_UNIX_MS + 1_000) as UnixMs })
   good.say({ kind: 'descriptors', descriptors: [now] })

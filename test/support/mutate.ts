@@ -2,6 +2,7 @@
  * Changes to valid input that break parsers: of bytes (bits, lengths, cuts, repeats, splices of two valid ones), of text by words of its own language,
  * and of JSON by its values. All draw from a seeded source.
  */
+import { concat } from '../../src/bytes/index.ts'
 import type { SeededRng } from './seeded-rng.ts'
 
 export type Mutate = (from: readonly Uint8Array[], rng: SeededRng) => Uint8Array
@@ -78,6 +79,27 @@ function spliced(bytes: Uint8Array, at: number, out: number, put: Uint8Array): U
   whole.set(put, at)
   whole.set(rest, at + put.length)
   return whole
+}
+
+/** Random bytes, or one of `from` cut, lengthened, joined to another, or with up to four bytes changed. For what has no words of its own. */
+export function roughen(from: readonly Uint8Array[], rng: SeededRng): Uint8Array {
+  if (rng.below(4) === 0) return rng.bytes(rng.below(200))
+  const bytes = pick(from, rng).slice()
+  switch (rng.below(4)) {
+    case 0:
+      return bytes.subarray(0, rng.below(bytes.length))
+    case 1:
+      return concat(bytes, rng.bytes(1 + rng.below(20)))
+    case 2:
+      return concat(bytes, pick(from, rng))
+    default:
+      // Mostly near the start, where the tags and lengths are.
+      for (let flips = 1 + rng.below(4); flips > 0; flips--) {
+        const at = rng.below(rng.below(2) === 0 ? Math.min(bytes.length, 24) : bytes.length)
+        bytes[at]! ^= 1 + rng.below(255)
+      }
+      return bytes
+  }
 }
 
 const ODD_VALUES: readonly unknown[] = [

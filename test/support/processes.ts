@@ -1,6 +1,7 @@
 /** Child processes for tests: run one to its end, and tell whether one lives. */
 import { spawn } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '../../src/runtime/index.ts'
 
@@ -64,4 +65,24 @@ export async function eventually(what: string, check: () => boolean | Promise<bo
   } finally {
     keepAlive.close()
   }
+}
+
+/**
+ * Runs `script` with `args` as a child that says when it has begun to write, kills it `afterMs` after that, and gives the lines that it had noted in
+ * the file `notes` (and takes the file away): a pipe could be full, and what is acknowledged is not to wait for its reader.
+ */
+export async function notedUntilKilled(
+  script: string,
+  args: readonly string[],
+  notes: string,
+  afterMs: number,
+): Promise<string[]> {
+  const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const ended = once(child, 'close')
+  child.stdout.once('data', () => void systemClock.setTimer(afterMs, () => child.kill('SIGKILL')))
+  await ended
+  if (child.signalCode !== 'SIGKILL') throw new Error(`the child ended before: ${child.signalCode ?? child.exitCode}`)
+  const lines = readFileSync(notes, 'latin1').split('\n').slice(0, -1)
+  rmSync(notes)
+  return lines
 }
