@@ -8,14 +8,17 @@ import { type ApiAt, formatHostPort, type HostPort } from '../../src/config/inde
 import { OverlayError } from '../../src/errors/index.ts'
 import { HttpFailure } from '../http/index.ts'
 
-/** Throws `HttpFailure` (403) for a foreign Host or Origin, else returns. */
-export type Guard = (headers: IncomingHttpHeaders) => void
+/** Throws `HttpFailure` (403) for a foreign Host or Origin, or a request target of another server, else returns. */
+export type Guard = (headers: IncomingHttpHeaders, target: string) => void
 
 /** A guard for a server that listens at `bound`. At a socket file, which no web page can reach, the server is called localhost. */
 export function guardFor(bound: ApiAt): Guard {
   const names = 'path' in bound ? new Set(['localhost']) : namesOf(bound)
-  return (headers) => {
+  return (headers, target) => {
     if (!names.has((headers.host ?? '').toLowerCase())) throw forbidden('The Host header names another server.')
+    // In absolute form the target says who is meant, whatever Host says (RFC 9112 §3.2.2): a program takes the API for a proxy.
+    const meant = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(target)?.[1]
+    if (meant !== undefined && !names.has(meant.toLowerCase())) throw forbidden('The request target names another server.')
     const { origin } = headers
     if (origin !== undefined && !(origin.startsWith('http://') && names.has(origin.slice('http://'.length).toLowerCase()))) {
       throw forbidden('The request was sent by a foreign web page.')

@@ -98,7 +98,7 @@ export async function startApi<At extends ApiAt>(options: ApiOptions<At>): Promi
 
   app.addHook('onRequest', async (request, reply) => {
     reply.headers(API_HEADERS)
-    guard(request.raw.headers)
+    guard(request.raw.headers, request.raw.url ?? '')
     access.check(request.headers.authorization, request.is404 ? 'read' : (request.routeOptions.config.need ?? 'admin'))
   })
   app.setNotFoundHandler(() => {

@@ -356,6 +356,12 @@ test('foreign Host and Origin are refused, even with the token, even for health'
     }
     assert.equal((await call({ path, headers: { 'Sec-Fetch-Site': 'cross-site' } })).status, 403)
   }
+  for (const target of ['http://evil.example/v1/status', `HTTP://127.0.0.1:${port}@evil.example/v1/status`]) {
+    const answer = await call({ path: target })
+    assert.equal(answer.status, 403, target)
+    assert.equal(problem(answer).code, 'API_FORBIDDEN')
+  }
+  assert.equal((await call({ path: `http://localhost:${port}/v1/status` })).status, 200)
   for (const Host of [`127.0.0.1:${port}`, `localhost:${port}`, `LOCALHOST:${port}`, `[::1]:${port}`]) {
     assert.equal(
       (await call({ path: '/v1/status', bareHost: true, headers: { Host, Origin: `http://${Host}` } })).status,
