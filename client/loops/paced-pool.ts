@@ -43,6 +43,8 @@ const LATE_MS = 2_000
 const EXPECT_MS = 4_000
 const EXPECTED_MAX = 256
 const WAITING_MAX = 4096
+/** Where no loops come for what waits (`fixed`), a name that has one leaves this part of all to names that come later. */
+const LEFT_PART = 1 / 4
 /** An exchange begins on a loop that is there for at least so long. */
 const EXCHANGE_LIFE_MS = EXCHANGE_EPOCHS * EPOCH_MS
 const LOOK_MS = 50
@@ -155,12 +157,23 @@ export class PacedPool implements LoopSource<Lease> {
     this.#leases.clear()
   }
 
-  /** See `LoopSource.take`. Waits as long as it takes, or until the signal aborts. */
+  /**
+   * See `LoopSource.take`. Waits as long as it takes, or until the signal aborts. Errors: `LOOP_LIMIT` (too many wait; or there are always as many
+   * loops, and all are others': it says when the next ones come).
+   */
   async take(node: NodeId, { signal, isolation = '', bytes = 0, exchange = false }: Taking): Promise<Lease> {
     signal.throwIfAborted()
     this.#stop.signal.throwIfAborted()
     if (this.#waiting.size >= WAITING_MAX) {
       throw new OverlayError('overload', 'LOOP_LIMIT', 'Too many requests wait for room on this node’s loops.')
+    }
+    if (!this.#mayHope(isolation)) {
+      const seconds = Math.ceil(this.#nextMs / 1000)
+      throw new OverlayError(
+        'overload',
+        'LOOP_LIMIT',
+        `All loops of this node are in use by others. The next ones come in ${seconds} s.`,
+      )
     }
     const cells = 1 + Math.ceil(bytes / BYTES_PER_CELL)
     const { promise, resolve, reject } = Promise.withResolvers<Lease>()
@@ -264,15 +277,40 @@ export class PacedPool implements LoopSource<Lease> {
     return lease
   }
 
+  /** Whether this name has a loop, or there is one for it, or it may wait for one. */
+  #mayHope(isolation: string): boolean {
+    if (this.#deps.clockName !== 'fixed' || this.#held.size === 0) return true
+    for (const { owner } of this.#held.values()) if (owner === null || owner === isolation) return true
+    return false
+  }
+
+  /** Until the first of the loops ends, and another comes in its place. */
+  get #nextMs(): number {
+    const ends = [...this.#held.values()].map(({ wish }) => wish.closeEpoch * EPOCH_MS)
+    return Math.max(0, Math.min(...ends) - this.#deps.clock.unixMs())
+  }
+
+  /** Whether a loop that is nobody's may become this name's. */
+  #mayOwn(isolation: string): boolean {
+    if (this.#deps.clockName !== 'fixed') return true
+    let [own, free] = [0, 0]
+    for (const { owner } of this.#held.values()) {
+      if (owner === null) free++
+      else if (owner === isolation) own++
+    }
+    return own === 0 || free - 1 >= Math.floor(this.#held.size * LEFT_PART)
+  }
+
   /** The loop that would be done with it first, if that has room for it now. */
   #best({ node, isolation, cells, exchange }: Waiting): Held | null {
     const { exchangeRate } = this.#deps
     const now = this.#deps.clock.monotonicMs()
+    const mayOwn = this.#mayOwn(isolation)
     let best: Held | null = null
     let bestMs = Number.POSITIVE_INFINITY
     for (const held of this.#held.values()) {
       const { loop, owner } = held
-      if (loop === null || !loop.running || (owner !== null && owner !== isolation)) continue
+      if (loop === null || !loop.running || (owner === null ? !mayOwn : owner !== isolation)) continue
       if (!loop.hops.includes(node) || held.spent.has(node)) continue
       if (exchange && (loop.rate < exchangeRate || loop.exchangesAt(node) >= EXCHANGES_MAX)) continue
       const tookMs = (((held.cells + cells) * 1000) / loop.rate + loop.figures.roundTripMs) * (loop.worn ? WORN_FACTOR : 1)

@@ -32,7 +32,8 @@ export const ERROR_CODES = {
   LINK_UNREACHABLE: 'No address of the node could be reached. It may be offline, or a firewall is between.',
   LINK_WRONG_PEER: 'Another node answered at the address. Its descriptor or the bootstrap address is out of date.',
   LOOP_FAILED: 'A loop could not be built: members did not pass the set-up on in time. Another path is tried by itself.',
-  LOOP_LIMIT: 'This node uses as many loops at once as it may. Wait until other work is done.',
+  LOOP_LIMIT:
+    'This node uses as many loops at once as it may. Wait until other work is done; under the clock fixed, give it more (fixed-loops).',
   LOOP_NO_PATH:
     "The links that are up form no loop. `gyre peers` shows this node's neighbours; wait, or add bootstrap addresses.",
   TIMEOUT: 'No answer came in time. Try again; `gyre status` shows whether this node has neighbours and loops.',

@@ -161,6 +161,32 @@ test('fixed: always as many loops of one rate; what does not fit waits, and how 
   await sim.close()
 })
 
+test('fixed: a name leaves loops to names that come later; who finds none left is told when the next ones come', async () => {
+  const { sim, clock, pool, others, echo } = await poolOn('fixed names', {
+    count: 7,
+    clock: 'fixed',
+    fixedLoops: 4,
+    fixedRate: 32,
+  })
+  await clock.runUntil(() => pool.ready === 4, 60_000)
+  const loopsOf = async (isolation: string) => {
+    const work = Array.from({ length: 12 }, (_, at) => echo(others[at % others.length]!, 8_192, isolation))
+    const settled = await clock.runFor(Promise.allSettled(work), 300_000)
+    return new Set(settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : [])))
+  }
+  const first = await loopsOf('a')
+  assert.equal(first.size, 3)
+  const node = pool.open().find(({ loop }) => !first.has(loop.number))!.loop.hops[0]!
+  assert.ok(!first.has(await clock.runFor(echo(node, 8_192, 'b'), 60_000)))
+  await assert.rejects(
+    echo(node, 100, 'c'),
+    (error) => isOverlayError(error, 'LOOP_LIMIT') && / in [1-9]\d* s/.test(error.message),
+  )
+  await clock.runFor(echo(node, 100, 'b'), 60_000)
+  pool.close()
+  await sim.close()
+})
+
 test('names are kept apart: a loop is one’s who used it first, and another’s work waits for a loop of its own', async () => {
   const { sim, clock, pool, others, echo } = await poolOn('names')
   await clock.runUntil(() => pool.ready === 2, 60_000)
