@@ -1,7 +1,7 @@
 /**
- * Builds one loop: draws a path, sends the set-up packet round once, and checks what came home. Tries other paths when one fails, and
- * remembers for a while which nodes were on paths that failed, so that the next draw goes round them.
- * Spec: SPEC.md §4.3, §6.4. Threat met: members that never pass a set-up on, or answer for another (the confirmations).
+ * Builds one loop: draws a path, sends the set-up packet round once, and checks what came home. Tries another path when one fails, or a second
+ * one beside it when it takes longer than others did, and draws round the nodes that failed loops have in common (`evidence.ts`).
+ * Spec: SPEC.md §4.3, §4.4, §6.5. Threat met: members that never pass a set-up on, or answer for another (the confirmations).
  */
 import type { NodeId } from '../../src/bytes/index.ts'
 import { type CircuitEnd, type LoopEnd, type LoopPort, type OnionPublicKeys, OriginLayers } from '../../src/circuit/index.ts'
@@ -16,11 +16,13 @@ import {
 } from '../../src/circuit/setup/index.ts'
 import { CELL_KEY_BYTES, type CellCipher, wipe } from '../../src/crypto/index.ts'
 import type { DirectoryView } from '../../src/directory/index.ts'
-import { OverlayError } from '../../src/errors/index.ts'
+import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Rng } from '../../src/runtime/index.ts'
 import { encodeHopRequest, parseHopReply, type Twin } from '../../src/wire/index.ts'
+import { firstOf, Hedges } from '../first-of.ts'
 import type { LoopPreference } from '../paths.ts'
 import { askAgain } from './asking.ts'
+import { Evidence } from './evidence.ts'
 import { OriginLoop } from './origin-loop.ts'
 import { PacedLoop } from './paced-loop.ts'
 import { twinGapMs } from './set-up-time.ts'
@@ -32,11 +34,19 @@ import { twinGapMs } from './set-up-time.ts'
  */
 export const BUILD_TIMEOUT_MS = 3_000
 const ATTEMPTS = 4
+const SWIFT_ATTEMPTS = Array.from({ length: ATTEMPTS }, (_, at) => at)
+/** Set-ups beside others, of this node: they are most when all is slow. */
+const HEDGES_MAX = 2
+/**
+ * A set-up of a swift loop that takes longer than the smoothed time of those before and this many mean deviations is late; before any was
+ * seen, and the bounds of that time.
+ */
+const LATE_DEVIATIONS = 4
+const LATE_FIRST_MS = 1_000
+const LATE_MIN_MS = 300
+const LATE_MAX_MS = 1_500
 /** Paths that are drawn for a loop that should reach certain nodes. */
 const COVERING_DRAWS = 8
-/** A node that was on a failed path is avoided for this long. */
-const AVOID_MS = 60_000
-const AVOIDED_MAX = 4096
 
 export interface LoopBuilderDeps {
   readonly network: Uint8Array
@@ -61,6 +71,8 @@ export interface DrawnPath {
 
 export interface Building {
   readonly signal: AbortSignal
+  /** Nobody waits for it: no path is tried beside another. */
+  readonly patient?: boolean
   /** For the loops of a pseudonym. */
   readonly preference?: LoopPreference
   /** Nodes that the loop should have among its members: of some draws, that which has most of them is taken. */
@@ -87,8 +99,12 @@ export class LoopBuilder {
   /** Loops built so far: numbers them. */
   #built = 0
   readonly #deps: LoopBuilderDeps
-  /** Nodes on paths that failed lately, with the time until which they are avoided. */
-  readonly #avoided = new Map<NodeId, number>()
+  /** What all loops of this node tell about the nodes on them. */
+  readonly evidence = new Evidence()
+  readonly #hedges = new Hedges(HEDGES_MAX)
+  /** Smoothed time of a swift set-up and its mean deviation (as in RFC 6298); NaN before the first. */
+  #tookMs = Number.NaN
+  #deviationMs = 0
 
   constructor(deps: LoopBuilderDeps) {
     this.#deps = deps
@@ -99,7 +115,59 @@ export class LoopBuilder {
    */
   build(apex: NodeId | undefined, onEnd: LoopEndHandler, building: Building): Promise<OriginLoop> {
     const { clock } = this.#deps
-    return this.#build(apex, building, null, (parts) => new OriginLoop({ ...parts, clock, onEnd }))
+    return firstOf(SWIFT_ATTEMPTS, {
+      clock,
+      signal: building.signal,
+      hedges: this.#hedges,
+      hedgeMs: building.patient === true ? BUILD_TIMEOUT_MS : this.#lateMs,
+      most: BUILD_TIMEOUT_MS,
+      attempt: (_, signal) => this.#attemptSwift(apex, onEnd, building, signal),
+      discard: (loop) => loop.close(),
+      failed: (errors) => (errors.every((error) => isOverlayError(error, 'LOOP_NO_PATH')) ? errors[0] : notHome(errors.at(-1))),
+    })
+  }
+
+  async #attemptSwift(
+    apex: NodeId | undefined,
+    onEnd: LoopEndHandler,
+    building: Building,
+    signal: AbortSignal,
+  ): Promise<OriginLoop> {
+    const { clock } = this.#deps
+    const { evidence } = this
+    const path = this.#draw(apex, building)
+    building.onDrawn?.(path.hops)
+    const began = clock.monotonicMs()
+    const missed = () => evidence.missed(path.hops, began, clock.monotonicMs())
+    const late = clock.setTimer(this.#lateMs, missed)
+    try {
+      const loop = await this.#attempt(path, null, (parts) => new OriginLoop({ ...parts, clock, evidence, onEnd }), signal)
+      this.#took(clock.monotonicMs() - began)
+      evidence.came(path.hops, began)
+      return loop
+    } catch (error) {
+      // What was not wanted any more tells nothing; neither does what never went.
+      if (!signal.aborted && isOverlayError(error, 'LOOP_FAILED') && error.kind === 'unreachable') missed()
+      throw error
+    } finally {
+      late.cancel()
+    }
+  }
+
+  /** How long a swift set-up may take before it is late. */
+  get #lateMs(): number {
+    if (Number.isNaN(this.#tookMs)) return LATE_FIRST_MS
+    return Math.min(LATE_MAX_MS, Math.max(LATE_MIN_MS, this.#tookMs + LATE_DEVIATIONS * this.#deviationMs))
+  }
+
+  #took(ms: number): void {
+    if (Number.isNaN(this.#tookMs)) {
+      this.#tookMs = ms
+      this.#deviationMs = ms / 2
+      return
+    }
+    this.#deviationMs += (Math.abs(ms - this.#tookMs) - this.#deviationMs) / 4
+    this.#tookMs += (ms - this.#tookMs) / 8
   }
 
   /** The same with a paced clock. It is there before it is live, and goes on as filler after it was closed. */
@@ -107,7 +175,7 @@ export class LoopBuilder {
     const { clock, rng } = this.#deps
     const { plan, onWorn } = building
     const start = rng.unit()
-    return this.#build(apex, building, plan, (parts) => new PacedLoop({ ...parts, plan, start, clock, onEnd, onWorn }))
+    return this.#buildPaced(apex, building, plan, (parts) => new PacedLoop({ ...parts, plan, start, clock, onEnd, onWorn }))
   }
 
   /**
@@ -154,46 +222,57 @@ export class LoopBuilder {
     }
   }
 
-  async #build<L extends OriginLoop | PacedLoop>(
+  async #buildPaced(
     apex: NodeId | undefined,
     building: Building,
-    plan: SetUpPlan | null,
-    make: LoopMaker<L>,
-  ): Promise<L> {
+    plan: SetUpPlan,
+    make: LoopMaker<PacedLoop>,
+  ): Promise<PacedLoop> {
+    const { clock } = this.#deps
     const { signal } = building
     let failure: unknown
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       signal.throwIfAborted()
-      if (plan !== null && refusePlan(plan, this.#deps.clock.unixMs()) !== null) break // no time is left
+      if (refusePlan(plan, clock.unixMs()) !== null) break // no time is left
       const { hops, apexIndex } = this.#draw(apex, building)
       building.onDrawn?.(hops)
+      const began = clock.monotonicMs()
       try {
         const loop = await this.#attempt({ hops, apexIndex }, plan, make, signal)
-        for (const hop of hops) this.#avoided.delete(hop)
+        this.evidence.came(hops, began)
         return loop
       } catch (error) {
         if (signal.aborted) throw signal.reason
         failure = error
-        this.#avoid(hops)
+        this.evidence.missed(hops, began, clock.monotonicMs())
       }
     }
-    throw new OverlayError('unreachable', 'LOOP_FAILED', `No loop came home in ${ATTEMPTS} attempts, or in time.`, failure)
+    throw notHome(failure)
   }
 
   #draw(apex: NodeId | undefined, building: Building): DrawnPath {
-    const { draw } = this.#deps
     const { preference } = building
     const cover = building.cover?.() ?? NONE
     let best: DrawnPath | null = null
     let most = -1
     for (let left = cover.size > 0 ? COVERING_DRAWS : 1; left > 0 && most < cover.size; left--) {
-      const drawn = draw(apex, this.#avoidedNow(apex), preference) ?? draw(apex, NONE, preference)
+      const drawn = this.#drawRound(apex, preference)
       if (drawn === null) break
       const covered = drawn.hops.filter((hop) => cover.has(hop)).length
       if (covered > most) [best, most] = [drawn, covered]
     }
     if (best === null) throw new OverlayError('unreachable', 'LOOP_NO_PATH', 'No loop can be drawn on the links that are up.')
     return best
+  }
+
+  /** A path round all suspects; if there is none, round the likeliest half of them, and so on. The apex is who was asked for. */
+  #drawRound(apex: NodeId | undefined, preference: LoopPreference | undefined): DrawnPath | null {
+    const suspects = this.evidence.suspects(this.#deps.clock.monotonicMs()).filter((id) => id !== apex)
+    for (let count = suspects.length; count > 0; count >>= 1) {
+      const drawn = this.#deps.draw(apex, new Set(suspects.slice(0, count)), preference)
+      if (drawn !== null) return drawn
+    }
+    return this.#deps.draw(apex, NONE, preference)
   }
 
   async #attempt<L extends OriginLoop | PacedLoop>(
@@ -252,22 +331,10 @@ export class LoopBuilder {
       pending.wipe()
     }
   }
+}
 
-  #avoid(hops: readonly NodeId[]): void {
-    if (this.#avoided.size > AVOIDED_MAX) this.#avoided.clear()
-    const until = this.#deps.clock.monotonicMs() + AVOID_MS
-    for (const hop of hops) this.#avoided.set(hop, until)
-  }
-
-  #avoidedNow(apex: NodeId | undefined): ReadonlySet<NodeId> {
-    const now = this.#deps.clock.monotonicMs()
-    const avoid = new Set<NodeId>()
-    for (const [id, until] of this.#avoided) {
-      if (until < now) this.#avoided.delete(id)
-      else if (id !== apex) avoid.add(id)
-    }
-    return avoid
-  }
+function notHome(cause: unknown): OverlayError {
+  return new OverlayError('unreachable', 'LOOP_FAILED', 'No loop came home over several paths, or in time.', cause)
 }
 
 function timesOf({ rate, liveEpoch, closeEpoch, holdMs }: SetUpPlan) {

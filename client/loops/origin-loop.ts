@@ -26,6 +26,7 @@ import type { Clock, Timer } from '../../src/runtime/index.ts'
 import { BACKLOG_BYTES, type ExchangeEnd, type ExchangePort, FrameType, Pairing, type StreamMux } from '../../src/stream/index.ts'
 import { Arrivals } from './arrivals.ts'
 import { ended, HopAsks } from './asking.ts'
+import type { Evidence } from './evidence.ts'
 import type { AskOptions, Loop, LoopEndReason, LoopFigures } from './loop.ts'
 import { type OwnApex, OwnHop } from './own-hop.ts'
 
@@ -45,7 +46,20 @@ const STALL_MIN_MS = 2_500
 const STALL_ROUND_TRIPS = 12
 /** An idle loop sends one filler this often: it shows that the loop lives, and keeps it alive at its members. */
 const PROBE_MS = 20_000
+/**
+ * Nothing home for this long, with cells out: the loop is late, its members are suspects, and it gets fillers, as many as it has members. A member that
+ * lost its successor says so in answer to a cell, and each one before it to one more.
+ */
+const LATE_MIN_MS = 250
+const LATE_ROUND_TRIPS = 4
 const WATCH_MS = 500
+const WATCH_OUT_MS = 125
+const NUDGE_MS = 25
+/** A look that comes so much too late says that this node stood still itself, and nothing about the loop; so many in a row are left out. */
+const LOOK_LATE_MS = 150
+const LOOKS_LATE_MAX = 4
+/** Ends that one of the members brought about, or its death. */
+const TELLING: ReadonlySet<LoopEndReason> = new Set(['noise', 'stalled', 'destroyed'])
 
 const FRAMES_AT = CELL_HEADER_BYTES + RECOGNISED_BYTES
 
@@ -65,6 +79,8 @@ export interface OriginLoopParts {
   readonly apexIndex: number
   readonly layers: OriginLayers
   readonly clock: Clock
+  /** Where it is noted what the loop tells about its members. */
+  readonly evidence?: Evidence
   /** The loop ended, for whatever reason but `close()`. Once. */
   readonly onEnd: (loop: OriginLoop, reason: LoopEndReason) => void
 }
@@ -75,6 +91,7 @@ export class OriginLoop implements LoopEnd, Loop {
   readonly apex: NodeId
   readonly #layers: OriginLayers
   readonly #clock: Clock
+  readonly #evidence: Evidence | undefined
   readonly #onEnd: OriginLoopParts['onEnd']
   readonly #window = new DelayWindow()
   readonly #asks: HopAsks
@@ -97,6 +114,12 @@ export class OriginLoop implements LoopEnd, Loop {
   #watchTimer: Timer | null = null
   #wakeDue = false
   #probing = false
+  /** Fillers sent since the loop is late; `null`: it is not. */
+  #nudges: number | null = null
+  /** Looks in a row that came too late. */
+  #lateLooks = 0
+  /** Cells that were home when that was looked at last. */
+  #seenHome = 0
   /** Payloads with the apex, once it has joined this loop with another. */
   #pairing: Pairing | null = null
   readonly #arrivals = new Arrivals()
@@ -109,6 +132,7 @@ export class OriginLoop implements LoopEnd, Loop {
     this.apex = parts.hops[parts.apexIndex]!
     this.#layers = parts.layers
     this.#clock = parts.clock
+    this.#evidence = parts.evidence
     this.#onEnd = parts.onEnd
     this.#asks = new HopAsks({ hops: parts.hops.length, wake: () => this.#wake() })
     this.#inFlight = new Uint16Array(parts.hops.length + 2)
@@ -364,15 +388,41 @@ export class OriginLoop implements LoopEnd, Loop {
   // Life --------------------------------------------------------------------------------------------------------------------------
 
   #watch(): void {
-    this.#watchTimer = this.#clock.setTimer(WATCH_MS, () => {
+    const nudging = this.#nudges !== null && this.#nudges < this.hops.length
+    const waitMs = nudging ? NUDGE_MS : this.#window.inFlight > 0 ? WATCH_OUT_MS : WATCH_MS
+    const dueMs = this.#clock.monotonicMs() + waitMs
+    this.#watchTimer = this.#clock.setTimer(waitMs, () => {
       const now = this.#clock.monotonicMs()
-      const oldest = this.#window.oldestSentAt
-      const patience = Math.max(STALL_MIN_MS, STALL_ROUND_TRIPS * this.#window.roundTripMs)
-      if (oldest !== null && now - oldest > patience) return this.#fail('stalled')
-      if (oldest === null && now - this.#lastSentAt > PROBE_MS) this.#probing = true
+      this.#lateLooks = now - dueMs < LOOK_LATE_MS || this.#lateLooks >= LOOKS_LATE_MAX ? 0 : this.#lateLooks + 1
+      if (this.#lateLooks === 0) this.#look(now)
+      if (this.#over) return
       this.#pump()
       if (!this.#over) this.#watch()
     })
+  }
+
+  /** Tells by its round trips whether the loop is well. */
+  #look(now: MonotonicMs): void {
+    const { oldestSentAt: oldest, roundTripMs, lastHomeSentAt } = this.#window
+    if (this.#home > this.#seenHome && lastHomeSentAt !== null) {
+      this.#seenHome = this.#home
+      this.#evidence?.came(this.hops, lastHomeSentAt)
+    }
+    if (oldest === null) {
+      this.#nudges = null
+      if (now - this.#lastSentAt > PROBE_MS) this.#probing = true
+      return
+    }
+    if (now - oldest > Math.max(STALL_MIN_MS, STALL_ROUND_TRIPS * roundTripMs)) return this.#fail('stalled')
+    if (now - oldest <= Math.max(LATE_MIN_MS, LATE_ROUND_TRIPS * roundTripMs)) this.#nudges = null
+    else if (this.#nudges === null) {
+      this.#nudges = 0
+      this.#evidence?.missed(this.hops, oldest, now)
+    } else if (this.#nudges < this.hops.length && this.#window.room > 0) {
+      this.#nudges++
+      this.#plain(this.hops.length + 1, this.#asks.at(this.hops.length + 1), 0)
+      if (this.#send(this.hops.length + 1, 1)) this.#launched?.flush()
+    }
   }
 
   onGone(reason: CircuitEnd): void {
@@ -381,6 +431,10 @@ export class OriginLoop implements LoopEnd, Loop {
 
   #fail(reason: LoopEndReason): void {
     if (this.#over) return
+    if (TELLING.has(reason)) {
+      const now = this.#clock.monotonicMs()
+      this.#evidence?.missed(this.hops, this.#window.oldestSentAt ?? now, now)
+    }
     this.close()
     this.#onEnd(this, reason)
   }

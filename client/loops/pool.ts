@@ -170,7 +170,7 @@ export class LoopPool implements LoopSource<OriginLoop> {
     try {
       const { builder } = this.#deps
       const wanted = this.#deps.members()
-      const loop = await builder.build(apex, (ended) => this.#onEnd(ended), { signal: this.#stop.signal })
+      const loop = await builder.build(apex, (ended) => this.#onEnd(ended), { signal: this.#stop.signal, patient: true })
       if (loop.open) this.#ready.set(loop, { wanted, at: this.#deps.clock.monotonicMs() })
     } catch {
       next = REFILL_FAILED_MS // the cause is the network's state, which status shows; the next draw may find another way

@@ -24,7 +24,7 @@ import { encodeIntroductionRequest, parseIntroductionReply } from '../../src/wir
 import type { FoundRecord, RecordFinder, ServicePart, ServicePoint } from '../records/index.ts'
 import type { Trace } from '../trace/index.ts'
 import { EFFORT_MAX_BITS } from './effort.ts'
-import { firstOf } from './first-of.ts'
+import { firstOf } from '../first-of.ts'
 import { type IntroductionAnswer, introductionCall, readIntroductionAnswer, type ServiceView } from './loops.ts'
 import { type Approach, approach, type MeetingDeps, MeetingPlaces } from './meeting.ts'
 import { WorkLane } from './work-lane.ts'

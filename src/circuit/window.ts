@@ -30,6 +30,7 @@ export class DelayWindow {
   #baseSince: number = 0
   #smoothed = 0
   #last = 0
+  #lastSentAt = 0
   /** Shortest round trip of the current round: one burst of processing must not look like a queue. */
   #roundShortest = Number.POSITIVE_INFINITY
   #roundEnd = 0
@@ -70,7 +71,8 @@ export class DelayWindow {
 
   /** Notes the oldest cell in flight as home. `wanted`: whether the origin had more to send than the window let it. */
   onHome(now: MonotonicMs, wanted: boolean): void {
-    const roundTrip = now - this.#sentAt[this.#home % WINDOW_CELLS_MAX]!
+    this.#lastSentAt = this.#sentAt[this.#home % WINDOW_CELLS_MAX]!
+    const roundTrip = now - this.#lastSentAt
     this.#home++
     this.#last = roundTrip
     this.#smoothed = this.#smoothed === 0 ? roundTrip : this.#smoothed + (roundTrip - this.#smoothed) / 16
@@ -114,6 +116,11 @@ export class DelayWindow {
       const grown = this.#starting ? this.#cells * 2 : this.#cells + 8 * (1 - queueMs / TARGET_QUEUE_MS)
       this.#cells = Math.min(WINDOW_CELLS_MAX, grown)
     }
+  }
+
+  /** When the cell was sent that came home last, or `null` before the first. */
+  get lastHomeSentAt(): MonotonicMs | null {
+    return this.#home === 0 ? null : (this.#lastSentAt as MonotonicMs)
   }
 
   /** When the oldest cell in flight was sent, or `null` if none is. For stall detection. */

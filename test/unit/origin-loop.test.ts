@@ -89,6 +89,42 @@ test('a member that stalls ends the loop within 3 seconds when it is in use, and
   }
 })
 
+test('a member that loses its successor says so within a second, though the loop waits for one cell: a filler for each member, and no more', async () => {
+  for (const member of [1, 3, 4]) {
+    const sim = await slowStore(`lost ${member}`, () => 60_000)
+    const loop = await sim.build()
+    const asking = loop.ask(storeCall(Uint8Array.of(1)), { signal: never.signal, patient: true })
+    asking.catch(() => {})
+    await sim.clock.advance(5_000)
+    assert.equal(sim.ended.size, 0)
+    const sent = watchSent(sim)
+    const [from, to] = [sim.mesh.nodes[member]!.id, sim.mesh.nodes[member + 1]!.id]
+    sim.mesh.wires.sever(from, to)
+    const start = sim.clock.monotonicMs()
+    await sim.clock.runUntil(() => sim.ended.size > 0, 5_000)
+    assert.ok(sim.clock.monotonicMs() - start <= 800, `${sim.clock.monotonicMs() - start} ms`)
+    assert.equal(sim.ended.get(loop), 'destroyed')
+    assert.ok(sent.length <= 2 + 5, `${sent.length} cells`)
+    await sim.close()
+  }
+})
+
+test('a loop that is late gets a filler for each member, once, and is the same again when it goes on', async () => {
+  const sim = await slowStore('late', () => 20_000)
+  const loop = await sim.build()
+  const asking = sim.clock.runFor(loop.ask(storeCall(Uint8Array.of(1)), { signal: never.signal, patient: true }), 30_000)
+  await sim.clock.advance(5_000)
+  const sent = watchSent(sim)
+  sim.mesh.wires.stall(sim.mesh.nodes[3]!.id, true)
+  await sim.clock.advance(2_000)
+  const late = sent.length
+  assert.ok(late >= 5 && late <= 2 + 5, `${late} cells`)
+  sim.mesh.wires.stall(sim.mesh.nodes[3]!.id, false)
+  assert.equal(parseHopReply(await asking)!.status, 'ok')
+  assert.equal(sim.ended.size, 0)
+  await sim.close()
+})
+
 test('a slow way is not a dead one: cells a second late end nothing', async () => {
   const sim = await startFakeMesh('slow way', { shape: () => ({ delayMs: 150 }) })
   const loop = await sim.build()
