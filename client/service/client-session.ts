@@ -28,10 +28,13 @@ const SET_UPS_MAX = 4
 const REVIVE_MIN_MS = 250
 const REVIVE_MAX_MS = 1_000
 /**
- * Nothing of the service's has come through a new exchange by then, or after twice the time that the way to it took: it did not get to the
- * rendezvous point, and another one is tried.
+ * Nothing of the service's has come through a new exchange by then, or after three times as long as its answer took: it did not get to the
+ * rendezvous point, and another one is tried. Where loops go by time, that or twice the time that the way to it took.
  */
-const HEARD_MS = 2_000
+const HEARD_MS = 1_200
+const HEARD_ANSWERS = 3
+const HEARD_PACED_MS = 12_000
+const HEARD_WAYS = 2
 /** An exchange that is quiet gets a successor at most this often. */
 const SUCCEED_MS = 2_000
 /** So long before the way of an exchange is known to end, and at most half as much again, a new one is brought. */
@@ -194,7 +197,9 @@ export class ClientSession {
       const { received } = session.figures
       await introducer.join(introduced, session.prepare(established.keys), asking)
       this.#waiting?.cancel()
-      const patienceMs = Math.max(HEARD_MS * (this.#deps.slower ?? 1), 2 * (clock.monotonicMs() - beganMs))
+      const patienceMs = this.#isSlow
+        ? Math.max(HEARD_PACED_MS, HEARD_WAYS * (clock.monotonicMs() - beganMs))
+        : Math.max(HEARD_MS, HEARD_ANSWERS * introduced.answeredMs)
       this.#waiting = clock.setTimer(patienceMs, () => {
         if (!session.over && session.figures.received === received) way.abandon()
       })

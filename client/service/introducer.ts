@@ -21,25 +21,34 @@ import {
   type SessionTicket,
 } from '../../src/service/index.ts'
 import { encodeIntroductionRequest, parseIntroductionReply } from '../../src/wire/index.ts'
+import { firstOf, Hedges } from '../first-of.ts'
 import type { FoundRecord, RecordFinder, ServicePart, ServicePoint } from '../records/index.ts'
 import type { Trace } from '../trace/index.ts'
 import { EFFORT_MAX_BITS } from './effort.ts'
-import { firstOf } from '../first-of.ts'
 import { type IntroductionAnswer, introductionCall, readIntroductionAnswer, type ServiceView } from './loops.ts'
 import { type Approach, approach, type MeetingDeps, MeetingPlaces } from './meeting.ts'
 import { WorkLane } from './work-lane.ts'
 
 // Implementation constants.
-/** An introduction point that has not answered after this time gets company from the next one. */
+/** An introduction point that has not answered after this time gets company from the next one; sooner, if answers usually take less than a third of it. */
 const POINT_HEDGE_MS = 1_500
+const POINT_HEDGE_MIN_MS = 500
+const USUAL_PART = 3
+/** Attempts beside others, of all services together. */
+const HEDGES_MAX = 2
 /** What an introduction point is given in all; it answers itself after 15 s. */
 const POINT_MS = 5_000
+/** For the second message of a session that goes on, or three times as long as answers usually take: it has nothing else meanwhile. */
+const AGAIN_MS = 1_500
 /** Hashes of a proof of work in a millisecond on a slow machine: the times above are longer by what the work takes. */
 const HASHES_PER_MS = 1_000
-/** All points of one record, asked twice. */
+/** How often each point is asked where loops are there at once, for a new session and for one that goes on, and how long that takes at most. */
+const ROUNDS = 2
+const ROUNDS_AGAIN = 4
 const GREETING_MS = 15_000
 /** The same for the way to a rendezvous point, which is a loop and nothing else. */
-const APPROACH_HEDGE_MS = 1_200
+const APPROACH_HEDGE_MS = 500
+const APPROACH_HEDGE_PACED_MS = 22_000
 const APPROACH_MS = 4_000
 const JOIN_MS = 3_000
 /** Where loops go by time: one that is waited for is there by then. */
@@ -94,6 +103,8 @@ export interface Introduced {
   readonly established: Established
   readonly way: Approach
   readonly found: FoundRecord
+  /** How long the service took to answer where to meet. */
+  readonly answeredMs: number
   /** When the way is known to end, on this side or the service's, in monotonic milliseconds; `Infinity`: it is not. */
   readonly endsAt: number
 }
@@ -115,6 +126,10 @@ export class Introducer {
   readonly #places: MeetingPlaces
   readonly #work: WorkLane
   readonly #slower: number
+  /** Smoothed time from a first message to its answer. */
+  #usualMs = POINT_HEDGE_MIN_MS / USUAL_PART
+  /** Where loops are there at once a node tries two ways beside others at most. */
+  readonly #hedges = new Hedges(HEDGES_MAX)
 
   constructor(deps: IntroducerDeps) {
     this.#deps = deps
@@ -190,13 +205,14 @@ export class Introducer {
     asking.onStage(STAGE.introduction)
     const how = { isolation: asking.isolation }
     const once = this.#sooner(shuffled(service.points, this.#deps.rng), ({ node }) => node, how)
-    // An introduction is lost with the loop of the service's that it was on, and a service's loops have members in common: each point is asked twice.
-    const points = this.#loopMs > 0 ? once : [...once, ...once]
+    // An introduction is lost with the loop of the service's that it was on, and a service's loops have members in common: each point is asked more than once.
+    const points = this.#loopMs > 0 ? once : Array.from({ length: resume === null ? ROUNDS : ROUNDS_AGAIN }, () => once).flat()
     const workMs = 2 ** service.effort / HASHES_PER_MS
     return firstOf(points, {
       clock: this.#deps.clock,
       signal: asking.signal,
-      hedgeMs: this.#slower * POINT_HEDGE_MS + 2 * workMs,
+      hedgeMs: this.#pointHedgeMs + 2 * workMs,
+      ...this.#hedging,
       // Luck is uneven: one search in fifty takes four times as long as expected.
       most: this.#slower * POINT_MS + this.#loopMs + 4 * workMs,
       attempt: async (point, signal) => {
@@ -208,6 +224,16 @@ export class Introducer {
         return busy ?? unreachable(`None of its ${once.length} introduction points brought an answer from it.`, errors.at(-1))
       },
     })
+  }
+
+  get #pointHedgeMs(): number {
+    if (this.#loopMs > 0) return this.#slower * POINT_HEDGE_MS
+    return Math.min(POINT_HEDGE_MS, Math.max(POINT_HEDGE_MIN_MS, USUAL_PART * this.#usualMs))
+  }
+
+  /** Loops that go by time are there whatever is asked of them. */
+  get #hedging(): { readonly hedges?: Hedges } {
+    return this.#loopMs > 0 ? {} : { hedges: this.#hedges }
   }
 
   /** As `#greetAt`; where cells get lost, and loops end by the clock, a few times: that says nothing of the point. */
@@ -238,6 +264,7 @@ export class Introducer {
   ): Promise<Omit<Greeting, 'found'>> {
     const { rng } = this.#deps
     const ended = trace?.stage('introduction')
+    const beganMs = this.#deps.clock.monotonicMs()
     const handshake = ClientHandshake.start(identity, resume === null ? { rng } : { rng, resume })
     if (handshake === null) throw unreachable('The keys in its record cannot be used.')
     let line = await this.#lineTo(point.node, isolation, signal).catch((error: unknown) => {
@@ -266,6 +293,7 @@ export class Introducer {
       const drawn = handshake.onAnswer(await say(handshake.message, signal))
       if (drawn === null) throw unreachable('An introduction point answered what the service cannot have said.')
       ended?.({ loop: line.loop })
+      this.#usualMs += (this.#deps.clock.monotonicMs() - beganMs - this.#usualMs) / 4
       return { workMs: (4 * 2 ** effort) / HASHES_PER_MS, handshake, drawn, say: sayAgain, release: () => line.release() }
     } catch (error) {
       handshake.wipe()
@@ -309,7 +337,10 @@ export class Introducer {
   async #meetBy({ workMs, handshake, drawn, say, found }: Greeting, asking: SetUpAsking): Promise<Introduced> {
     asking.onStage(STAGE.rendezvous)
     const way = await this.#approach(drawn, asking)
-    const deadline = this.#deps.clock.deadline(this.#slower * POINT_MS + this.#loopMs + workMs, asking.signal)
+    const beganMs = this.#deps.clock.monotonicMs()
+    const mostMs =
+      (asking.known ?? null) === null ? this.#slower * POINT_MS + this.#loopMs : Math.max(AGAIN_MS, USUAL_PART * this.#usualMs)
+    const deadline = this.#deps.clock.deadline(mostMs + workMs, asking.signal)
     try {
       asking.onStage(STAGE.handshake)
       const ended = asking.trace?.stage('handshake')
@@ -319,7 +350,8 @@ export class Introducer {
       if (established === null) throw unreachable('It did not confirm where to meet.')
       const { seconds } = established
       const theirs = seconds === 0 ? Number.POSITIVE_INFINITY : this.#deps.clock.monotonicMs() + 1000 * seconds
-      return { established, way, found, endsAt: Math.min(theirs, way.closeAt ?? Number.POSITIVE_INFINITY) }
+      const answeredMs = this.#deps.clock.monotonicMs() - beganMs
+      return { established, way, found, answeredMs, endsAt: Math.min(theirs, way.closeAt ?? Number.POSITIVE_INFINITY) }
     } catch (error) {
       way.release()
       if (asking.signal.aborted || isOverlayError(error, 'SERVICE_BUSY')) throw error
@@ -358,7 +390,8 @@ export class Introducer {
       {
         clock: this.#deps.clock,
         signal,
-        hedgeMs: this.#slower * APPROACH_HEDGE_MS + this.#loopMs / 2,
+        hedgeMs: this.#loopMs > 0 ? APPROACH_HEDGE_PACED_MS : APPROACH_HEDGE_MS,
+        ...this.#hedging,
         most: this.#slower * APPROACH_MS + this.#loopMs,
         attempt: async (node, nodeSignal) => {
           const ended = trace?.stage('rendezvous')

@@ -443,7 +443,8 @@ export class Exchange implements PreparedExchange, SessionFrameSink {
     if (this.#heardInTick || late) this.#silentTicks = 0
     else this.#silentTicks++
     this.#heardInTick = false
-    if (this.#heard && !this.#quiet && this.#silentTicks >= QUIET_TICKS * this.#owner.patience && this.#fills >= SILENT_FILLS) {
+    // Also while none go out: then it is this end's loop that stands still.
+    if (this.#heard && !this.#quiet && this.#silentTicks >= QUIET_TICKS * this.#owner.patience) {
       this.#quiet = true
       this.#owner.onQuiet(this)
     }
