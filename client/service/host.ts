@@ -59,7 +59,7 @@ export interface HostDeps extends Omit<MeetingDeps, 'loops'> {
   readonly periods: (key: Uint8Array, unixMs: number) => Promise<BlindedKeys>
   readonly makeSession: MakeSession
   readonly room: SessionRoom
-  readonly forwarder: Forwarder
+  readonly forwarder: Pick<Forwarder, 'forward'>
   /** Keeps the state on disk. Never rejects. */
   readonly save: (state: ServiceState) => void
   /** The status may have changed. */

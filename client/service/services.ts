@@ -57,6 +57,8 @@ export interface ServicesDeps {
   readonly carries?: boolean
   readonly joinLocally: MeetingDeps['joinLocally']
   readonly makeSession: MakeSession
+  /** Where its streams lead. Default: to the TCP targets of the services. */
+  readonly forwarder?: Pick<Forwarder, 'forward' | 'close'>
   readonly emit: (event: NodeEvent) => void
   readonly clock: Clock
   readonly rng: Rng
@@ -72,7 +74,7 @@ interface Running {
 
 export class LiveServices implements Services {
   readonly #deps: ServicesDeps
-  readonly #forwarder: Forwarder
+  readonly #forwarder: Pick<Forwarder, 'forward' | 'close'>
   readonly #room = new SessionRoom()
   readonly #running = new Map<string, Running>()
   readonly #stop = new AbortController()
@@ -81,7 +83,7 @@ export class LiveServices implements Services {
 
   constructor(deps: ServicesDeps) {
     this.#deps = deps
-    this.#forwarder = new Forwarder(deps.clock)
+    this.#forwarder = deps.forwarder ?? new Forwarder(deps.clock)
   }
 
   /** Hosts what was hosted when the node stopped. A state that is damaged is left alone, and said. */

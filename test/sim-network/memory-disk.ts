@@ -8,7 +8,7 @@
 import { constants } from 'node:fs'
 import fsp from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
-import { dirname, sep } from 'node:path'
+import { basename, dirname, sep } from 'node:path'
 
 /** Memory is taken in pages of this size: one share. */
 const PAGE_BYTES = 65_536
@@ -201,6 +201,8 @@ export class MemoryDisk {
         return decoded(this.#file(path).bytes(), args[1])
       case 'mkdir':
         return this.#makeFolder(path)
+      case 'readdir':
+        return this.#names(path)
       case 'rename': {
         const moved = this.#file(path)
         this.#entries.delete(path)
@@ -231,6 +233,11 @@ export class MemoryDisk {
     const entry = this.#entry(path)
     if (entry === FOLDER) throw failure('EISDIR', path)
     return entry
+  }
+
+  #names(path: string): string[] {
+    if (this.#entry(path) !== FOLDER) throw failure('ENOTDIR', path)
+    return [...this.#entries.keys()].filter((name) => dirname(name) === path && name !== path).map((name) => basename(name))
   }
 
   #makeFolder(path: string): void {

@@ -1,6 +1,6 @@
 /**
  * A whole node without faces, as `client/node.ts` puts it together (swift clock): directory, gossip, neighbours, links, switch, set-ups, apex, loops,
- * store on a disk in memory, healer, hand-over, keeper. Links are memory links; records, sites and services are left out.
+ * store on a disk in memory, healer, hand-over, keeper. Links are memory links; sites are left out, records and services unless `live-node.ts` adds them.
  */
 import { join } from 'node:path'
 import type { HandOver } from '../../client/handover/index.ts'
@@ -13,7 +13,8 @@ import type { OwnApex } from '../../client/loops/own-hop.ts'
 import { LoopPool } from '../../client/loops/pool.ts'
 import { Neighbours } from '../../client/neighbours/index.ts'
 import { drawLoop, loopPlan } from '../../client/paths.ts'
-import { ShareSessions } from '../../client/shares.ts'
+import { type LocalStore, ShareSessions } from '../../client/shares.ts'
+import type { ApexService } from '../../relay/apex.ts'
 import { Admission, Apex, Switch } from '../../relay/index.ts'
 import { Rendezvous } from '../../relay/rendezvous/index.ts'
 import { openStore, type ShareStore, storeService } from '../../relay/store/index.ts'
@@ -39,10 +40,16 @@ export interface WholeNodeParts {
   readonly cipher: CellCipher
   readonly clock: Clock
   readonly rng: Rng
+  /** What its apex serves besides the store. */
+  readonly serves?: { readonly record: LocalStore; readonly introduction: ApexService }
 }
 
 export interface WholeNode {
   readonly identity: Identity
+  readonly builder: LoopBuilder
+  readonly rendezvous: Rendezvous
+  readonly ownApex: OwnApex
+  readonly members: () => number
   readonly directory: Directory
   readonly neighbours: Neighbours
   readonly relay: Switch
@@ -66,6 +73,7 @@ export async function startWhole({
   cipher,
   clock,
   rng,
+  serves,
 }: WholeNodeParts): Promise<WholeNode> {
   const self = identity.id
   const { network } = TEST_RULES
@@ -76,7 +84,7 @@ export async function startWhole({
   const admission = new Admission({ network, self, onionKeys, clock })
   const memory = { hold: (bytes: number) => apex.hold(bytes), release: (bytes: number) => apex.release(bytes) }
   const rendezvous = new Rendezvous({ clock, memory })
-  const apex = new Apex({ services: { store: service }, rendezvous, clock })
+  const apex = new Apex({ services: { store: service, ...serves }, rendezvous, clock })
   const control = {
     onControlCell: (link: Link, body: Uint8Array) => neighbours.onControlCell(link, body),
     onLinkClosed: (link: Link, reason: LinkCloseReason) => neighbours.onLinkClosed(link, reason),
@@ -102,11 +110,11 @@ export async function startWhole({
     self,
     onionKeys,
     view: directory,
-    draw(wanted, avoid) {
+    draw(wanted, avoid, preference) {
       const plan = loopPlan(directory.size)
       if (plan === null) return null
       const links = { neighbours: neighbours.all(), chosen: neighbours.chosen() }
-      const target = wanted === undefined ? {} : { apex: wanted }
+      const target = { ...(wanted === undefined ? {} : { apex: wanted }), ...(preference === undefined ? {} : { preference }) }
       return drawLoop({ view: directory, self, ...links, members: plan.members, avoid, rng, ...target })
     },
     port: relay,
@@ -127,7 +135,7 @@ export async function startWhole({
   const members = () => loopPlan(directory.size)?.members ?? 0
   const ownApex: OwnApex = (stream, port) => apex.accept(stream, port)
   const pool = new LoopPool({ builder: building, view: directory, self, ownApex, members, clock, rng })
-  const localRecords = async () => ({ status: 'refused' as const, body: new Uint8Array(0) })
+  const localRecords = serves?.record ?? (async () => ({ status: 'refused' as const, body: new Uint8Array(0) }))
   const sessions = new ShareSessions({ self, view: directory, pool, local: service, localRecords, clock })
   const fresh = () => sessions.fresh()
   relay.start()
@@ -142,6 +150,7 @@ export async function startWhole({
   keyTimer = clock.setTimer(KEY_TICK_MS, tickKeys)
   return {
     ...{ identity, directory, neighbours, relay, pool, sessions, store, healer, handOver, keeper, cells },
+    ...{ builder, rendezvous, ownApex, members },
     own() {
       let { sent, home } = over
       for (const loop of open) {
