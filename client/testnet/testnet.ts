@@ -44,6 +44,8 @@ export interface TestnetOptions {
   readonly logLevel?: LogLevel
   /** Further flags of `gyre start` for every node. */
   readonly flags?: readonly string[]
+  /** Added to the environment of every node. */
+  readonly env?: Readonly<Record<string, string>>
   /** Stands for `client/cli/main.ts` in tests of this file. */
   readonly entry?: string
   /** Each line that a node writes to standard error. */
@@ -100,7 +102,7 @@ export class Testnet {
 
   /** Starts node `index`, or starts it again in its folder. It dials `bootstrap`, a running node, if there is one. */
   async start(index: number, bootstrap: readonly string[]): Promise<TestnetNode> {
-    const { clock = DEFAULT_CLOCK, logLevel = 'warn', flags = [], entry = ENTRY, onLine, onDeath } = this.#options
+    const { clock = DEFAULT_CLOCK, logLevel = 'warn', flags = [], env = {}, entry = ENTRY, onLine, onDeath } = this.#options
     const dataDir = join(this.root, `node-${index}`)
     // Again where it was, so that the others' knowledge of it holds.
     const listen = this.#slots.get(index)?.node.listen[0]?.replace(/\/p2p\/.*$/, '') ?? '/ip4/127.0.0.1/tcp/0'
@@ -114,7 +116,7 @@ export class Testnet {
         ...flags,
       ],
       // What node 0 compiled, the others need not: a third of a node's start is reading its own code.
-      env: { ...cleanEnvironment(), NODE_COMPILE_CACHE: join(this.root, 'code') },
+      env: { ...cleanEnvironment(), NODE_COMPILE_CACHE: join(this.root, 'code'), ...env },
       onLine: (line) => onLine?.(index, line),
       onDeath: (how) => onDeath?.(index, how),
     })

@@ -80,9 +80,11 @@ export async function observe(options: RunOptions): Promise<Observation> {
   const folder = mkdtempSync(join(tmpdir(), 'gyre-adversary-'))
   const removeFolder = () => rmSync(folder, { recursive: true, force: true })
   process.on('exit', removeFolder)
-  process.env.ADVERSARY_TAPS = folder
   const handed = options.hands === null ? new Set<number>() : planHands(count, rng.fork('hands'))
-  process.env.ADVERSARY_HANDS = options.hands === null ? '' : `${options.hands}:${[...handed].join(',')}`
+  const env = {
+    ADVERSARY_TAPS: folder,
+    ADVERSARY_HANDS: options.hands === null ? '' : `${options.hands}:${[...handed].join(',')}`,
+  }
   const now = monotonicClock()
   const lines: string[] = []
   let testnet: Testnet | null = null
@@ -92,7 +94,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
   const target = await startTarget()
   try {
     const began = now()
-    testnet = await startNetwork(count, { clock, flags: workload.flags }, signal, (index, line) =>
+    testnet = await startNetwork(count, { clock, flags: workload.flags, env }, signal, (index, line) =>
       lines.push(`node ${index}: ${line}`),
     )
     const nodes = testnet.nodes
@@ -102,14 +104,14 @@ export async function observe(options: RunOptions): Promise<Observation> {
     say(
       `run ${run}: ${count} nodes ready after ${(readyMs / 1000).toFixed(0)} s${typeof capture === 'string' ? `; ${capture}` : ''}`,
     )
-    const library = await publishLibrary(nodes, workload.bytes, rng.fork('library'), signal)
     const hosts = planHosts(count, rng.fork('hosts'))
-    const services = await hostServices(
-      nodes.filter(({ index }) => hosts.has(index)),
-      { port: target.port, carriage: workload.carriage },
-      signal,
-    )
-    say(`run ${run}: content published and services up after ${((now() - began) / 1000).toFixed(0)} s`)
+    const hosting = nodes.filter(({ index }) => hosts.has(index))
+    const tell = (what: string) => say(`run ${run}: ${what} after ${((now() - began) / 1000).toFixed(0)} s`)
+    // At once: with a paced clock both wait for public times.
+    const [library, services] = await Promise.all([
+      publishLibrary(nodes, workload.bytes, rng.fork('library'), signal).finally(() => tell('content published')),
+      hostServices(hosting, { port: target.port, carriage: workload.carriage }, signal).finally(() => tell('services up')),
+    ])
     await rest(workload.settleMs, signal)
     const stage = { nodes, services, library, workload }
     const played: Played[] = []
@@ -163,12 +165,16 @@ export async function observe(options: RunOptions): Promise<Observation> {
 /** As `startTestnet`, with more patience. */
 async function startNetwork(
   count: number,
-  { clock, flags }: { readonly clock: string; readonly flags: readonly string[] },
+  {
+    clock,
+    flags,
+    env,
+  }: { readonly clock: string; readonly flags: readonly string[]; readonly env: Readonly<Record<string, string>> },
   signal: AbortSignal,
   onLine: (index: number, line: string) => void,
 ): Promise<Testnet> {
   const root = await mkdtemp(join(tmpdir(), 'gyre-adversary-net-'))
-  const options = { nodes: count, signal, clock: clock as ClockName, flags, entry: ENTRY, onLine }
+  const options = { nodes: count, signal, clock: clock as ClockName, flags, env, entry: ENTRY, onLine }
   const testnet = new Testnet(`adversary-${root.slice(-6)}`, root, options)
   try {
     const first = await testnet.start(0, [])

@@ -62,15 +62,15 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     settleMs: 30_000,
     pauseMs: 1_500,
     carriage: { loops: 2, rate: 32 },
-    flags: ['--bandwidth', '24Mbit'],
+    flags: ['--bandwidth', '60Mbit'],
   },
   fixed: {
     bytes: { message: 2 * KiB, page: 32 * KiB, bulk: 64 * KiB },
     restMs: { message: 900, page: 2_500, bulk: 4_000 },
     settleMs: 30_000,
     pauseMs: 1_500,
-    carriage: { loops: 2, rate: 32 },
-    flags: ['--bandwidth', '48Mbit', '--fixed-loops', '3', '--fixed-rate', '32'],
+    carriage: { loops: 1, rate: 32 },
+    flags: ['--bandwidth', '60Mbit', '--fixed-loops', '5', '--fixed-rate', '32'],
   },
 }
 
