@@ -19,6 +19,8 @@ import { Pacer, TICK_MS } from './pacer.ts'
 export const LINK_CELLS_PER_SECOND = 32_768
 /** The part of it that paced circuits may take. */
 export const PACED_PART = 0.8
+/** No circuit takes more of the room that a node has left: fast loops never shut out slow ones, without which a node has no loop at all. */
+const ROOM_PART = 0.85
 /** Memory of the lines of all circuits, and of those that one link brings. */
 export const LINES_BYTES_MAX = 256 * 1024 * 1024
 export const LINK_LINES_BYTES_MAX = 64 * 1024 * 1024
@@ -132,8 +134,8 @@ export class Pacing {
     const bytes = lineBytes(rate, plan.holdMs)
     const incoming = this.#loadOf(from)
     const outgoing = this.#loadOf(to)
-    if (incoming.in + rate > this.#linkRate || outgoing.out + rate > this.#linkRate || this.#rate + rate > this.#nodeRate)
-      return null
+    if (incoming.in + rate > this.#linkRate || outgoing.out + rate > this.#linkRate) return null
+    if (rate > ROOM_PART * (this.#nodeRate - this.#rate)) return null
     if (incoming.bytes + bytes > LINK_LINES_BYTES_MAX || this.#bytes + bytes > LINES_BYTES_MAX) return null
     this.#count({ from, to, rate, bytes }, 1)
     return { from, to, rate, bytes }

@@ -462,9 +462,17 @@ test('room: the rates of all links together stay under four fifths of what the n
   const taken = [0, 1, 2].map((at) => pacing.reserve(links[2 * at]!, links[2 * at + 1]!, planOf(4)))
   assert.ok(taken.every((one) => one !== null))
   assert.equal(pacing.reserve(links[6]!, links[7]!, planOf(4)), null, 'three of 2048 are there already')
-  assert.ok(pacing.reserve(links[6]!, links[7]!, planOf(3)), 'a smaller one fits')
+  const smaller = [3, 3, 3].map((rate) => pacing.reserve(links[6]!, links[7]!, planOf(rate)))
+  assert.deepEqual(
+    smaller.map((one) => one !== null),
+    [true, true, true],
+    'smaller ones fit',
+  )
+  for (let at = 0; at < 10; at++) pacing.reserve(links[6]!, links[7]!, planOf(2))
+  assert.equal(pacing.reserve(links[6]!, links[7]!, planOf(2)), null, 'what is left is for smaller ones still')
+  assert.ok(pacing.reserve(links[6]!, links[7]!, planOf(0)), 'and a standing loop has room')
   pacing.release(taken[1]!)
-  assert.ok(pacing.reserve(links[6]!, links[7]!, planOf(4)))
+  assert.ok(pacing.reserve(links[6]!, links[7]!, planOf(3)))
   pacing.close()
 })
 
