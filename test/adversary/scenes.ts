@@ -62,7 +62,7 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     settleMs: 30_000,
     pauseMs: 1_500,
     carriage: { loops: 2, rate: 32 },
-    flags: ['--bandwidth', '60Mbit'],
+    flags: ['--hold', '150', '--bandwidth', '60Mbit'],
   },
   fixed: {
     bytes: { message: 2 * KiB, page: 32 * KiB, bulk: 64 * KiB },
@@ -70,7 +70,7 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     settleMs: 30_000,
     pauseMs: 1_500,
     carriage: { loops: 1, rate: 32 },
-    flags: ['--bandwidth', '60Mbit', '--fixed-loops', '5', '--fixed-rate', '32'],
+    flags: ['--hold', '150', '--bandwidth', '60Mbit', '--fixed-loops', '5', '--fixed-rate', '32'],
   },
 }
 
