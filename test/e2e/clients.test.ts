@@ -10,12 +10,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import type { Browser } from 'playwright-core'
 import { call, getJson, parseJson, readText } from '../../client/cli/api-client.ts'
 import type { ServiceStatus, SitePublication } from '../../client/library.ts'
 import { apiOf, startTestnet, type Testnet, type TestnetNode } from '../../client/testnet/index.ts'
 import type { TraceReport } from '../../client/trace/index.ts'
-import { client, findClient, needs } from '../support/clients.ts'
+import { chromiumThrough } from '../support/browser.ts'
+import { client, needs } from '../support/clients.ts'
 import { E2E_CLOCK, patience } from '../support/e2e-clock.ts'
 import { type Ended, eventually, gyre, lives, run } from '../support/processes.ts'
 import { writeSiteTree } from '../support/site-tree.ts'
@@ -295,15 +295,7 @@ test(
     const first = (await publishSite('one', one)).address
     const live = await hostService('live', await httpTarget(livePage, true))
 
-    const { chromium } = await import('playwright-core')
-    const browser: Browser = await chromium.launch({
-      executablePath: findClient('chromium') ?? '',
-      proxy: { server: reader.proxy },
-      args: [
-        ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-        ...['--disable-component-update', '--disable-sync', '--disable-default-apps', '--no-pings'],
-      ],
-    })
+    const browser = await chromiumThrough(reader)
     try {
       const context = await browser.newContext()
       const page = await context.newPage()
