@@ -166,7 +166,7 @@ function isSwift(isolation = ''): boolean {
   return isolation.startsWith(SWIFT_MARK)
 }
 
-type Homing = Pick<LoopSource, 'take' | 'release'> & Required<Pick<LoopSource, 'takeHome'>>
+type Homing = Pick<LoopSource, 'take' | 'release' | 'reaches'> & Required<Pick<LoopSource, 'takeHome'>>
 
 /** Loops of the node's clock, and swift ones for work that wants those. */
 export class ClockedLoops implements LoopSource {
@@ -184,7 +184,7 @@ export class ClockedLoops implements LoopSource {
   }
 
   reaches(node: NodeId, taking: Omit<Taking, 'signal'>): boolean {
-    return isSwift(taking.isolation) || this.#paced.reaches?.(node, taking) !== false
+    return (isSwift(taking.isolation) ? this.#swift : this.#paced).reaches?.(node, taking) !== false
   }
 
   takeHome(taking: Taking): Promise<Work> {

@@ -197,9 +197,10 @@ async function compose(
     return drawLoop({ view: directory, self, ...links, members: plan.members, avoid, rng, ...target })
   }
   const builder = new LoopBuilder({ network, self, onionKeys, view: directory, draw, port: relay, cipher, clock, rng })
+  const isSuspect = (node: NodeId) => builder.isSuspect(node)
   const members = () => loopPlan(directory.size)?.members ?? 0
   const ownApex: OwnApex = (stream, port) => apex.accept(stream, port)
-  const pool = new LoopPool({ builder, view: directory, self, ownApex, members, clock, rng })
+  const pool = new LoopPool({ builder, isSuspect, view: directory, self, ownApex, members, clock, rng })
   /** Besides `pool`: one for each service that is hosted. */
   const servicePools = new Set<LoopPool>()
   const standingLoops = new Set<StandingLoops>()
@@ -281,7 +282,7 @@ async function compose(
         }
         return { loops: standing, close }
       }
-      const own = new LoopPool({ builder: preferring, view: directory, self, ownApex, members, clock, rng })
+      const own = new LoopPool({ builder: preferring, isSuspect, view: directory, self, ownApex, members, clock, rng })
       servicePools.add(own)
       own.start()
       const close = () => {

@@ -119,7 +119,7 @@ export class LoopBuilder {
       clock,
       signal: building.signal,
       hedges: this.#hedges,
-      hedgeMs: building.patient === true ? BUILD_TIMEOUT_MS : this.#lateMs,
+      hedgeMs: building.patient === true || this.isVague ? BUILD_TIMEOUT_MS : this.#lateMs,
       most: BUILD_TIMEOUT_MS,
       attempt: (_, signal) => this.#attemptSwift(apex, onEnd, building, signal),
       discard: (loop) => loop.close(),
@@ -152,6 +152,16 @@ export class LoopBuilder {
     } finally {
       late.cancel()
     }
+  }
+
+  /** Whether so many are suspected that it says nothing: then it may be this node, or all of the network, that is slow. */
+  get isVague(): boolean {
+    return 2 * this.evidence.suspects(this.#deps.clock.monotonicMs()).length > this.#deps.view.size
+  }
+
+  /** Whether `node` is one of few that are suspected. */
+  isSuspect(node: NodeId): boolean {
+    return this.evidence.isSuspect(node, this.#deps.clock.monotonicMs()) && !this.isVague
   }
 
   /** How long a swift set-up may take before it is late. */

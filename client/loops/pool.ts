@@ -26,6 +26,8 @@ export const OWN_LOOPS_MAX = 256
 
 export interface LoopPoolDeps {
   readonly builder: Pick<LoopBuilder, 'build'>
+  /** Whether something that went through a node is missing (`LoopBuilder.isSuspect`). Default: of none. */
+  readonly isSuspect?: (node: NodeId) => boolean
   readonly view: DirectoryView
   readonly self: NodeId
   /** Takes what this node asks of itself through a loop (`takeHome`). */
@@ -83,6 +85,10 @@ export class LoopPool implements LoopSource<OriginLoop> {
     for (const loop of this.#ready.keys()) {
       if (loop.apex !== apex) continue
       this.#ready.delete(loop)
+      if (this.#isDoubtful(loop)) {
+        loop.close()
+        continue
+      }
       this.#taken.add(loop)
       this.#schedule(REFILL_MS)
       return loop
@@ -92,6 +98,16 @@ export class LoopPool implements LoopSource<OriginLoop> {
     const loop = await this.#deps.builder.build(apex, (ended) => this.#onEnd(ended), { signal: both })
     this.#taken.add(loop)
     return loop
+  }
+
+  /** Whether `node` forwards, as far as is known. */
+  reaches(node: NodeId): boolean {
+    return this.#deps.isSuspect?.(node) !== true
+  }
+
+  /** Whether another path is likelier to lead to its apex. */
+  #isDoubtful({ hops, apex }: OriginLoop): boolean {
+    return hops.some((hop) => hop !== apex && !this.reaches(hop))
   }
 
   /**

@@ -3,14 +3,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { firstOf, Hedges } from '../../client/first-of.ts'
 import { BUILD_TIMEOUT_MS, LoopBuilder } from '../../client/loops/builder.ts'
+import type { OriginLoop } from '../../client/loops/origin-loop.ts'
+import { LoopPool } from '../../client/loops/pool.ts'
 import { type NodeId, nodeIdOf } from '../../src/bytes/index.ts'
 import type { LaunchedLoop } from '../../src/circuit/index.ts'
 import { OnionKeyRing } from '../../src/circuit/onion-keys.ts'
 import { openCellCipher, sha256 } from '../../src/crypto/index.ts'
-import type { Descriptor } from '../../src/directory/index.ts'
-import { Directory } from '../../src/directory/index.ts'
+import type { Descriptor, DirectoryView } from '../../src/directory/index.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
-import { TEST_RULES } from '../support/directory.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
@@ -22,13 +22,12 @@ async function lossy(seed: string) {
   const rng = seededRng(seed)
   const onionKeys = new OnionKeyRing({ clock, rng })
   const ids = Array.from({ length: 12 }, () => nodeIdOf(rng.bytes(32)))
-  const view = new Directory({ rules: TEST_RULES, clock, self: ids[0]! })
   const described = { onion: onionKeys.published } as Descriptor
-  const known: Pick<Directory, 'get'> = { get: () => described }
+  const view = { size: ids.length, get: () => described } as unknown as DirectoryView
   const seen = { launched: 0, pending: 0, most: 0, avoided: [] as ReadonlySet<NodeId>[] }
   const builder = new LoopBuilder({
     ...{ network: sha256(Uint8Array.of(1)), self: ids[0]!, onionKeys, clock, rng, cipher: await openCellCipher() },
-    view: Object.assign(Object.create(view), known),
+    view,
     draw(_apex, avoid) {
       seen.avoided.push(avoid)
       const free = ids.slice(1).filter((id) => !avoid.has(id))
@@ -85,6 +84,48 @@ test('a path is drawn round those who are suspected, then round the likeliest ha
   await clock.advance(3 * BUILD_TIMEOUT_MS)
   await assert.rejects(build, isLost)
   close()
+})
+
+test('where most are suspected nobody is, and nothing goes beside what is late', async () => {
+  const { builder, clock, ids, seen, close } = await lossy('vague')
+  const [first, last] = [ids[1]!, ids[11]!]
+  builder.evidence.missed([first], clock.monotonicMs(), clock.monotonicMs())
+  assert.deepEqual([builder.isVague, builder.isSuspect(first), builder.isSuspect(last)], [false, true, false])
+  builder.evidence.missed(ids.slice(1, 8), clock.monotonicMs(), clock.monotonicMs())
+  assert.deepEqual([builder.isVague, builder.isSuspect(first)], [true, false])
+  const build = builder.build(undefined, () => {}, { signal: never })
+  build.catch(() => {})
+  await clock.advance(BUILD_TIMEOUT_MS - 100)
+  assert.equal(seen.launched, 1)
+  await clock.advance(4 * BUILD_TIMEOUT_MS)
+  await assert.rejects(build, isLost)
+  close()
+})
+
+test('a ready loop with a suspect among its members is not given, unless that is the apex; another one is made', async () => {
+  const clock = new FakeClock()
+  const rng = seededRng('pool')
+  const [self, a, b, c] = Array.from({ length: 4 }, () => nodeIdOf(rng.bytes(32))) as [NodeId, NodeId, NodeId, NodeId]
+  const suspects = new Set<NodeId>()
+  const made: NodeId[] = []
+  const view = { size: 4, get: () => undefined, all: () => [{ id: a }], linked: () => [a, b, c] } as unknown as DirectoryView
+  const build = async (apex: NodeId | undefined) => {
+    made.push(apex!)
+    return { number: made.length, apex, hops: [b, a, c], open: true, close() {} } as unknown as OriginLoop
+  }
+  const isSuspect = (node: NodeId) => suspects.has(node)
+  const ownApex = () => assert.fail('not asked')
+  const pool = new LoopPool({ builder: { build }, isSuspect, view, self, ownApex, members: () => 3, clock, rng })
+  pool.start()
+  await clock.advance(200)
+  assert.deepEqual([made.length, pool.ready], [1, 1])
+  suspects.add(a)
+  assert.equal((await clock.runFor(pool.take(a, { signal: never }))).number, 1, 'it is who was asked for')
+  assert.equal(pool.reaches(a), false)
+  await clock.advance(2_000)
+  suspects.add(b)
+  assert.equal((await clock.runFor(pool.take(a, { signal: never }))).number, 3)
+  pool.close()
 })
 
 test('attempts beside others share their places, and wait for one', async () => {
