@@ -98,6 +98,25 @@ export interface Stage {
   readonly workload: Workload
 }
 
+/**
+ * Has each client of a scene to come connected with its service once, and keeps that connection: under a paced clock a first connection takes about as
+ * long as a scene or more, and then nothing would be served in any. What it returns ends them.
+ */
+export async function openSessions(scenes: readonly Scene[], stage: Pick<Stage, 'nodes' | 'services'>): Promise<() => void> {
+  const live = scenes.flatMap(({ actors }) => actors.filter((actor) => actor.kind === 'live'))
+  const pairs = new Map(live.map((actor) => [`${actor.client} ${actor.server}`, actor]))
+  const opened = await Promise.allSettled(
+    [...pairs.values()].map(({ client, server }) =>
+      connectThrough(stage.nodes[client]!, `${stage.services[server]}.gyre`, 80, 'lab'),
+    ),
+  )
+  const sockets = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
+  for (const socket of sockets) socket.on('error', () => {}).resume()
+  return () => {
+    for (const socket of sockets) socket.destroy()
+  }
+}
+
 /** Plays one scene for `ms`. Never rejects for work that fails: it is counted. */
 export async function play(scene: Scene, stage: Stage, ms: number, rng: SeededRng, signal: AbortSignal): Promise<Deeds> {
   const deeds: Deeds = { done: [], failed: [], bytes: 0 }

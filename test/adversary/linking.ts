@@ -1,7 +1,9 @@
 /**
  * Pairs to be told apart: "is this the same loop?", asked by an observer outside who sees a loop's first and last link, and by two colluding members
- * who see their own circuits, the first of them with hands of its own if it has any (`tap-hands.ts`). Positives are two ends of one loop, negatives one end each of two loops that work in the same window.
+ * who see their own circuits, the first of them with hands of its own if it has any (`tap-hands.ts`). Under a paced clock only loops are compared that have
+ * one rate and carry cells from the first second of the window to the last: rates and rounds are public, what is asked is whether anything else tells. Positives are two ends of one loop, negatives one end each of two loops that work in the same window.
  */
+import { RATE_LADDER } from '../../src/circuit/setup/index.ts'
 import type { SeededRng } from '../support/seeded-rng.ts'
 import type { Sample } from './evaluate.ts'
 import type { CircuitCells, TrueLoop } from './loops.ts'
@@ -11,6 +13,8 @@ import type { WireTrace } from './wire-trace.ts'
 
 const BIN_MS = 50
 const LAGS = 12
+const EDGE_MS = 1_000
+const RATE_SLACK = 0.2
 /** Loops that carry fewer cells in a window have nothing to link by. */
 const CELLS_MIN = 60
 /** Positives, and as many negatives, per window. */
@@ -24,6 +28,8 @@ export interface Pairs {
 
 interface Ends {
   readonly origin: number
+  /** Loops of other classes are no strangers to be taken for this one. */
+  readonly kind: number
   readonly first: Float64Array
   readonly second: Float64Array
 }
@@ -76,11 +82,11 @@ export function colludingPairs(
 }
 
 function pairsOf(
-  { run, played }: Observation,
+  { run, clock, played }: Observation,
   loops: readonly TrueLoop[],
   cells: readonly ReadonlyMap<number, CircuitCells>[],
   rng: SeededRng,
-  endsOf: (loop: TrueLoop, from: number, bins: number) => Omit<Ends, 'origin'>,
+  endsOf: (loop: TrueLoop, from: number, bins: number) => Pick<Ends, 'first' | 'second'>,
 ): Pairs {
   const same: Sample[] = []
   const other: Sample[] = []
@@ -91,9 +97,14 @@ function pairsOf(
       ({ members: [first] }) => cellsWithin(cells[first!.node]!.get(first!.circuit), from, to) >= CELLS_MIN,
     )
     while (working.length > PAIRS_MAX) working.splice(rng.below(working.length), 1)
-    const ends: Ends[] = working.map((loop) => ({ origin: loop.origin, ...endsOf(loop, from, bins) }))
-    for (const [at, { origin, first, second }] of ends.entries()) {
-      const strangers = ends.filter((end, index) => index !== at && end.origin !== origin)
+    const kindOf = ({ members: [first] }: TrueLoop) =>
+      clock === 'swift' ? 0 : rateThrough(cells[first!.node]!.get(first!.circuit), from, to)
+    const ends: Ends[] = working.flatMap((loop) => {
+      const kind = kindOf(loop)
+      return kind === null ? [] : [{ origin: loop.origin, kind, ...endsOf(loop, from, bins) }]
+    })
+    for (const [at, { origin, kind, first, second }] of ends.entries()) {
+      const strangers = ends.filter((end, index) => index !== at && end.origin !== origin && end.kind === kind)
       if (strangers.length === 0) continue
       const stranger = strangers[rng.below(strangers.length)]!
       const stratum = `${scene.kind}`
@@ -102,6 +113,13 @@ function pairsOf(
     }
   }
   return { same, other }
+}
+
+/** The rate of the ladder at which a circuit carried cells throughout; `null`: it began or ended within the time. */
+function rateThrough(circuit: CircuitCells | undefined, from: number, to: number): number | null {
+  if (cellsWithin(circuit, from, from + EDGE_MS) === 0 || cellsWithin(circuit, to - EDGE_MS, to) === 0) return null
+  const rate = (1000 * cellsWithin(circuit, from, to)) / (to - from)
+  return RATE_LADDER.find((each) => Math.abs(rate / each - 1) < RATE_SLACK) ?? null
 }
 
 export function cellsWithin(circuit: CircuitCells | undefined, from: number, to: number): number {

@@ -11,7 +11,7 @@ import { Testnet, type TestnetNode } from '../../client/testnet/index.ts'
 import type { ClockName } from '../../src/config/index.ts'
 import { isOverlayError } from '../../src/errors/index.ts'
 import type { SeededRng } from '../support/seeded-rng.ts'
-import { type Deeds, hostServices, play, publish, rest, startTarget } from './actors.ts'
+import { type Deeds, hostServices, openSessions, play, publish, rest, startTarget } from './actors.ts'
 import { Capture } from './capture.ts'
 import { planHands, planHosts, planScenes, type Scene, type SceneKind, SIZES, type Size, WINDOW_MS, WORKLOADS } from './scenes.ts'
 import { monotonicClock, readTap, type TapFact, TapKind, type TapRecords } from './tap-file.ts'
@@ -116,8 +116,13 @@ export async function observe(options: RunOptions): Promise<Observation> {
     const stage = { nodes, services, library, workload }
     const played: Played[] = []
     const scenes = planScenes(kinds, hosts, count, rng.fork('scenes'))
+    let endSessions: (() => void) | null = workload.carriage === null ? () => {} : null
     for (const [at, scene] of scenes.entries()) {
       signal.throwIfAborted()
+      if (scene.kind === 'live' && endSessions === null) {
+        endSessions = await openSessions(scenes, stage)
+        tell('clients connected')
+      }
       const from = now()
       const deeds = await play(scene, stage, WINDOW_MS, rng.fork(`scene ${at}`), signal)
       played.push({ scene, from, to: from + WINDOW_MS, deeds })
@@ -126,6 +131,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
       await rest(workload.pauseMs, signal)
     }
     signal.throwIfAborted()
+    endSessions?.()
     // A second for the taps' buffers.
     await rest(1_200, signal)
     if (typeof capture !== 'string') await capture.stop()

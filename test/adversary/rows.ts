@@ -111,12 +111,12 @@ export function tableRows(digests: readonly Digest[], verdicts: Verdicts, clock:
     refuted: false,
   })
   rows.push({
-    what: 'idle cost per node each way, Mbit/s; of one that hosts a service',
+    what: 'idle cost here per node each way, Mbit/s; of one that hosts a service (loops left of work, and others’ services; alone: npm run bench -- steady)',
     found: `${quantile(idle, 0.5).toFixed(2)}; ${quantile(idleHost, 0.5).toFixed(2)}`,
     bound: `${Math.max(0, ...idle).toFixed(2)}; ${Math.max(0, ...idleHost).toFixed(2)}`,
     windows: digests.reduce((sum, { costs }) => sum + costs.idleWindows, 0),
-    goal: '≤ 1.2 (default cover, no service)',
-    reached: claimed ? quantile(idle, 0.5) <= 1.2 : null,
+    goal: '≤ 1.2 (alone)',
+    reached: null,
     refuted: false,
   })
   return rows
