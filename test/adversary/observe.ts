@@ -71,6 +71,8 @@ export interface RunOptions {
   readonly rng: SeededRng
   readonly signal: AbortSignal
   readonly say: (text: string) => void
+  /** Awaited before the records are read, which keeps this process busy: others that are played at the same time must be over. */
+  readonly played?: () => Promise<void>
 }
 
 /** Plays and observes one run. Errors: those of the network; nothing is left then. */
@@ -136,6 +138,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
     await rest(1_200, signal)
     if (typeof capture !== 'string') await capture.stop()
     await testnet.close()
+    await options.played?.()
     const taps = nodes.map((node) => readTap(join(folder, String(node.pid))))
     const inside = insideTrace(taps)
     const shift = now() - Date.now()

@@ -91,7 +91,14 @@ if (values.again === undefined) {
 
 async function playAll(): Promise<void> {
   const scenes = values.short ? SHORT_RUN : FULL_RUN
-  const play = (run: number) => observe({ run, nodes, clock, scenes, hands, rng: rngOf(`run ${run}`), signal: stop.signal, say })
+  const { promise: allPlayed, resolve: onAllPlayed } = Promise.withResolvers<void>()
+  let playing = runs
+  const played = () => {
+    if (--playing === 0) onAllPlayed()
+    return values.short ? allPlayed : Promise.resolve()
+  }
+  const play = (run: number) =>
+    observe({ run, nodes, clock, scenes, hands, rng: rngOf(`run ${run}`), signal: stop.signal, say, played })
   const numbers = Array.from({ length: runs }, (_, at) => first + at)
   // As many processes at once as in a run of the long kind.
   const atOnce = values.short ? await Promise.all(numbers.map(play)) : null
