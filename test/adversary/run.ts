@@ -9,6 +9,7 @@
  *   --json FILE        everything that was found, seeds too   --gate            claims that do not hold (--short: that are shown to be false) end with 1
  *   --hands delay      a quarter of the nodes delay (or garble) what they relay: only the row of colluding members says more then
  *   --keep DIR         what was observed is kept there        --again DIR       judges what was kept, without playing
+ *   --together         all runs at the same time (as --short does); two of 8 nodes are as many processes as one of 16
  *   --first N          number of the first run: to keep more runs of one seed in one folder, one after the other
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -33,6 +34,7 @@ const { values } = parseArgs({
     clock: { type: 'string', default: 'swift' },
     seed: { type: 'string', default: '1' },
     short: { type: 'boolean', default: false },
+    together: { type: 'boolean', default: false },
     report: { type: 'string' },
     json: { type: 'string' },
     hands: { type: 'string' },
@@ -91,17 +93,18 @@ if (values.again === undefined) {
 
 async function playAll(): Promise<void> {
   const scenes = values.short ? SHORT_RUN : FULL_RUN
+  const together = values.short || values.together
   const { promise: allPlayed, resolve: onAllPlayed } = Promise.withResolvers<void>()
   let playing = runs
   const played = () => {
     if (--playing === 0) onAllPlayed()
-    return values.short ? allPlayed : Promise.resolve()
+    return together ? allPlayed : Promise.resolve()
   }
   const play = (run: number) =>
     observe({ run, nodes, clock, scenes, hands, rng: rngOf(`run ${run}`), signal: stop.signal, say, played })
   const numbers = Array.from({ length: runs }, (_, at) => first + at)
   // As many processes at once as in a run of the long kind.
-  const atOnce = values.short ? await Promise.all(numbers.map(play)) : null
+  const atOnce = together ? await Promise.all(numbers.map(play)) : null
   for (const [at, run] of numbers.entries()) {
     const observation = atOnce?.[at] ?? (await play(run))
     if (values.keep !== undefined) {
