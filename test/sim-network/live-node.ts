@@ -61,7 +61,16 @@ export async function startLive({ forwarder, ...parts }: LiveNodeParts): Promise
       const preferring: Pick<typeof builder, 'build'> = {
         build: (apex, onEnd, building) => builder.build(apex, onEnd, { ...building, preference }),
       }
-      const loops = new LoopPool({ builder: preferring, isSuspect: (id) => builder.isSuspect(id), view, self, ownApex, members, clock, rng })
+      const loops = new LoopPool({
+        builder: preferring,
+        isSuspect: (id) => builder.isSuspect(id),
+        view,
+        self,
+        ownApex,
+        members,
+        clock,
+        rng,
+      })
       loops.start()
       return { loops, close: () => loops.close() }
     },

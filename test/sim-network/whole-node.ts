@@ -134,7 +134,16 @@ export async function startWhole({
   }
   const members = () => loopPlan(directory.size)?.members ?? 0
   const ownApex: OwnApex = (stream, port) => apex.accept(stream, port)
-  const pool = new LoopPool({ builder: building, isSuspect: (id) => builder.isSuspect(id), view: directory, self, ownApex, members, clock, rng })
+  const pool = new LoopPool({
+    builder: building,
+    isSuspect: (id) => builder.isSuspect(id),
+    view: directory,
+    self,
+    ownApex,
+    members,
+    clock,
+    rng,
+  })
   const localRecords = serves?.record ?? (async () => ({ status: 'refused' as const, body: new Uint8Array(0) }))
   const sessions = new ShareSessions({ self, view: directory, pool, local: service, localRecords, clock })
   const fresh = () => sessions.fresh()
