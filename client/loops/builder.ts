@@ -352,6 +352,6 @@ function timesOf({ rate, liveEpoch, closeEpoch, holdMs }: SetUpPlan) {
 }
 
 async function tellOfTwin(root: PacedLoop, hop: NodeId, wish: Twin, signal: AbortSignal): Promise<void> {
-  const reply = parseHopReply(await askAgain(() => root.askAt(hop, encodeHopRequest(wish), { signal })))
+  const reply = parseHopReply(await askAgain(() => root.askAtOnce(hop, encodeHopRequest(wish), { signal })))
   if (reply?.status !== 'ok') throw new OverlayError('overload', 'LOOP_FAILED', 'A member has no room for a twin.')
 }

@@ -42,6 +42,8 @@ const FLIGHT_CELLS_MIN = 64
 /** Nothing home for this long, or this many round trips: the loop is of no more use. */
 const STALL_MIN_MS = 3_000
 const STALL_ROUND_TRIPS = 8
+/** Cells on their way to a hop whose answer cannot wait. */
+const URGENT_CELLS = 2
 /** How long a loop with too much noise may be used until there is another. */
 const WORN_MS = 20_000
 /** The first cell is home by then. */
@@ -109,9 +111,12 @@ export class PacedLoop implements LoopEnd, Loop {
   #seenSent = 0
   /** Cells in flight per addressee. */
   readonly #inFlight: Uint32Array
+  /** Asks of each hop whose answers cannot wait. */
+  readonly #urgent: Uint32Array
   /** Whose turn it was, of those that have or want something, and of those that are asked. */
   #turn = 0
   #pollTurn = 0
+  #exchangeTurn = 0
   #poll = false
   /** By addressee, for those that carry or carried some. */
   readonly #exchanges = new Map<number, HopExchanges>()
@@ -146,6 +151,7 @@ export class PacedLoop implements LoopEnd, Loop {
     this.#asks = new HopAsks({ hops: parts.hops.length, wake: () => {}, lossy: { rate: this.rate } })
     this.#addressees = new Uint8Array(Math.max(FLIGHT_CELLS_MIN, FLIGHT_SECONDS * this.rate))
     this.#inFlight = new Uint32Array(parts.hops.length + 2)
+    this.#urgent = new Uint32Array(parts.hops.length + 2)
     this.#lastHomeAt = clock.monotonicMs()
   }
 
@@ -199,6 +205,17 @@ export class PacedLoop implements LoopEnd, Loop {
   /** As `ask`, of any hop of the loop; `null`: of this node itself, after `openHome`. */
   askAt(node: NodeId | null, request: Pieces, options: AskOptions): Promise<Uint8Array> {
     return this.#asks.ask(this.#hopOf(node), request, options)
+  }
+
+  /** The same for what is short and cannot wait: cells ask for its answer before what else there is to send. */
+  async askAtOnce(node: NodeId, request: Pieces, options: AskOptions): Promise<Uint8Array> {
+    const hop = this.#hopOf(node)
+    this.#urgent[hop]!++
+    try {
+      return await this.#asks.ask(hop, request, options)
+    } finally {
+      this.#urgent[hop]!--
+    }
   }
 
   join(cookie: Uint8Array, end: ExchangeEnd, { signal }: { signal: AbortSignal }): Promise<ExchangePort> {
@@ -431,6 +448,12 @@ export class PacedLoop implements LoopEnd, Loop {
   #nextAddressee(): number {
     const hops = this.hops.length
     const asked = hops + (this.#own === null ? 0 : 1)
+    for (let step = 1; this.#open && step <= hops; step++) {
+      const hop = ((this.#turn + step - 1) % hops) + 1
+      if (this.#urgent[hop] === 0 || this.#inFlight[hop]! >= URGENT_CELLS) continue
+      this.#turn = hop
+      return hop
+    }
     for (let step = 1; step <= asked; step++) {
       const hop = ((this.#turn + step - 1) % asked) + 1
       const mux = this.#asks.at(hop)
@@ -439,12 +462,20 @@ export class PacedLoop implements LoopEnd, Loop {
       return hop
     }
     if (!this.#open) return hops + 1
-    // An exchange asks with every second cell: each brings a payload there, which is to be sealed here and opened at the other end.
+    // An exchange asks with every second cell: each brings a payload there, which is to be sealed here and opened at the other end. It has a turn
+    // of its own: where two other hops owe answers, one of them would always stand before it.
     this.#poll = !this.#poll
+    if (this.#poll) {
+      for (let step = 1; step <= asked; step++) {
+        const hop = ((this.#exchangeTurn + step - 1) % asked) + 1
+        if (this.#asks.at(hop)?.exchanging !== true) continue
+        this.#exchangeTurn = hop
+        return hop
+      }
+    }
     for (let step = 1; step <= asked; step++) {
       const hop = ((this.#pollTurn + step - 1) % asked) + 1
-      const mux = this.#asks.at(hop)
-      if (mux === undefined || !(mux.awaitingAnswers || (this.#poll && mux.awaiting))) continue
+      if (this.#asks.at(hop)?.awaitingAnswers !== true) continue
       this.#pollTurn = hop
       return hop
     }

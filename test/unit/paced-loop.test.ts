@@ -13,7 +13,16 @@ import { BODY_BYTES, CELL_BYTES, CELL_HEADER_BYTES, type CircuitId } from '../..
 import { HopLayer, isRecognised, OriginLayers } from '../../src/circuit/index.ts'
 import { epochAfter, pacedPlan } from '../../src/circuit/setup/index.ts'
 import { openCellCipher } from '../../src/crypto/index.ts'
-import { MessageReader, type MuxStream, type StreamEvents, StreamMux, sendMessage } from '../../src/stream/index.ts'
+import {
+  type ExchangeEnd,
+  MessageReader,
+  type MuxStream,
+  type PayloadFlow,
+  type StreamEvents,
+  StreamMux,
+  sendMessage,
+} from '../../src/stream/index.ts'
+import { encodeHopReply } from '../../src/wire/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
@@ -30,6 +39,8 @@ class RigHop {
   readonly mux: StreamMux
   addressed: number[] = []
   hold = false
+  /** Instead of the request itself. */
+  reply: Uint8Array | null = null
   readonly #held: (() => void)[] = []
 
   constructor(layer: HopLayer) {
@@ -40,7 +51,7 @@ class RigHop {
   #serve(stream: MuxStream): StreamEvents {
     const reader = new MessageReader({
       onMessage: (message) => {
-        const answer = () => sendMessage(stream, message)
+        const answer = () => sendMessage(stream, this.reply ?? message)
         if (this.hold) this.#held.push(answer)
         else answer()
       },
@@ -286,6 +297,46 @@ test('noise that hits a request costs that request, CELL_LOST; asked again it co
   const again = loop.ask(new Uint8Array(4_000).fill(1), never)
   await slots(60)
   assert.equal((await again).length, 4_000)
+})
+
+test('an exchange asks with every second free cell, however many other hops owe answers', async () => {
+  const { loop, hops, slots, start } = rig()
+  await start()
+  hops[1]!.reply = encodeHopReply({ status: 'ok', body: new Uint8Array(0) })
+  const flow: PayloadFlow = { due: false, waiting: 0, take: () => {}, onPayload: () => {}, onGone: () => {} }
+  assert.ok(hops[1]!.mux.attach(flow))
+  const end: ExchangeEnd = { fill: () => {}, onPayload: () => {}, wants: false, onGone: () => {} }
+  const joined = loop.join(new Uint8Array(32), end, never)
+  await slots(40)
+  await joined
+  for (const at of [0, 2]) hops[at]!.hold = true
+  const asked = (['aa', 'cc'] as NodeId[]).map((node) => loop.askAt(node, Uint8Array.of(1), never))
+  await slots(40)
+  const before = hops.map(({ addressed }) => addressed.length)
+  await slots(80)
+  const [aa, bb, cc] = hops.map(({ addressed }, at) => addressed.length - before[at]!)
+  assert.ok(bb! >= 35 && aa! >= 15 && cc! >= 15, `${aa}, ${bb}, ${cc}`)
+  for (const hop of hops) hop.release()
+  await slots(40)
+  await Promise.all(asked)
+})
+
+test('what cannot wait is asked for, and answered, before what is long', async () => {
+  const { loop, slots, start } = rig()
+  await start()
+  const long = loop.ask(new Uint8Array(60_000), never)
+  await slots(20)
+  let answered = false
+  const short = loop.askAtOnce('aa' as NodeId, Uint8Array.of(1), never).then(() => {
+    answered = true
+  })
+  // Behind what lies in the line: a cell with the question, and one for the answer when that is home or was on its way before.
+  await slots(WANTED + 2 * WAY + 4)
+  assert.ok(answered)
+  for (let left = 100; left > 0 && loop.asking > 0; left--) await slots(20)
+  assert.equal(loop.asking, 0)
+  assert.equal((await long).length, 60_000)
+  await short
 })
 
 test('a closed loop tells its hops, and goes on with filler', async () => {
