@@ -58,6 +58,8 @@ const FEW_BYTES = 256
 const PLACES_MAX = 64
 /** A place is kept for so long: who got one asks at once. */
 const PLACE_MS = 1_000
+/** It does for asks of up to so many times what it was kept for. */
+const PLACE_FITS = 2
 /** Requests that one loop carries at once: bounds what is buffered at both ends. */
 const ASKS_PER_LOOP = 24
 /** How long a session of reads keeps its loops after its last use. */
@@ -148,6 +150,12 @@ class LoopOver extends OverlayError {
   }
 }
 
+/** A place that `ready` has got, and for how many bytes. */
+interface Place {
+  readonly place: Work
+  readonly bytes: number
+}
+
 export class ShareSession implements ShareNetwork, RecordNetwork {
   readonly self: NodeId
   readonly patience: Patience | undefined
@@ -161,7 +169,7 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
   readonly #stop = new AbortController()
   #idle: Timer | null = null
   /** Places that `ready` has got, for asks to come. */
-  readonly #places = new Map<NodeId, Work[]>()
+  readonly #places = new Map<NodeId, Place[]>()
   #asks = 0
   #loopsUsed = 0
 
@@ -208,7 +216,7 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
         () => {},
       )
     this.#loops.clear()
-    for (const places of this.#places.values()) for (const place of places) this.#deps.pool.release(place)
+    for (const places of this.#places.values()) for (const { place } of places) this.#deps.pool.release(place)
     this.#places.clear()
     this.#onClosed()
   }
@@ -229,7 +237,7 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
       }
       const places = this.#places.get(node) ?? []
       this.#places.set(node, places)
-      places.push(place)
+      places.push({ place, bytes })
       this.#deps.clock.setTimer(PLACE_MS, () => this.#leavePlace(node, place))
     } finally {
       this.#asks--
@@ -239,11 +247,18 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
   /** Gives back a place that no ask has taken: its asker was content before, and others wait. */
   #leavePlace(node: NodeId, place: Work): void {
     const places = this.#places.get(node)
-    const at = places?.indexOf(place) ?? -1
+    const at = places?.findIndex((kept) => kept.place === place) ?? -1
     if (at < 0) return
     places!.splice(at, 1)
     if (places!.length === 0) this.#places.delete(node)
     this.#deps.pool.release(place)
+  }
+
+  /** A place that was kept for about as much: the loop of one that was kept for little may be slow. */
+  #placeFor(node: NodeId, bytes: number): Work | null {
+    const places = this.#places.get(node) ?? []
+    const at = places.findIndex((kept) => kept.bytes * PLACE_FITS >= bytes)
+    return at < 0 ? null : places.splice(at, 1)[0]!.place
   }
 
   /** See `AskTiming`. */
@@ -419,9 +434,9 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
 
   /** A loop from the pool, with what it took as a stage of `trace`. */
   #take(node: NodeId, bytes: number, signal: AbortSignal, trace: WorkTrace | undefined): Promise<Work> {
-    const place = this.#places.get(node)?.shift()
+    const place = this.#placeFor(node, bytes)
     const taking =
-      place === undefined ? this.#deps.pool.take(node, { signal, isolation: this.#isolation, bytes }) : Promise.resolve(place)
+      place === null ? this.#deps.pool.take(node, { signal, isolation: this.#isolation, bytes }) : Promise.resolve(place)
     if (trace === undefined) return taking
     const end = trace.stage('loop')
     taking.then(

@@ -147,23 +147,27 @@ type OverLoops = ShareNetwork & {
 
 /** `holders` as a node with this pool has them: what goes and comes are pings of as many bytes over its loops. */
 function overLoops(pool: PacedPool, holders: FakeShareNetwork, self: NodeId, clock: Clock): OverLoops {
-  const places = new Map<NodeId, Lease[]>()
+  const places = new Map<NodeId, { readonly place: Lease; readonly bytes: number }[]>()
   const ready: NonNullable<AskTiming['ready']> = async (node, bytes, { signal }) => {
     if (node === self) return
     const place = await pool.take(node, { signal, bytes })
-    places.set(node, [...(places.get(node) ?? []), place])
+    const taken = { place, bytes }
+    places.set(node, [...(places.get(node) ?? []), taken])
     // As a session does.
     clock.setTimer(1_000, () => {
       const kept = places.get(node)
-      if (kept?.includes(place) !== true) return
-      kept.splice(kept.indexOf(place), 1)
+      if (kept?.includes(taken) !== true) return
+      kept.splice(kept.indexOf(taken), 1)
       pool.release(place)
     })
   }
   const near = (node: NodeId) => node === self || pool.near(node, '')
   const ask = async (node: NodeId, out: number, home: number) => {
     if (node === self) return
-    const place = places.get(node)?.shift() ?? (await pool.take(node, { signal: never, bytes: Math.max(out, home) }))
+    const bytes = Math.max(out, home)
+    const kept = places.get(node) ?? []
+    const fitting = kept.findIndex((one) => one.bytes * 2 >= bytes)
+    const place = fitting < 0 ? await pool.take(node, { signal: never, bytes }) : kept.splice(fitting, 1)[0]!.place
     try {
       for (let left = 4; ; left--) {
         try {
