@@ -25,8 +25,8 @@ interface CoverPlan {
 }
 const COVER_PLANS: Readonly<Record<Cover, CoverPlan>> = {
   low: { controlMs: 4_000, standing: 1, topRate: 512 },
-  medium: { controlMs: 2_700, standing: 1, topRate: 2_048 },
-  high: { controlMs: 1_350, standing: 2, topRate: 8_192 },
+  medium: { controlMs: 2_650, standing: 1, topRate: 2_048 },
+  high: { controlMs: 1_325, standing: 2, topRate: 8_192 },
 }
 const STANDING_RATE = 8
 const EXTRA_LOWEST = 512
@@ -41,9 +41,14 @@ const TICK_WAIT_MS = 13
 /** Under the least a tick that is late once loses cells; over the most nothing is won on machines that are not overloaded. */
 const HOLD_LEAST_MS = 25
 const HOLD_MOST_MS = 75
+/** A link that is there for so short a time has so many times the bursts: it costs a link of weeks nothing. */
+const YOUNG_MS = 60_000
+const YOUNG_TIMES = 4
 /** Cells of a burst of control slots, and of a cell on the wire behind TLS. */
 const BURST_CELLS = 8
 const WIRE_CELL_BYTES = CELL_BYTES + 22
+
+type Leads = 'leadEpochs' | 'leastLeadEpochs' | 'twinLeadEpochs'
 
 /** What a paced clock is at this node. */
 export interface PacedPlan {
@@ -51,13 +56,13 @@ export interface PacedPlan {
   readonly controlMs: number
   /** Exchanges of this node's user go over loops of so many cells a second, or more. */
   readonly exchangeRate: number
-  readonly loops: Omit<LoopSetOptions, 'rng' | 'leadEpochs' | 'twinLeadEpochs'>
+  readonly loops: Omit<LoopSetOptions, 'rng' | Leads>
   /** What all links of this node carry together, each way. */
   readonly nodeCellsPerSecond: number
   /** When set-ups of loops of so many other members leave, and how long before `live` they are decided. */
   setUpTime(members: number): SetUpTime
   /** The same for a twin of a loop of this rate, an index into `RATE_LADDER`. */
-  twinTime(members: number, rate: number): SetUpTime
+  twinTime(members: number, rate: number): Pick<SetUpTime, 'leadEpochs'>
   /** How long each member keeps a cell, where loops have so many. */
   holdMs(members: number): number
 }
@@ -87,9 +92,10 @@ export function pacedPlanOf({ clock, cover, fixedLoops, fixedRate, holdMs, bandw
 }
 
 /** What a set of loops is to know of when they are set up, where loops have as many other members as `members` says. */
-export function leadsOf(plan: PacedPlan, members: () => number): Pick<LoopSetOptions, 'leadEpochs' | 'twinLeadEpochs'> {
+export function leadsOf(plan: PacedPlan, members: () => number): Required<Pick<LoopSetOptions, Leads>> {
   return {
     leadEpochs: () => plan.setUpTime(members()).leadEpochs,
+    leastLeadEpochs: () => plan.setUpTime(members()).leastEpochs,
     twinLeadEpochs: (rate) => plan.twinTime(members(), rate).leadEpochs,
   }
 }
@@ -115,6 +121,17 @@ export function capacityClassOf(bits: number): number {
 
 function ladderIndex(cells: number): number {
   return (RATE_LADDER as readonly number[]).indexOf(cells)
+}
+
+/** When bursts of control slots go on each link: each so many milliseconds, and more often while it is young. */
+export interface ControlSlots {
+  readonly everyMs: number
+  readonly young: { readonly everyMs: number; readonly forMs: number }
+}
+
+/** Those of this plan. */
+export function controlSlotsOf({ controlMs }: PacedPlan): ControlSlots {
+  return { everyMs: controlMs, young: { everyMs: controlMs / YOUNG_TIMES, forMs: YOUNG_MS } }
 }
 
 /** Bytes that own loops and control slots put on this node's links in an hour, each way, as the schedule says. */

@@ -29,6 +29,7 @@ import {
   ClockedSessions,
   capacityClassOf,
   clockWarnings,
+  controlSlotsOf,
   drawsOf,
   isolationUnder,
   leadsOf,
@@ -159,8 +160,8 @@ async function compose(
     onLinkClosed: (link: Link, reason: LinkCloseReason) => neighbours.onLinkClosed(link, reason),
   }
   const paced = pacedPlanOf(config)
-  const pacing =
-    paced === null ? {} : { pacing: { control: { everyMs: paced.controlMs }, nodeCellsPerSecond: paced.nodeCellsPerSecond } }
+  const slots = paced && controlSlotsOf(paced)
+  const pacing = paced === null ? {} : { pacing: { control: slots, nodeCellsPerSecond: paced.nodeCellsPerSecond } }
   const relay = new Switch({ cipher, clock, rng, apex, admission, control, ...pacing })
   const linkLog = log.child('link')
   const host = await createLibp2pHost({
@@ -183,7 +184,7 @@ async function compose(
     bootstrap: config.bootstrap,
     dataDir: config.dataDir,
     limits: { choose: config.neighbours, accept: config.acceptNeighbours },
-    control: paced && { everyMs: paced.controlMs },
+    control: slots,
     clock,
     rng,
     log: log.child('neighbours'),
@@ -264,13 +265,14 @@ async function compose(
           holdMs: () => paced.holdMs(members()),
           rate: (RATE_LADDER as readonly number[]).indexOf(rate),
           loops: count,
-          leadEpochs: () => paced.setUpTime(members()).leadEpochs,
+          leads: leadsOf(paced, members),
           setUpWaitMs: () => paced.setUpTime(members()).waitMs,
           builder: preferring,
           view: directory,
           self,
           ownApex,
           members,
+          settled: () => pacedPool?.settled === true,
           clock,
           rng,
         })

@@ -2,7 +2,8 @@
  * The control slots of one link: a burst of cells at fixed times, for everything that is not a paced circuit's cell (gossip, set-ups of paced
  * loops, DESTROY), and PAD where nothing waits. A burst is as long as a set-up packet, which goes whole in one, so that it passes a member in
  * one wait. Without these slots an observer would see when a node emits a set-up that it never received, or says something because something
- * happened. Packets and all else take bursts in turn where both wait: neither can starve the other.
+ * happened. Packets and all else take bursts in turn where both wait: neither can starve the other. A link that is young has more of them, because
+ * it is young and for no other reason: then gossip has most to say, and a node that has just started is soon of use.
  * Limits: `QUEUE_CELLS_MAX` cells and `PACKETS_MAX` packets wait; what exceeds them is refused, and its sender repairs (gossip) or gives up (a
  * set-up). One DESTROY for each circuit waits. Spec: SPEC.md §4.5.
  */
@@ -41,21 +42,28 @@ export interface ControlLineParts {
   readonly everyMs: number
   /** When the first burst goes: a random time within `everyMs`. */
   readonly firstAt: MonotonicMs
+  /** Bursts before that, while the link is young. */
+  readonly young?: { readonly everyMs: number; readonly firstAt: MonotonicMs }
 }
 
 export class ControlLine implements Paced {
   readonly #link: Link
   readonly #everyMs: number
   readonly #pad: Lane
+  /** From here on bursts go each `everyMs`; before, as while the link is young. */
+  readonly #grownAt: number
+  readonly #youngMs: number
   #nextAt: number
   #queue: Waiting[] = []
   #packets: Packet[] = []
   #packetsTurn = true
 
-  constructor({ link, everyMs, firstAt }: ControlLineParts) {
+  constructor({ link, everyMs, firstAt, young }: ControlLineParts) {
     this.#link = link
     this.#everyMs = everyMs
-    this.#nextAt = firstAt
+    this.#grownAt = firstAt
+    this.#youngMs = young?.everyMs ?? everyMs
+    this.#nextAt = Math.min(firstAt, young?.firstAt ?? firstAt)
     this.#pad = link.lane(NO_CIRCUIT)
   }
 
@@ -81,9 +89,18 @@ export class ControlLine implements Paced {
   }
 
   emit(now: MonotonicMs): void {
-    if (now < this.#nextAt) return
-    const bursts = Math.floor((now - this.#nextAt) / this.#everyMs) + 1
-    this.#nextAt += bursts * this.#everyMs
+    let bursts = 0
+    while (this.#nextAt < this.#grownAt && this.#nextAt <= now) {
+      bursts++
+      // None so soon before the first of the others that both might go at one tick.
+      this.#nextAt += this.#youngMs
+      if (this.#nextAt + this.#youngMs > this.#grownAt) this.#nextAt = this.#grownAt
+    }
+    if (this.#nextAt <= now) {
+      const passed = Math.floor((now - this.#nextAt) / this.#everyMs) + 1
+      bursts += passed
+      this.#nextAt += passed * this.#everyMs
+    }
     for (let left = Math.min(bursts, LATE_BURSTS_MAX); left > 0; left--) this.#sendBurst()
   }
 

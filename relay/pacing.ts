@@ -25,10 +25,17 @@ const ROOM_PART = 0.85
 export const LINES_BYTES_MAX = 256 * 1024 * 1024
 export const LINK_LINES_BYTES_MAX = 64 * 1024 * 1024
 
+/** When the bursts go. */
+export interface ControlSlots {
+  readonly everyMs: number
+  /** More often than that for a while after the link was there. */
+  readonly young?: { readonly everyMs: number; readonly forMs: number }
+}
+
 /** How a node's links are paced. */
 export interface PacingOptions {
-  /** A burst of control slots each so many milliseconds on each neighbour link; `null`: control cells go at once. */
-  readonly control?: { readonly everyMs: number } | null
+  /** Bursts of control slots on each neighbour link; `null`: control cells go at once. */
+  readonly control?: ControlSlots | null
   readonly linkCellsPerSecond?: number
   /** What all links of this node carry together, each way. Default: no limit but that of each link. */
   readonly nodeCellsPerSecond?: number
@@ -98,9 +105,16 @@ export class Pacing {
   /** A neighbour link is there. */
   addLink(link: Link): void {
     if (this.#control === null || this.#control === undefined || this.#controlLines.has(link)) return
-    const { everyMs } = this.#control
-    const firstAt = (this.#clock.monotonicMs() + this.#rng.unit() * everyMs) as MonotonicMs
-    const line = new ControlLine({ link, everyMs, firstAt })
+    const { everyMs, young } = this.#control
+    const now = this.#clock.monotonicMs()
+    // Both times are drawn: what links that opened together do later must not go together.
+    const within = (ms: number, afterMs: number) => (now + afterMs + this.#rng.unit() * ms) as MonotonicMs
+    const line = new ControlLine({
+      link,
+      everyMs,
+      firstAt: within(everyMs, young?.forMs ?? 0),
+      ...(young === undefined ? {} : { young: { everyMs: young.everyMs, firstAt: within(young.everyMs, 0) } }),
+    })
     this.#controlLines.set(link, line)
     this.#pacer.add(link, line)
   }

@@ -25,7 +25,7 @@ import { askAgain } from './asking.ts'
 import { Evidence } from './evidence.ts'
 import { OriginLoop } from './origin-loop.ts'
 import { PacedLoop } from './paced-loop.ts'
-import { twinGapMs } from './set-up-time.ts'
+import { drawStart, twinGapMs } from './set-up-time.ts'
 
 // Implementation constants.
 /**
@@ -184,7 +184,7 @@ export class LoopBuilder {
   buildPaced(apex: NodeId | undefined, onEnd: PacedEndHandler, building: PacedBuilding): Promise<PacedLoop> {
     const { clock, rng } = this.#deps
     const { plan, onWorn } = building
-    const start = rng.unit()
+    const start = drawStart(rng)
     return this.#buildPaced(apex, building, plan, (parts) => new PacedLoop({ ...parts, plan, start, clock, onEnd, onWorn }))
   }
 

@@ -47,6 +47,11 @@ export interface LoopSetOptions {
   readonly extra: { readonly rates: readonly number[]; readonly loopsMax: number; readonly cellsMax?: number } | null
   /** Epochs between a decision and the loop's `live`: what the set-up takes (`set-up-time.ts`), with as many members as loops have now. */
   leadEpochs(): number
+  /**
+   * The same for a set-up that leaves at once. The first loop of a standing place does so, and is live at random between this and the lead: no member
+   * has seen anything by which it knows when that was decided. Absent: it waits as all others do.
+   */
+  leastLeadEpochs?(): number
   /** The same for a twin of a loop of this rate (index into `RATE_LADDER`). Absent: loops have no twins. */
   twinLeadEpochs?(rate: number): number
   /** For standing loops, and for extra ones: what is drawn for one must not show in the other. */
@@ -63,6 +68,8 @@ export interface Wish {
   readonly closeEpoch: number
   /** 0 ≤ x < 1: when in the time that is for it the set-up leaves. Members must not know when this was decided. */
   readonly wait: number
+  /** The time that is for it is the epoch that has begun, and no longer. */
+  readonly atOnce: boolean
   /** Of a twin: the loop whose members it has, and which of its twins it is. */
   readonly twin: { readonly root: number; readonly place: number } | null
   /** The isolation name whose loop it is; `null`: that which uses it first. */
@@ -109,6 +116,8 @@ interface Place {
   ahead: number
   failures: number
   notBefore: number
+  /** It never had a loop, nor a set-up. */
+  fresh: boolean
 }
 
 export class LoopSet {
@@ -124,7 +133,13 @@ export class LoopSet {
 
   constructor(options: LoopSetOptions) {
     this.#options = options
-    this.#places = options.standing.phases.map((phase) => ({ phase, ahead: this.#drawAhead(), failures: 0, notBefore: 0 }))
+    this.#places = options.standing.phases.map((phase) => ({
+      phase,
+      ahead: this.#drawAhead(),
+      failures: 0,
+      notBefore: 0,
+      fresh: true,
+    }))
   }
 
   /** Cells a second of all loops of the set that are live in `epoch`. */
@@ -191,8 +206,11 @@ export class LoopSet {
     if (member !== undefined) member.worn = true
   }
 
-  /** The loop could not be set up, or is of no more use before its time. Another one may take its place at an epoch to come. */
-  onLost(id: number): void {
+  /**
+   * The loop could not be set up, or is of no more use before its time. Another one may take its place at an epoch to come. `unsent`: nothing of it
+   * has left this node, so nobody knows of the try.
+   */
+  onLost(id: number, unsent = false): void {
     const member = this.#members.get(id)
     if (member === undefined) return
     this.#members.delete(id)
@@ -201,6 +219,7 @@ export class LoopSet {
       this.#retryAt = this.#epoch + backoff(++this.#extraFailures)
       return
     }
+    place.fresh = unsent && member.wish.atOnce
     place.notBefore = this.#epoch + backoff(++place.failures)
   }
 
@@ -213,10 +232,16 @@ export class LoopSet {
     }
     if (this.#epoch < until - place.ahead || this.#epoch < place.notBefore) return
     place.ahead = this.#drawAhead()
-    const liveEpoch = Math.max(until, this.#epoch + this.#options.leadEpochs())
+    const lead = this.#options.leadEpochs()
+    const least = place.fresh ? this.#options.leastLeadEpochs?.() : undefined
+    place.fresh = false
+    const atOnce = least !== undefined
+    // As long from leaving to `live` as with the wait, on average and at the ends.
+    const leadNow = atOnce ? least + 1 + this.#options.rng.standing.below(lead - least) : lead
+    const liveEpoch = Math.max(until, this.#epoch + leadNow)
     const closeEpoch = roundAfter(place.phase, liveEpoch + LIFE_MIN_EPOCHS)
     const { rate } = this.#options.standing
-    wishes.push(this.#add({ kind: 'standing', rate, liveEpoch, closeEpoch, twin: null, owner: null, cover: [] }, at))
+    wishes.push(this.#add({ kind: 'standing', rate, liveEpoch, closeEpoch, atOnce, twin: null, owner: null, cover: [] }, at))
   }
 
   #drawAhead(): number {
@@ -383,7 +408,7 @@ export class LoopSet {
 
   #addExtra(rate: number, liveEpoch: number, twin: Wish['twin'], owner: string, cover: readonly NodeId[]): Wish {
     const closeEpoch = liveEpoch + this.#drawLife()
-    return this.#add({ kind: 'extra', rate, liveEpoch, closeEpoch, twin, owner, cover }, -1)
+    return this.#add({ kind: 'extra', rate, liveEpoch, closeEpoch, atOnce: false, twin, owner, cover }, -1)
   }
 
   // Twins -------------------------------------------------------------------------------------------------------------------------

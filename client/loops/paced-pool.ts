@@ -15,7 +15,7 @@ import { OverlayError } from '../../src/errors/index.ts'
 import type { Clock, Rng, Timer } from '../../src/runtime/index.ts'
 import { EXCHANGES_MAX } from '../../src/stream/index.ts'
 import type { LoopBuilder } from './builder.ts'
-import { Epochs } from './epochs.ts'
+import { Epochs, Settling } from './epochs.ts'
 import { Lease, type LoopSource, type Taking } from './lease.ts'
 import { type Demand, EXCHANGE_EPOCHS, type LoopSet, type Wish } from './loop-set.ts'
 import type { OwnApex } from './own-hop.ts'
@@ -100,13 +100,18 @@ export class PacedPool implements LoopSource<Lease> {
   readonly #expected = new Map<string, number>()
   readonly #stop = new AbortController()
   readonly #epochs: Epochs
+  readonly #settling = new Settling()
   #lookTimer: Timer | null = null
   #noise = 0
 
   constructor(deps: PacedPoolDeps) {
     this.#deps = deps
-    const { clock, view } = deps
-    this.#epochs = new Epochs({ clock, view, onEpoch: (epoch) => this.#onEpoch(epoch) })
+    this.#epochs = new Epochs(deps.clock, (epoch) => this.#onEpoch(epoch))
+  }
+
+  /** Whether the directory has been the same for a while: loops that are set up now do not come out short. */
+  get settled(): boolean {
+    return this.#settling.settled
   }
 
   /** Loops that carry what is asked now. */
@@ -200,13 +205,16 @@ export class PacedPool implements LoopSource<Lease> {
 
   /**
    * As `take`, for this node itself: a place on a loop with another node drawn at random, which is asked nothing, so that what this node does
-   * with itself takes as long, and looks, as with others. Errors: as `take`, `LOOP_NO_PATH` (there is no other node).
+   * with itself takes as long, and looks, as with others. In a small network, where most others are near, it is one that is. Errors: as `take`,
+   * `LOOP_NO_PATH` (there is no other node).
    */
   async takeHome(taking: Taking): Promise<Lease> {
     const { view, self, rng, ownApex } = this.#deps
     const others = view.all().filter(({ id }) => id !== self && view.linked(id).length >= 2)
     if (others.length === 0) throw new OverlayError('unreachable', 'LOOP_NO_PATH', 'There is no other node to draw a loop with.')
-    const lease = await this.take(others[rng.below(others.length)]!.id, taking)
+    const near = view.size < SMALL_NETWORK ? others.filter(({ id }) => this.near(id, taking.isolation ?? '')) : []
+    const drawn = near.length > 0 ? near : others
+    const lease = await this.take(drawn[rng.below(drawn.length)]!.id, taking)
     lease.turnHome(ownApex)
     return lease
   }
@@ -218,9 +226,11 @@ export class PacedPool implements LoopSource<Lease> {
 
   /** See `LoopSource.near`. */
   near(node: NodeId, isolation: string): boolean {
+    const { self, view } = this.#deps
+    const atHome = node === self && view.size < SMALL_NETWORK
     for (const { loop, owner, spent } of this.#held.values()) {
       const usable = loop?.running === true && (owner === null || owner === isolation)
-      if (usable && loop.hops.includes(node) && !spent.has(node)) return true
+      if (usable && (atHome || (loop.hops.includes(node) && !spent.has(node)))) return true
     }
     return false
   }
@@ -365,13 +375,14 @@ export class PacedPool implements LoopSource<Lease> {
   // Epochs ------------------------------------------------------------------------------------------------------------------------
 
   #onEpoch(epoch: number): void {
-    const { set, members } = this.#deps
+    const { set, members, view } = this.#deps
+    this.#settling.onEpoch(view)
     for (const [id, { wish, loop }] of this.#held) {
       if (wish.closeEpoch > epoch || loop?.open === true) continue
       this.#noise += loop?.noiseCells ?? 0
       this.#held.delete(id)
     }
-    if (members() === 0 || !this.#epochs.settled) return
+    if (members() === 0 || !this.settled) return
     for (const wish of set.onEpoch(epoch, this.#demand())) void this.#build(wish)
   }
 
@@ -387,7 +398,8 @@ export class PacedPool implements LoopSource<Lease> {
     const { rate, liveEpoch, closeEpoch } = wish
     const { signal } = this.#stop
     try {
-      await clock.sleep(wish.wait * (wish.twin === null ? setUpWaitMs(members()) : twinWaitMs(members())), { signal })
+      const waitMs = wish.twin === null ? setUpWaitMs(members()) : twinWaitMs(members())
+      await clock.sleep(wish.wait * (wish.atOnce ? EPOCH_MS : waitMs), { signal })
       const plan = pacedPlan(clock.unixMs(), { clock: clockName, rate, liveEpoch, closeEpoch, holdMs: holdMs() })
       const cover = () => this.#cover(held)
       const onDrawn = (hops: readonly NodeId[]) => {
@@ -411,7 +423,7 @@ export class PacedPool implements LoopSource<Lease> {
       )
     } catch {
       this.#held.delete(wish.id)
-      set.onLost(wish.id) // the cause is the network's state, which status shows; the next draw may find another way
+      set.onLost(wish.id, held.drawn.length === 0) // the cause is the network's state, which status shows; the next draw may find another way
     }
   }
 

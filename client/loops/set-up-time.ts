@@ -5,16 +5,22 @@
  * learn: told its predecessor's place by both times together, and by who chose the link, it is right with a probability of at most 2.5 / loop
  * length where the predecessor is the origin (`test/unit/set-up-time.test.ts` computes it). The number of places to tell apart and the time from
  * the first to the last both grow with the loop: the spans grow with their product. Spec: SPEC.md §4.6.
+ *
+ * A first cell's steps are nearly all alike, so that its times at two members differ by little more than a shift: it leaves in the middle of its
+ * span most likely, and seldom at an end, where a shift tells most. A set-up's steps are mostly chance already: it leaves at any time alike.
  */
 import { EPOCH_MS, LIVE_LEAD_MS } from '../../src/circuit/setup/index.ts'
+import type { Rng } from '../../src/runtime/index.ts'
 
 // Specification constants.
 /** The wait's span, in intervals of control bursts, for each pair of a member and a link. */
-const WAIT_BURSTS = 0.36
+const WAIT_BURSTS = 0.27
 /** The start's span, in times that a cell takes at a member, for each such pair; no longer than members wait for a first cell. */
 export const START_SPREAD_MAX_MS = 8_000
 
 // Implementation constants.
+/** Loops are decided on so long after an epoch: a twin that is told of then is live at the second one, without time to spare. */
+export const DECISION_MS = 750
 /** A twin's members are told so long after its decision at most, for each of them: slots are wider than what a cell takes at a member. */
 const TWIN_WAIT_MS = 120
 /** Slots that it takes to ask a member for its answer, on average: each second one asks, each member in turn. */
@@ -27,8 +33,10 @@ const TICK_WAIT_MS = 5
 export interface SetUpTime {
   /** The set-up leaves a random time after the decision, from 0 to this: whole epochs, so that no part of an epoch is likelier than others. */
   readonly waitMs: number
-  /** Epochs from the decision to `live`. */
+  /** Epochs from that of the decision to `live`. */
   readonly leadEpochs: number
+  /** The same for a set-up that leaves at once: the way, and no wait. */
+  readonly leastEpochs: number
 }
 
 /**
@@ -38,7 +46,8 @@ export interface SetUpTime {
 export function setUpTime(members: number, controlMs: number): SetUpTime {
   const waitEpochs = Math.ceil((WAIT_BURSTS * members * (members + 1) * controlMs) / EPOCH_MS)
   const wayMs = ((members + 1) * controlMs) / 2
-  return { waitMs: waitEpochs * EPOCH_MS, leadEpochs: waitEpochs + Math.ceil((wayMs + LIVE_LEAD_MS + MARGIN_MS) / EPOCH_MS) }
+  const leastEpochs = Math.ceil((DECISION_MS + wayMs + LIVE_LEAD_MS + MARGIN_MS) / EPOCH_MS)
+  return { waitMs: waitEpochs * EPOCH_MS, leadEpochs: waitEpochs + leastEpochs, leastEpochs }
 }
 
 /** How long a cell takes at a member of a paced loop, on average. `rate`: cells a second. */
@@ -60,15 +69,20 @@ export function twinWaitMs(members: number): number {
  * For a twin of a loop of `rate`: members are told at times that hardly depend on their places, a random time after the decision; then each is
  * asked for its answer.
  */
-export function twinTime(members: number, holdMs: number, rate: number): SetUpTime {
+export function twinTime(members: number, holdMs: number, rate: number): Omit<SetUpTime, 'leastEpochs'> {
   const tellMs = (members - 1) * twinGapMs(holdMs, rate)
   const wayMs = (members + 1) * stepMs(holdMs, rate)
   const answersMs = (ANSWER_SLOTS * members * 1000) / rate
   const waitMs = twinWaitMs(members)
-  return { waitMs, leadEpochs: Math.ceil((waitMs + tellMs + wayMs + answersMs) / EPOCH_MS) }
+  return { waitMs, leadEpochs: Math.ceil((DECISION_MS + waitMs + tellMs + wayMs + answersMs) / EPOCH_MS) }
 }
 
-/** The first cell goes at `live` and a random time of at most this. `rate`: cells a second. */
+/** The first cell goes at `live` and a random part (`drawStart`) of this. `rate`: cells a second. */
 export function startSpreadMs(members: number, holdMs: number, rate: number): number {
   return Math.min(START_SPREAD_MAX_MS, members * (members + 1) * stepMs(holdMs, rate))
+}
+
+/** 0 ≤ x < 1: where in its spread a loop's first cell goes, and those of its twins. */
+export function drawStart(rng: Pick<Rng, 'unit'>): number {
+  return (rng.unit() + rng.unit()) / 2
 }

@@ -10,7 +10,7 @@
  * In smaller networks, where nothing is claimed against members, each hop is used, and this node too: together the loops reach all they can.
  */
 import type { NodeId } from '../../src/bytes/index.ts'
-import { epochAt, pacedPlan, RATE_LADDER } from '../../src/circuit/setup/index.ts'
+import { EPOCH_MS, epochAt, pacedPlan, RATE_LADDER } from '../../src/circuit/setup/index.ts'
 import type { DirectoryView } from '../../src/directory/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
 import { type Clock, type Rng, shuffled } from '../../src/runtime/index.ts'
@@ -18,7 +18,7 @@ import { EXCHANGES_MAX } from '../../src/stream/index.ts'
 import type { LoopBuilder } from './builder.ts'
 import { Epochs } from './epochs.ts'
 import { Lease } from './lease.ts'
-import { LoopSet, NO_DEMAND, PHASES, type Wish } from './loop-set.ts'
+import { LoopSet, type LoopSetOptions, NO_DEMAND, PHASES, type Wish } from './loop-set.ts'
 import type { OwnApex } from './own-hop.ts'
 import type { PacedLoop } from './paced-loop.ts'
 
@@ -47,7 +47,7 @@ export interface StandingDeps {
   /** How many. */
   readonly loops: number
   /** See `LoopSetOptions`. */
-  leadEpochs(): number
+  readonly leads: Pick<LoopSetOptions, 'leadEpochs' | 'leastLeadEpochs'>
   /** The longest that a set-up waits after its decision (`set-up-time.ts`). */
   setUpWaitMs(): number
   /** With the service's preference. */
@@ -57,6 +57,8 @@ export interface StandingDeps {
   readonly ownApex: OwnApex
   /** How many other members loops should have now; 0: none can be built. */
   members(): number
+  /** Whether the directory has settled since the node's start (`epochs.ts`). */
+  settled(): boolean
   readonly clock: Clock
   readonly rng: Rng
 }
@@ -102,9 +104,9 @@ export class StandingLoops {
 
   constructor(deps: StandingDeps) {
     this.#deps = deps
-    const { clock, rate, rng, view } = deps
-    this.#epochs = new Epochs({ clock, view, onEpoch: (epoch) => this.#onEpoch(epoch) })
-    const options = { extra: null, leadEpochs: () => deps.leadEpochs(), rng: { standing: rng, extra: rng } }
+    const { rate, rng } = deps
+    this.#epochs = new Epochs(deps.clock, (epoch) => this.#onEpoch(epoch))
+    const options = { extra: null, ...deps.leads, rng: { standing: rng, extra: rng } }
     // A set for each, so that what becomes of one is its own.
     this.#sets = Array.from(
       { length: deps.loops },
@@ -296,19 +298,19 @@ export class StandingLoops {
     for (const held of this.#held) {
       if (held.wish.closeEpoch <= epoch && held.loop?.open !== true) this.#held.delete(held)
     }
-    if (this.#deps.members() === 0 || !this.#epochs.settled) return
+    if (this.#deps.members() === 0 || !this.#deps.settled()) return
     for (const set of this.#sets) for (const wish of set.onEpoch(epoch, NO_DEMAND)) void this.#build(set, wish)
   }
 
   async #build(set: LoopSet, wish: Wish): Promise<void> {
     const { builder, clock, clockName, self, rng } = this.#deps
     const face = this.#drawFace(set)
-    if (face === null) return set.onLost(wish.id)
+    if (face === null) return set.onLost(wish.id, true)
     const held: Held = { wish, set, face, drawn: [], loop: null, exchanges: 0, asks: 0 }
     this.#held.add(held)
     const { rate, liveEpoch, closeEpoch } = wish
     try {
-      await clock.sleep(wish.wait * this.#deps.setUpWaitMs(), { signal: this.#stop.signal })
+      await clock.sleep(wish.wait * (wish.atOnce ? EPOCH_MS : this.#deps.setUpWaitMs()), { signal: this.#stop.signal })
       const plan = pacedPlan(clock.unixMs(), { clock: clockName, rate, liveEpoch, closeEpoch, holdMs: this.#deps.holdMs() })
       const others = this.#reachable().filter((id) => id !== self)
       const middle = face === self ? others[rng.below(others.length)] : face
@@ -326,7 +328,7 @@ export class StandingLoops {
       this.#whenRunning(held.loop)
     } catch {
       this.#held.delete(held)
-      set.onLost(wish.id)
+      set.onLost(wish.id, held.drawn.length === 0)
     }
   }
 
@@ -374,7 +376,7 @@ export class StandingLoops {
     return drawn[rng.below(drawn.length)]!
   }
 
-  /** In a small network: nodes that no other loop of the service reaches. */
+  /** In a small network: nodes that no other loop of the service reaches, the service's points first. */
   #cover(held: Held): ReadonlySet<NodeId> {
     const { view, self } = this.#deps
     if (!this.#small) return new Set()
@@ -384,6 +386,7 @@ export class StandingLoops {
       const reaches = other.loop === null ? other.drawn : other.loop.open ? other.loop.hops : []
       if (other !== held) for (const hop of reaches) missing.delete(hop)
     }
-    return missing
+    const points = this.#points().filter((node) => missing.has(node))
+    return points.length > 0 ? new Set(points) : missing
   }
 }

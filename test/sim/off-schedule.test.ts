@@ -22,6 +22,7 @@ const HOURS = Number(process.env.OFF_SCHEDULE_HOURS ?? 24)
 const HOUR_MS = 3_600_000
 const TICK_MS = 200
 const EVERY_MS = 8_000
+const YOUNG = { everyMs: 2_000, forMs: 60_000 }
 const BURST_CELLS = 8
 const RATE = 8
 /** A link's greeting, and what it had begun when it was agreed. */
@@ -56,7 +57,7 @@ test(`P5: ${HOURS} simulated hours: every write on every link is on the grid, an
   const options = {
     count: 5,
     seed: 'off schedule',
-    pacing: { control: { everyMs: EVERY_MS }, tickMs: TICK_MS },
+    pacing: { control: { everyMs: EVERY_MS, young: YOUNG }, tickMs: TICK_MS },
     onWrite: (from: NodeId, to: NodeId, bytes: number) => {
       const way = current.get(`${from} ${to}`)
       if (way === undefined || now() - way.since < GREETING_MS) return
@@ -186,7 +187,7 @@ test(`P5: ${HOURS} simulated hours: every write on every link is on the grid, an
   )
   await net.close()
 
-  /** Control slots: eight cells each eight seconds, from the time at which the link was agreed until it went. */
+  /** Control slots: eight cells each two seconds in a link's first minute, then each eight seconds, from the time at which it was agreed until it went. */
   function assertRhythm(way: Way): void {
     const times = [...way.control.keys()]
     if (times.length === 0) return
@@ -194,8 +195,17 @@ test(`P5: ${HOURS} simulated hours: every write on every link is on the grid, an
       assert.equal(cells, BURST_CELLS, `${way.name}: ${cells} cells at ${at}`)
       assert.equal((at - times[0]!) % grid, 0)
     }
-    for (const [burst, at] of times.entries()) {
-      const due = times[0]! + burst * EVERY_MS
+    const young = times.findIndex((at, burst) => Math.abs(at - times[0]! - burst * YOUNG.everyMs) > grid)
+    if (young < 0) return assert.ok(times.at(-1)! - times[0]! <= YOUNG.forMs + 2 * EVERY_MS, `${way.name} stays young`)
+    const from = times[young]!
+    // The first burst of a link that is older is anywhere in the time between two; it may be due in the young rhythm as well.
+    const age = from - times[0]!
+    assert.ok(
+      age >= YOUNG.forMs - YOUNG.everyMs - grid && age <= YOUNG.forMs + 2 * EVERY_MS,
+      `${way.name} is older after ${age} ms`,
+    )
+    for (const [burst, at] of times.slice(young).entries()) {
+      const due = from + burst * EVERY_MS
       assert.ok(Math.abs(at - due) <= grid, `${way.name}: burst ${burst} at ${at}, not ${due}`)
     }
   }

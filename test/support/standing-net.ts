@@ -3,6 +3,7 @@
  * services on standing loops and others connect to them through paced pools. Records are in a map. What goes over which wire, and when, is
  * written down; how the nodes draw does not depend on what is asked.
  */
+import { controlSlotsOf, leadsOf, type PacedPlan } from '../../client/clocks.ts'
 import { LoopBuilder } from '../../client/loops/builder.ts'
 import { LoopSet } from '../../client/loops/loop-set.ts'
 import type { OwnApex } from '../../client/loops/own-hop.ts'
@@ -78,7 +79,19 @@ export interface StandingNet {
   close(): Promise<void>
 }
 
-/** `size`: how many nodes the directory seems to have. Node 0 hosts. */
+export interface StandingNetOptions {
+  readonly count?: number
+  /** How many nodes the directory seems to have. */
+  readonly size?: number
+  readonly holdMs?: number
+  readonly leadEpochs?: number
+  /** What the hosting node's clock is; default `steady`. */
+  readonly clock?: 'steady' | 'swift'
+  /** Control slots, set-ups and the loops of steady users as nodes with this plan have them; default: others, that are sooner. */
+  readonly plan?: PacedPlan
+}
+
+/** Node 0 hosts. */
 export async function startStandingNet(
   seed: string,
   {
@@ -86,18 +99,22 @@ export async function startStandingNet(
     size = count,
     holdMs = HOLD_MS,
     leadEpochs = 10_000 / EPOCH_MS,
-  }: { readonly count?: number; readonly size?: number; readonly holdMs?: number; readonly leadEpochs?: number } = {},
+    plan,
+    clock: hostClock = 'steady',
+  }: StandingNetOptions = {},
 ): Promise<StandingNet> {
   const writes: string[] = []
   const now = { ms: () => 0 }
   const sim = await startFakeMesh(seed, {
     count,
-    pacing: { control: { everyMs: CONTROL_MS } },
+    pacing: { control: plan === undefined ? { everyMs: CONTROL_MS } : controlSlotsOf(plan) },
     rngOf: (index) => new KindRng(`${seed} node ${index}`),
     shape: () => ({ delayMs: 3 }),
     onWrite: (from, to, bytes) => writes.push(`${now.ms()} ${from.slice(0, 6)} ${to.slice(0, 6)} ${bytes}`),
   })
   const { mesh, clock } = sim
+  const leads = plan === undefined ? { leadEpochs: () => leadEpochs } : leadsOf(plan, () => 5)
+  const waitMs = plan === undefined ? SET_UP_WAIT_MS : plan.setUpTime(5).waitMs
   now.ms = () => clock.monotonicMs()
   const ids = mesh.nodes.map(({ id }) => id)
   const descriptors = new Map<NodeId, Descriptor>()
@@ -167,15 +184,32 @@ export async function startStandingNet(
     network: mesh.network,
     self: host.id,
     view,
-    carries: true,
+    carries: hostClock === 'steady',
     loopsFor(preference, { loops, rate }) {
+      if (hostClock === 'swift') {
+        const preferring: Pick<LoopBuilder, 'build'> = {
+          build: (apex, onEnd, building) => builder.build(apex, onEnd, { ...building, preference }),
+        }
+        const ownApex: OwnApex = (stream, port) => host.apex.accept(stream, port)
+        const made = new LoopPool({
+          builder: preferring,
+          view,
+          self: host.id,
+          ownApex,
+          members: () => 5,
+          clock,
+          rng: seededRng(`${seed} host`),
+        })
+        made.start()
+        return { loops: made, close: () => made.close() }
+      }
       const made = new StandingLoops({
         clockName: 'steady',
         holdMs: () => holdMs,
         rate: RATES.indexOf(rate),
         loops,
-        leadEpochs: () => leadEpochs,
-        setUpWaitMs: () => SET_UP_WAIT_MS,
+        leads,
+        setUpWaitMs: () => waitMs,
         builder: {
           buildPaced(middle, onEnd, how) {
             asked.push({ at: clock.unixMs(), middle })
@@ -186,6 +220,7 @@ export async function startStandingNet(
         self: host.id,
         ownApex: (stream, port) => host.apex.accept(stream, port),
         members: () => 5,
+        settled: () => true,
         clock,
         rng: new KindRng(`${seed} standing ${standing.length}`),
       })
@@ -193,7 +228,7 @@ export async function startStandingNet(
       made.start()
       return { loops: made, close: () => made.close() }
     },
-    healthy: () => standing.some(({ figures }) => figures.running > 0),
+    healthy: () => hostClock === 'swift' || standing.some(({ figures }) => figures.running > 0),
     joinLocally: notThroughALoop,
     makeSession: makeSession('service'),
     emit: () => {},
@@ -243,7 +278,8 @@ export async function startStandingNet(
       const set = new LoopSet({
         standing: { rate: RATES.indexOf(rate === 'steady' ? 8 : rate), phases: [0, 1] },
         extra: rate === 'steady' ? { rates: [3, 4], loopsMax: 16 } : null,
-        leadEpochs: () => leadEpochs,
+        ...(rate === 'steady' ? plan?.loops : undefined),
+        ...leads,
         twinLeadEpochs: (at) => twinTime(5, holdMs, RATES[at]!).leadEpochs,
         rng: { standing: rng, extra: rng },
       })
@@ -258,7 +294,7 @@ export async function startStandingNet(
         ownApex,
         rng: seededRng(`${seed} pool ${index}`),
         members: () => 5,
-        setUpWaitMs: () => SET_UP_WAIT_MS,
+        setUpWaitMs: () => waitMs,
         clock,
       })
       pool.start()

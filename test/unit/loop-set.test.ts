@@ -126,6 +126,40 @@ test('P5b: whatever happens: public times, bounded lives, few extra loops, none 
   )
 })
 
+test('the first loop of a place: its set-up leaves in the epoch, live any time up to the lead; those after it wait as all do', () => {
+  const [least, lead] = [6, 17]
+  const options = { ...FIXED, leadEpochs: () => lead, leastLeadEpochs: () => least }
+  const leads = new Map<number, number>()
+  for (let seed = 0; seed < 500; seed++) {
+    const set = setOf(options, seed)
+    const wishes = set.onEpoch(START, NO_DEMAND)
+    assert.equal(wishes.length, 3)
+    for (const wish of wishes) {
+      assert.ok(wish.atOnce)
+      leads.set(wish.liveEpoch - START, (leads.get(wish.liveEpoch - START) ?? 0) + 1)
+    }
+    // What was never sent may be sent at once still; what was sent and lost, or ran and ended, has a successor that waits.
+    const [unsent, sent, runs] = wishes
+    set.onLost(unsent!.id, true)
+    set.onLost(sent!.id)
+    set.onBuilt(runs!.id, nodes.slice(0, 5))
+    const again: Wish[] = []
+    for (let epoch = START + 1; epoch < START + 2 * ROUND_EPOCHS; epoch++) again.push(...set.onEpoch(epoch, NO_DEMAND))
+    assert.deepEqual(
+      again.slice(0, 2).map(({ atOnce }) => atOnce),
+      [true, false],
+    )
+    assert.equal(again[1]!.liveEpoch - START, 1 + lead)
+    assert.ok(again.slice(1).every(({ atOnce }) => !atOnce))
+  }
+  // From leaving to live, less the part of an epoch that it takes to leave: as long as with the wait, each as likely.
+  assert.deepEqual(
+    [...leads.keys()].sort((a, b) => a - b),
+    Array.from({ length: lead - least }, (_, at) => least + 1 + at),
+  )
+  for (const [epochs, count] of leads) assert.ok(count > 90 && count < 190, `${epochs}: ${count}`)
+})
+
 test('a standing place is never empty: each loop lives until the next of its phase does', () => {
   for (const options of [STEADY, FIXED]) {
     const set = setOf(options, 'day')

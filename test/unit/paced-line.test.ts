@@ -322,6 +322,31 @@ test('control slots: bursts of a set-up packet at fixed times, PAD where nothing
   assert.equal(many.left, QUEUE_CELLS_MAX - 5 * BURST_CELLS)
 })
 
+test('control slots of a young link: more bursts until it is older, at times that nothing else decides; after a standstill two at once', () => {
+  const run = (queue: number, steps: readonly number[]) => {
+    const clock = new FakeClock()
+    const { sent, link } = recorder(clock)
+    const young = { everyMs: 250, firstAt: 100 as MonotonicMs }
+    const control = new ControlLine({ link, everyMs: 1_000, firstAt: 2_300 as MonotonicMs, young })
+    const lane = control.lane(0 as CircuitId)
+    for (let at = 0; at < queue; at++) lane.push(Command.CONTROL, cell(1))
+    for (const ms of steps) {
+      clock.advanceNow(ms)
+      control.emit(clock.monotonicMs())
+    }
+    return sent.map(({ at }) => at)
+  }
+  const tens = new Array<number>(500).fill(10)
+  const times = [...new Set(run(0, tens))]
+  assert.deepEqual(times, [100, 350, 600, 850, 1100, 1350, 1600, 1850, 2300, 3300, 4300])
+  assert.equal(run(0, tens).length, times.length * BURST_CELLS)
+  assert.deepEqual(run(999, tens), run(0, tens))
+  // From 0.2 to 3.4 s nothing: of the bursts that were due two go, and those after them go at their times.
+  const late = run(0, [100, 100, 3_200, ...tens.slice(0, 100)])
+  assert.deepEqual([...new Set(late)], [100, 3400, 4300])
+  assert.equal(late.filter((at) => at === 3400).length, 2 * BURST_CELLS)
+})
+
 test('drift at eight cells a second: a predecessor 100 ppm off is followed over twenty minutes without a lost cell', () => {
   for (const factor of [1.0001, 0.9999]) {
     for (let seed = 1; seed <= 8; seed++) {

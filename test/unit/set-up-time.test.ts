@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setUpTime, startSpreadMs, twinGapMs, twinTime } from '../../client/loops/set-up-time.ts'
+import { drawStart, setUpTime, startSpreadMs, twinGapMs, twinTime } from '../../client/loops/set-up-time.ts'
 import { EPOCH_MS, HOLD_MS, LIVE_LEAD_MS, RATE_LADDER } from '../../src/circuit/setup/index.ts'
 import { type SeededRng, seededRng } from '../support/seeded-rng.ts'
 
@@ -15,11 +15,18 @@ const BINS = 100
 const TICK_MS = 10
 
 /** Histograms of when something comes to each member that waits up to `spanMs` at the origin, and up to `stepMs` more than `leastMs` at each link. */
-function arrivals(members: number, spanMs: number, stepMs: number, leastMs: number, rng: SeededRng): Float64Array[] {
+function arrivals(
+  members: number,
+  spanMs: number,
+  stepMs: number,
+  leastMs: number,
+  rng: SeededRng,
+  draw = () => rng.unit(),
+): Float64Array[] {
   const mostMs = spanMs + members * (stepMs + leastMs)
   const byMember = Array.from({ length: members }, () => new Float64Array(BINS))
-  for (let draw = 0; draw < DRAWS; draw++) {
-    let atMs = spanMs * rng.unit()
+  for (let drawn = 0; drawn < DRAWS; drawn++) {
+    let atMs = spanMs * draw()
     for (const bins of byMember) {
       atMs += leastMs + stepMs * rng.unit()
       bins[Math.floor((atMs / mostMs) * BINS)]! += 1 / DRAWS
@@ -31,7 +38,7 @@ function arrivals(members: number, spanMs: number, stepMs: number, leastMs: numb
 const setUps = (members: number, controlMs: number, rng: SeededRng) =>
   arrivals(members, setUpTime(members, controlMs).waitMs, controlMs, 0, rng)
 const starts = (members: number, rate: number, rng: SeededRng) =>
-  arrivals(members, startSpreadMs(members, HOLD_MS, rate), TICK_MS + 1000 / rate, HOLD_MS, rng)
+  arrivals(members, startSpreadMs(members, HOLD_MS, rate), TICK_MS + 1000 / rate, HOLD_MS, rng, () => drawStart(rng))
 
 /** When each member is told of a twin in cells of a loop of `rate` cells a second. */
 function tellings(members: number, rate: number, holdMs: number, rng: SeededRng): Float64Array[] {
