@@ -150,7 +150,7 @@ export class HostedService {
       name,
       address,
       ports: this.#state.ports.map(({ port, host, targetPort }) => ({ port, target: targetText(host, targetPort) })),
-      state: !isUp ? 'starting' : standing >= this.#points.wanted ? 'up' : 'degraded',
+      state: !isUp ? 'starting' : standing >= this.#points.enough ? 'up' : 'degraded',
       introductionPoints: standing,
       effort: this.#queue.effortBits,
       sessions: this.#sessions.size,
@@ -253,7 +253,7 @@ export class HostedService {
     const { standing } = this.#deps.loops
     if (standing === undefined) return this.#places.allows(location, node) ? 0 : null
     const id = nodeIdOf(node)
-    return MeetingPlaces.drawnOf(offered, location).includes(id) ? standing.secondsAt(id) : null
+    return MeetingPlaces.drawnOf(offered, location, this.#deps.view).includes(id) ? standing.secondsAt(id) : null
   }
 
   // Record -------------------------------------------------------------------------------------------------------------------------

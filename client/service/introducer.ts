@@ -365,10 +365,13 @@ export class Introducer {
   #drawn({ location, offered }: Drawn): readonly NodeId[] {
     if (offered.length === 0) return this.#places.drawn(location)
     const { view } = this.#deps
-    return MeetingPlaces.drawnOf(offered, location).filter((node) => view.get(node) !== undefined)
+    return MeetingPlaces.drawnOf(offered, location, view).filter((node) => view.get(node) !== undefined)
   }
 
-  /** `items`, those first whose nodes a loop is there for: any of them will do, and a loop that is not there takes half a minute. */
+  /**
+   * `items`, those first whose nodes a loop is there for, then those that a loop reaches which can have a faster one: any of them will do, and a loop
+   * through other nodes takes half a minute.
+   */
   #sooner<T>(
     items: readonly T[],
     nodeOf: (item: T) => NodeId,
@@ -376,7 +379,8 @@ export class Introducer {
   ): T[] {
     const { loops } = this.#deps
     const ready = items.filter((item) => loops.reaches?.(nodeOf(item), wish) !== false)
-    return [...ready, ...items.filter((item) => !ready.includes(item))]
+    const soon = items.filter((item) => !ready.includes(item) && loops.near?.(nodeOf(item), wish.isolation) !== false)
+    return [...ready, ...soon, ...items.filter((item) => !ready.includes(item) && !soon.includes(item))]
   }
 
   /** How long it takes until a loop is there that somebody waits for. */

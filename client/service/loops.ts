@@ -34,6 +34,8 @@ export interface ServiceLoops<Loop extends ServiceLoop = ServiceLoop> {
   release(loop: Loop): void
   /** Whether `take` would give now, without waiting. Absent: it always may. */
   reaches?(node: NodeId, wish: Omit<LoopWish, 'signal'>): boolean
+  /** Whether a loop with `node` runs now, which can have a faster one through the same nodes within seconds. Absent: loops are built at once. */
+  near?(node: NodeId, isolation: string): boolean
   /** Under a paced clock, at the hosting end: the loops stand whatever is asked, and what they reach decides where the service is met. */
   readonly standing?: StandingPlaces
 }

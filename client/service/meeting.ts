@@ -15,6 +15,8 @@ import { reachableNodes, type ServiceLoop, type ServiceLoops, type ServiceView }
 
 /** Specification constant: so many nodes, from the first of the ranking, may be the rendezvous point. */
 export const DRAWN_NODES = 3
+/** Below this many nodes any that a service offers. */
+export const SMALL_NETWORK = 20
 
 export interface MeetingDeps {
   readonly self: NodeId
@@ -42,9 +44,13 @@ export class MeetingPlaces {
     return this.#ranking.order(location).slice(0, DRAWN_NODES)
   }
 
-  /** The same of the nodes that a service offers (32 bytes each). */
-  static drawnOf(offered: readonly Uint8Array[], location: Uint8Array): readonly NodeId[] {
-    return new Ranking(offered.map(nodeIdOf)).order(location).slice(0, DRAWN_NODES)
+  /**
+   * The same of the nodes that a service offers (32 bytes each). In a small network any of them: nothing is claimed there against members, and a client
+   * whose loops reach none of three would wait for a set-up.
+   */
+  static drawnOf(offered: readonly Uint8Array[], location: Uint8Array, { size }: Pick<ServiceView, 'size'>): readonly NodeId[] {
+    const drawn = size < SMALL_NETWORK ? offered.length : DRAWN_NODES
+    return new Ranking(offered.map(nodeIdOf)).order(location).slice(0, drawn)
   }
 
   /** Whether `node` (32 bytes) may be it. */

@@ -30,10 +30,13 @@ import {
   type ServiceLoops,
   type ServiceView,
 } from './loops.ts'
+import { SMALL_NETWORK } from './meeting.ts'
 import type { ChosenPoint } from './state.ts'
 
 // Implementation constants.
 export const POINTS_WANTED = 3
+/** Under a paced clock in a small network, where a client's loops reach some nodes and each hop of a service's can be one: one for so many nodes. */
+const NODES_PER_POINT = 3
 /** Long polls outstanding at each point. */
 const POLLS = 2
 /** A point is kept for a time drawn between these. */
@@ -89,13 +92,16 @@ export class IntroductionPoints {
   #look: Timer | null = null
   readonly #stop = new AbortController()
   readonly #runs: Promise<void>[] = []
-  /** As many points as there should be. */
+  /** As many points as are chosen, if there are so many nodes for them, and as must stand if the service is to be up. */
   readonly wanted: number
+  readonly enough: number
 
   constructor(deps: PointsDeps, kept: readonly ChosenPoint[]) {
     this.#deps = deps
     const { standing } = deps.loops
-    this.wanted = standing === undefined ? POINTS_WANTED : Math.min(POINTS_WANTED, standing.figures.loops)
+    this.enough = standing === undefined ? POINTS_WANTED : Math.min(POINTS_WANTED, standing.figures.loops)
+    const isSmall = standing !== undefined && deps.view.size < SMALL_NETWORK
+    this.wanted = isSmall ? Math.max(POINTS_WANTED, Math.ceil(deps.view.size / NODES_PER_POINT)) : this.enough
     for (const chosen of kept.slice(0, this.wanted)) this.#points.push(new Point(deps, chosen))
     standing?.prefer(() => this.#lasting())
   }

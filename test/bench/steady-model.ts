@@ -1,7 +1,7 @@
 /**
  * The same questions as `steady.ts` on a fake clock, so that neither this machine's speed nor what else it does shows: the cell plane of each node,
  * loops, pools, publishing and reading are real, wires take 5 ms and no time for bytes, stores are maps whose answers travel as pings of the
- * same size, and there is no directory or gossip. Each node has a pool. `node test/bench/steady-model.ts [--nodes 8] [--runs 5] [--standing 1
+ * same size, there is no directory or gossip, and links are old. Each node has a pool. `node test/bench/steady-model.ts [--nodes 8] [--runs 5] [--standing 1
  * --control 2500]`; without the last two, each cover.
  */
 import { parseArgs } from 'node:util'

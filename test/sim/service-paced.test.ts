@@ -54,6 +54,7 @@ async function run<T>(net: StandingNet, promise: Promise<T>, withinMs = 60_000):
 
 /** A service of node 0, up. */
 interface Hosting {
+  readonly clock?: 'steady' | 'swift'
   readonly size?: number
   readonly count?: number
   readonly holdMs?: number
@@ -123,6 +124,21 @@ test('a swift user reaches it as well', async () => {
   const duplex = await run(net, connector.connect(key, 80, { signal }), 40_000)
   await roundTrip(net, duplex, Buffer.from(seededRng('swift user').bytes(40_000)))
   assert.ok(net.sim.clock.monotonicMs() - began < 15_000)
+  await net.close()
+})
+
+test('a steady user reaches a service whose node runs swift', async () => {
+  const { net, key } = await hosted('swift host', { count: 7, clock: 'swift' })
+  assert.equal(net.services.get('web')?.carried, undefined)
+  const { connector, pool } = net.connector(5, 'steady')
+  await net.sim.clock.runUntil(() => pool.ready === 2, 60_000)
+  const duplex = await run(net, connector.connect(key, 80, { signal }), 90_000)
+  const content = Buffer.from(seededRng('swift host').bytes(100_000))
+  await roundTrip(net, duplex, content)
+  const began = net.sim.clock.monotonicMs()
+  await roundTrip(net, await run(net, connector.connect(key, 80, { signal })), Buffer.from('again'))
+  assert.ok(net.sim.clock.monotonicMs() - began < 8_000)
+  assert.ok(pool.open().every(({ loop }) => loop.plan.clock === 'steady'))
   await net.close()
 })
 
