@@ -59,16 +59,16 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
   steady: {
     bytes: { message: 2 * KiB, page: 300 * KiB, bulk: 1024 * KiB },
     restMs: { message: 900, page: 2_500, bulk: 4_000 },
-    settleMs: 15_000,
-    pauseMs: 1_500,
+    settleMs: 10_000,
+    pauseMs: 500,
     carriage: { loops: 2, rate: 32 },
     flags: ['--hold', '150', '--bandwidth', '60Mbit'],
   },
   fixed: {
     bytes: { message: 2 * KiB, page: 32 * KiB, bulk: 64 * KiB },
     restMs: { message: 900, page: 2_500, bulk: 4_000 },
-    settleMs: 15_000,
-    pauseMs: 1_500,
+    settleMs: 10_000,
+    pauseMs: 500,
     carriage: { loops: 1, rate: 32 },
     flags: ['--hold', '150', '--bandwidth', '60Mbit', '--fixed-loops', '5', '--fixed-rate', '32'],
   },
@@ -78,7 +78,7 @@ export type SceneKind = Scene['kind']
 
 /** Order of the scenes of a run. Quiet ones come first: with a paced clock, loops stay for minutes after work. */
 export const FULL_RUN: readonly SceneKind[] = [
-  ...['idle', 'idle', 'live', 'live', 'store', 'live', 'publish', 'live', 'store', 'live', 'publish', 'live', 'store'],
+  ...['idle', 'idle', 'live', 'store', 'live', 'publish', 'live', 'store', 'live', 'publish', 'live', 'store'],
 ] as SceneKind[]
 export const SHORT_RUN: readonly SceneKind[] = ['idle', 'live', 'store', 'live']
 
