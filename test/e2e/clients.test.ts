@@ -1,7 +1,7 @@
 /**
  * Gyre as people use it: their own programs, unchanged, through the local proxies of one node, against sites and live services of others.
- * Eight real processes; curl, wget, Chromium, git, ssh, rsync, torsocks, aria2 and ffmpeg as the machine has them (`test/support/clients.ts`
- * says what happens where one is missing). Each of these is a recipe in the README.
+ * Eight real processes; curl, wget, Chromium, git, ssh, rsync, torsocks, proxychains, aria2 and ffmpeg as the machine has them
+ * (`test/support/clients.ts` says what happens where one is missing). Each of these is a recipe in the README.
  */
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
@@ -202,6 +202,17 @@ test('torsocks curl: a site by its name, resolved by the node', needs('torsocks'
   assert.equal(ended.stdout.toString(), 'through torsocks\n')
   const outside = await run('torsocks', ['-a', socks.host, '-P', socks.port, 'curl', '-sS', '-m', '10', 'http://example.com/'])
   assert.notEqual(outside.code, 0)
+})
+
+test('proxychains curl: the same, with addresses of its own', needs('proxychains4', 'curl'), async () => {
+  const root = folder('proxychains')
+  writeFileSync(join(root, 'index.html'), 'through proxychains\n')
+  const { address } = await publishSite('proxychains', root)
+  const config = join(dir, 'proxychains.conf')
+  writeFileSync(config, `strict_chain\nproxy_dns\n[ProxyList]\nsocks5 ${socks.host} ${socks.port}\n`)
+  const curl = (...args: readonly string[]) => run('proxychains4', ['-q', '-f', config, 'curl', '-sS', ...args])
+  assert.equal((await ok(curl(`http://${address}.gyre/`))).stdout.toString(), 'through proxychains\n')
+  assert.notEqual((await curl('-m', '10', 'http://example.com/')).code, 0)
 })
 
 test('SOCKS: two isolation users use different loops', needs('curl'), async () => {

@@ -16,6 +16,7 @@ export const CLIENT_PACKAGES = [
     'netcat-openbsd',
     'openssh-client',
     'openssh-server',
+    'proxychains4',
     'rsync',
     'torsocks',
     'wget',
