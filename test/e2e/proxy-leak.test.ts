@@ -1,5 +1,5 @@
 /**
- * Real nodes, with every look-up and connection of their processes on record: whatever is asked of a node's proxies, the record holds addresses
+ * Real nodes, with every look-up and connection of their processes on record: whatever is asked of a node's faces, the record holds addresses
  * of nodes and the target of the hosted service, and not one DNS query (DESIGN P11).
  */
 import assert from 'node:assert/strict'
@@ -74,9 +74,12 @@ function outward(): { readonly pid: number; readonly call: string }[] {
   return lines.map((line) => ({ pid: Number(line.split(' ')[0]), call: line.slice(line.indexOf(' ') + 1) }))
 }
 
-test('hostile requests to real proxies: no query, and no connection but to nodes', { timeout: patience(240_000) }, async () => {
+test('hostile requests to real proxies and a real API: no query, and no connection but to nodes', {
+  timeout: patience(240_000),
+}, async () => {
   const proxy = parseHostPort(reader.proxy.slice('http://'.length))
   const socks = parseHostPort(reader.socks)
+  const faces = { proxy, socks, api: parseHostPort(reader.api.slice('http://'.length)) }
   const get = (address: string) => `GET http://${address}.gyre/ HTTP/1.1\r\nHost: ${address}.gyre\r\nConnection: close\r\n\r\n`
   // What is allowed works, so that silence means something.
   assert.match(await askRaw(proxy, get(file), patience(30_000)), /<p>hello$/)
@@ -84,8 +87,11 @@ test('hostile requests to real proxies: no query, and no connection but to nodes
 
   const slow = askRaw(proxy, 'GET http://example.org/ HTTP/1.1\r\nHost: example.org\r\nX: ', 20_000)
   const wrong: string[] = []
-  for (const { name, to, bytes, answers } of hostileRequests(file, live)) {
-    const codes = answerCodes(to, await askRaw(to === 'proxy' ? proxy : socks, Buffer.from(bytes, 'latin1'), 10_000))
+  for (const { name, to, bytes, answers } of hostileRequests(file, live, {
+    host: reader.api.slice('http://'.length),
+    token: reader.token,
+  })) {
+    const codes = answerCodes(to, await askRaw(faces[to], Buffer.from(bytes, 'latin1'), 10_000))
     const right = codes.length === 1 && answers.length > 1 ? answers.includes(codes[0]!) : String(codes) === String(answers)
     if (!right) wrong.push(`${name}: got ${codes}, not ${answers}`)
   }

@@ -1,10 +1,10 @@
 /**
- * Requests to the proxies that try to get out, to be read in two ways, or to reach what they should not: as bytes, with what may come back.
+ * Requests to proxies and API that try to get out, to be read in two ways, or to reach what they should not: as bytes, with what may come back.
  * Used in one process (`proxy-hostile.test.ts`) and against real nodes (`proxy-leak.test.ts`).
  */
 export interface Hostile {
   readonly name: string
-  readonly to: 'proxy' | 'socks'
+  readonly to: 'proxy' | 'socks' | 'api'
   /** Latin-1. */
   readonly bytes: string
   /** Status codes (HTTP) or reply codes (SOCKS) that may be answered, in order of their coming. Empty: an end without a word. */
@@ -13,8 +13,12 @@ export interface Hostile {
 
 const CRLF = '\r\n'
 
-/** The list. `file`: an address that is published; `live`: one of a live service. */
-export function hostileRequests(file: string, live: string): readonly Hostile[] {
+/** The list. `file`: an address that is published; `live`: one of a live service; `face`: the API's host with its port, and token. */
+export function hostileRequests(
+  file: string,
+  live: string,
+  face: { readonly host: string; readonly token: string },
+): readonly Hostile[] {
   const gyre = `${file}.gyre`
   const service = `${live}.gyre`
   const list: Hostile[] = []
@@ -205,11 +209,32 @@ export function hostileRequests(file: string, live: string): readonly Hostile[] 
   socks('HTTP', get('http://example.org/', 'example.org'))
   socks('TLS', '\x16\x03\x01\x02\x00\x01')
   socks('no method that we have', '\x05\x01\x01')
+
+  const api = (name: string, line: string, body: string | null, ...answers: number[]) => {
+    const more = body === null ? [] : ['Content-Type: application/json', `Content-Length: ${body.length}`]
+    const lines = [`${line} HTTP/1.1`, `Host: ${face.host}`, `Authorization: Bearer ${face.token}`, ...more, 'Connection: close']
+    list.push({ name: `API: ${name}`, to: 'api', bytes: [...lines, '', body ?? ''].join(CRLF), answers })
+  }
+  const json = (value: object) => JSON.stringify(value)
+  for (const from of ['example.org', '93.184.216.34', '127.0.0.1:9770', 'http:%2f%2fexample.org%2f', 'localhost', `www.${gyre}`])
+    api(`a fetch of ${from.replace(file, 'F')}`, `GET /v1/fetch/${from}`, null, 400)
+  api('a fetch of a name of nobody', 'GET /v1/fetch/example', null, 400, 404)
+  api('a fetch that goes on elsewhere', `GET /v1/fetch/${file}/http://example.org/`, null, 404)
+  api('absolute form', 'GET http://example.org/v1/status', null, 403)
+  api('absolute form with a user', `GET http://${face.host}@example.org/v1/status`, null, 403)
+  api('absolute form of an address', 'GET http://93.184.216.34/', null, 403)
+  api('CONNECT', 'CONNECT example.org:443', null)
+  api('a name for the internet', 'PUT /v1/names/example', json({ address: 'example.org' }), 400)
+  api('a name for a URL', 'PUT /v1/names/example', json({ address: 'http://93.184.216.34/' }), 400)
+  api('a target that is a URL', 'POST /v1/services', json({ name: 'x', target: 'http://example.org/', port: 80 }), 400)
+  api('a target without a port', 'POST /v1/services', json({ name: 'x', target: 'example.org', port: 80 }), 400)
+  api('to keep what is elsewhere', 'PUT /v1/keeps/example.org', null, 400)
+  api('a receipt of what is elsewhere', 'GET /v1/receipts/example.org', null, 400)
   return list
 }
 
 /** The codes in what came back. */
 export function answerCodes(to: Hostile['to'], answer: string): readonly number[] {
-  if (to === 'proxy') return [...answer.matchAll(/^HTTP\/1\.[01] (\d{3})/gm)].map(([, status]) => Number(status))
+  if (to !== 'socks') return [...answer.matchAll(/^HTTP\/1\.[01] (\d{3})/gm)].map(([, status]) => Number(status))
   return answer.startsWith('\x05\x00\x05') ? [answer.charCodeAt(3)] : []
 }
