@@ -274,8 +274,13 @@ test('ffmpeg: a video of a site, sought by Range', needs('ffmpeg'), async () => 
   await ok(run('ffmpeg', ['-v', 'error', '-y', ...source, video]))
   const { address } = await publishSite('video', root)
   const frame = (input: readonly string[], out: string) =>
-    ok(run('ffmpeg', ['-v', 'error', '-y', '-ss', '30', ...input, '-frames:v', '1', out]))
-  await frame(['-http_proxy', reader.proxy, '-i', `http://${address}.gyre/v.mp4`], join(dir, 'remote.png'))
+    ok(run('ffmpeg', ['-v', 'trace', '-y', '-ss', '30', ...input, '-frames:v', '1', out]))
+  const remote = await frame(['-http_proxy', reader.proxy, '-i', `http://${address}.gyre/v.mp4`], join(dir, 'remote.png'))
+  const asked = [...remote.stderr.matchAll(/Range: bytes=(\d+)-/g)].map(([, from]) => Number(from))
+  assert.ok(
+    asked.some((from) => from > statSync(video).size / 2),
+    `it asked from ${asked}`,
+  )
   await frame(['-i', video], join(dir, 'local.png'))
   assert.equal(sha256(readFileSync(join(dir, 'remote.png'))), sha256(readFileSync(join(dir, 'local.png'))))
   assert.ok(statSync(video).size > MiB)
@@ -293,7 +298,7 @@ test(
     )
     writeFileSync(
       join(two, 'index.html'),
-      '<!doctype html><title>two</title><script>document.cookie="two=2;path=/"</script><p>two',
+      '<!doctype html><title>two</title><script>document.cookie="two=2;path=/";localStorage.setItem("two","2")</script><p>two',
     )
     writeFileSync(join(two, 'pixel.png'), pixel)
     writeFileSync(join(two, 'data.json'), '{"from":"two"}')
@@ -311,7 +316,7 @@ test(
       const context = await browser.newContext()
       const page = await context.newPage()
       await page.goto(`http://${second}.gyre/`)
-      assert.equal(await page.evaluate('document.cookie'), 'two=2')
+      assert.equal(await page.evaluate("document.cookie + ' ' + localStorage.getItem('two')"), 'two=2 2')
       await page.goto(`http://${first}.gyre/`)
       await page.waitForFunction("document.body.dataset.done === 'yes'", undefined, { timeout: patience(20_000) })
       const seen = JSON.parse((await page.getAttribute('body', 'data-seen')) ?? '{}') as Record<string, unknown>
@@ -362,7 +367,7 @@ addEventListener('load', async () => {
   seen.otherImage = document.getElementById('other-image').naturalWidth
   seen.script = window.fromTwo
   seen.cookie = document.cookie
-  seen.storage = localStorage.getItem('nothing')
+  seen.storage = localStorage.getItem('two')
   document.body.dataset.seen = JSON.stringify(seen)
   document.body.dataset.done = 'yes'
 })
