@@ -160,6 +160,8 @@ const RUN: Readonly<Record<Part, () => Promise<void> | void>> = {
     note('first byte of 1 KiB, fresh rendezvous, p90', 'ms', found.firstByteFreshP90Ms)
     note('first byte of 1 KiB, ready rendezvous, median', 'ms', found.firstByteReadyMs, { most: 40 })
     note('first byte of 1 KiB, ready rendezvous, p90', 'ms', found.firstByteReadyP90Ms)
+    note('first byte, exit circuit on demand, Tor 0.4.9.11 elsewhere', 'ms', TOR.firstByteOnDemandMs)
+    note('first byte, ready exit circuit, Tor 0.4.9.11 elsewhere', 'ms', TOR.firstByteReadyMs)
     note('one stream from a live service', 'MB/s', found.downMBps, { least: 8 })
     note('one stream, Tor 0.4.9.11 elsewhere', 'MB/s', TOR.oneStreamMBps)
     note('one stream from a live service, all processes', 'CPU-s/GiB', found.downCpuPerGiB)
