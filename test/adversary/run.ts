@@ -125,7 +125,7 @@ const verdicts = judge(digests, rngOf('judge'), say)
 const windows = digests.reduce((sum, { roles }) => sum + roles.length, 0)
 const limit = windows >= LONG_RUN_WINDOWS ? LONG_RUN_LIMIT : SHORT_RUN_LIMIT
 const rows = tableRows(digests, verdicts, clock, limit)
-const checked = checks(digests, verdicts, clock)
+const checked = checks(digests, verdicts, clock, values.short)
 const facts = {
   clock,
   runs: digests.length,
