@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util'
 import { getJson } from '../../client/cli/api-client.ts'
 import type { ServiceStatus } from '../../client/library.ts'
 import { apiOf, startTestnet, type Testnet } from '../../client/testnet/index.ts'
+import { CLOCKS } from '../../src/config/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import { type Hit, Killer } from '../support/killer.ts'
 import { eventually } from '../support/processes.ts'
@@ -30,6 +31,7 @@ const HELP = `npm run endure -- [options]
   --mib N      size of what is fetched, and of what is downloaded; default 200
   --every S    seconds between two hits; default 5
   --away S     seconds until a node is back; default 20
+  --clock C    ${CLOCKS.join(', ')}; default swift
   --how HOW    kill, hold (SIGSTOP), both in turn; default kill
   --what LIST  of fetch, live, publish (50 MiB); default fetch,live
   --seed N     which nodes are hit; default 1
@@ -42,6 +44,7 @@ const { values } = parseArgs({
     mib: { type: 'string', default: '200' },
     every: { type: 'string', default: '5' },
     away: { type: 'string', default: '20' },
+    clock: { type: 'string', default: 'swift' },
     how: { type: 'string', default: 'kill' },
     what: { type: 'string', default: 'fetch,live' },
     seed: { type: 'string', default: '1' },
@@ -49,7 +52,8 @@ const { values } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 })
-if (values.help || !['kill', 'hold', 'both'].includes(values.how)) {
+const clock = CLOCKS.find((one) => one === values.clock)
+if (values.help || clock === undefined || !['kill', 'hold', 'both'].includes(values.how)) {
   console.log(HELP)
   process.exit(values.help ? 0 : 2)
 }
@@ -126,6 +130,7 @@ async function oneRun(testnet: Testnet, run: number, address: string, service: s
 const { port, server } = await contentServer()
 const testnet = await startTestnet({
   nodes,
+  clock,
   signal,
   onLine: (index, line) => {
     if (values.verbose) say(`  node ${index}: ${line}`)
