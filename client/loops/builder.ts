@@ -156,7 +156,7 @@ export class LoopBuilder {
 
   /** Whether so many are suspected that it says nothing: then it may be this node, or all of the network, that is slow. */
   get isVague(): boolean {
-    return 2 * this.evidence.suspects(this.#deps.clock.monotonicMs()).length > this.#deps.view.size
+    return 2 * this.evidence.count(this.#deps.clock.monotonicMs()) > this.#deps.view.size
   }
 
   /** Whether `node` is one of few that are suspected. */

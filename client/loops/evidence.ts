@@ -61,9 +61,15 @@ export class Evidence {
     return missed !== undefined && now - missed.atMs < SUSPECT_MS
   }
 
+  /** How many suspects there are. */
+  count(now: MonotonicMs): number {
+    for (const [node, { atMs }] of this.#missed) if (now - atMs >= SUSPECT_MS) this.#missed.delete(node)
+    return this.#missed.size
+  }
+
   /** All suspects, the likeliest first. */
   suspects(now: MonotonicMs): readonly NodeId[] {
-    for (const [node, { atMs }] of this.#missed) if (now - atMs >= SUSPECT_MS) this.#missed.delete(node)
+    if (this.count(now) === 0) return []
     return [...this.#missed].sort(([, a], [, b]) => b.loops - a.loops).map(([node]) => node)
   }
 }

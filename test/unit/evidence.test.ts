@@ -35,6 +35,8 @@ test('a suspect that no loop goes through is tried again after a minute', () => 
   evidence.missed(named(1), at(0), at(500))
   assert.ok(evidence.isSuspect(nodes[1]!, at(60_499)))
   assert.ok(!evidence.isSuspect(nodes[1]!, at(60_500)))
+  assert.equal(evidence.count(at(60_499)), 1)
+  assert.equal(evidence.count(at(60_500)), 0)
   assert.deepEqual(evidence.suspects(at(60_500)), [])
 })
 
