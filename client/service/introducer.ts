@@ -34,8 +34,8 @@ import { WorkLane } from './work-lane.ts'
 const POINT_HEDGE_MS = 1_500
 const POINT_HEDGE_MIN_MS = 500
 const USUAL_PART = 3
-/** Attempts beside others, of all services together. */
-const HEDGES_MAX = 2
+/** Attempts beside others, of all services together: when a node dies many sessions look for another way at once. */
+const HEDGES_MAX = 8
 /** What an introduction point is given in all; it answers itself after 15 s. */
 const POINT_MS = 5_000
 /** For the second message of a session that goes on, or three times as long as answers usually take: it has nothing else meanwhile. */
@@ -128,7 +128,7 @@ export class Introducer {
   readonly #slower: number
   /** Smoothed time from a first message to its answer. */
   #usualMs = POINT_HEDGE_MIN_MS / USUAL_PART
-  /** Where loops are there at once a node tries two ways beside others at most. */
+  /** Where loops are there at once. */
   readonly #hedges = new Hedges(HEDGES_MAX)
 
   constructor(deps: IntroducerDeps) {
