@@ -17,6 +17,7 @@ import { connectThrough } from '../support/connect.ts'
 import { E2E_CLOCK, patience } from '../support/e2e-clock.ts'
 import { eventually, lives } from '../support/processes.ts'
 import { seededRng } from '../support/seeded-rng.ts'
+import { watched } from '../support/transfers.ts'
 
 const MiB = 2 ** 20
 const LARGE_BYTES = 100 * MiB
@@ -198,6 +199,24 @@ test('another node is killed while sessions use it: each of them works again wit
   const times = await Promise.all(users.map((each) => echoWithin(patience(5_000), each)))
   console.log(`sessions after another node was killed: ${times.map((ms) => Math.round(ms)).join(', ')} ms`)
   for (const ms of times) assert.ok(ms <= patience(5_000), `${ms} ms`)
+})
+
+test('a download stands still for less than 5 s when a node dies in it, and is whole', {
+  timeout: patience(120_000),
+}, async () => {
+  const socket = await connectThrough(user, `${address}.gyre`, 80, 'one')
+  const began = systemClock.monotonicMs()
+  const bytesPerSec = E2E_CLOCK === 'swift' ? 4 * MiB : MiB / 16
+  const bytes = 12 * bytesPerSec
+  socket.write(`get ${bytes}\n`)
+  const other = testnet.nodes.find(({ index, pid }) => index !== 0 && index !== 7 && lives(pid))
+  assert.ok(other !== undefined)
+  const dying = systemClock.sleep(3_000, { signal }).then(() => testnet.stop(other.index, true))
+  const { hash, stallMs } = await watched(socket, began, bytesPerSec)
+  await dying
+  console.log(`a node died: the download stood still for ${Math.round(stallMs)} ms at most`)
+  assert.equal(hash, hashOfContent(bytes))
+  assert.ok(stallMs < patience(5_000), `${stallMs} ms`)
 })
 
 test("the service's node is killed and started again: reachable within 15 s at the same address", {
