@@ -30,6 +30,7 @@ export interface Deeds {
 
 const SERVICE = 'lab'
 const SERVICE_UP_MS = 300_000
+const STAGGER_MS = 6_000
 const POLL_MS = 250
 /** Longest wait of an actor before its first piece of work. */
 const FIRST_WAIT_MS = 2_000
@@ -70,7 +71,8 @@ export async function hostServices(
     const response = await call(apiOf(node), { method: 'POST', path, headers, signal, send: (sent) => void sent.end(body) })
     addresses[node.index] = (parseJson(await readText(response, signal)) as { address: string }).address
   }
-  await Promise.all(nodes.map(add))
+  // Under a paced clock set-ups wait for control slots: those of all services at once would come too late, and be tried again and again.
+  await Promise.all(nodes.map((node, at) => rest(carriage === null ? 0 : at * STAGGER_MS, signal).then(() => add(node))))
   const end = performance.now() + SERVICE_UP_MS
   for (const node of nodes) {
     for (;;) {
