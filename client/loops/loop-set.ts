@@ -37,6 +37,8 @@ export const EXCHANGE_EPOCHS = 45_000 / EPOCH_MS
 const TWINS_MAX = 15
 /** Extra loops of the highest rate that one isolation name has for the same nodes. */
 const TOP_LOOPS_MAX = 2
+/** A date set back by no more than this is waited for. */
+const SET_BACK_EPOCHS = 10_000 / EPOCH_MS
 /** After a loop that failed the next try waits twice as long each time, at most so many epochs. */
 const RETRY_MAX_EPOCHS = 60_000 / EPOCH_MS
 
@@ -156,9 +158,13 @@ export class LoopSet {
     return this.#members.size
   }
 
-  /** A public epoch has begun. The loops to be set up now. Once per epoch; one that was missed is not made up for. */
+  /**
+   * A public epoch has begun. The loops to be set up now. Once per epoch; one that was missed is not made up for. Where the machine's date was set
+   * back, what was planned by the wrong one is forgotten: no node would take part in it.
+   */
   onEpoch(epoch: number, demand: Demand): Wish[] {
-    if (epoch <= this.#epoch) return []
+    if (epoch < this.#epoch - SET_BACK_EPOCHS) this.#startOver()
+    else if (epoch <= this.#epoch) return []
     this.#epoch = epoch
     for (const [id, { wish, place }] of this.#members) {
       if (wish.closeEpoch > epoch) continue
@@ -177,6 +183,16 @@ export class LoopSet {
       this.#step(demand, this.#options.extra, wishes)
     }
     return wishes
+  }
+
+  #startOver(): void {
+    this.#members.clear()
+    this.#retryAt = 0
+    this.#extraFailures = 0
+    for (const place of this.#places) {
+      place.failures = 0
+      place.notBefore = 0
+    }
   }
 
   /** The loop is set up, over `hops`. */

@@ -378,7 +378,7 @@ export class PacedPool implements LoopSource<Lease> {
     const { set, members, view } = this.#deps
     this.#settling.onEpoch(view)
     for (const [id, { wish, loop }] of this.#held) {
-      if (wish.closeEpoch > epoch || loop?.open === true) continue
+      if (loop === null ? wish.closeEpoch > epoch : loop.open) continue
       this.#noise += loop?.noiseCells ?? 0
       this.#held.delete(id)
     }

@@ -296,7 +296,7 @@ export class StandingLoops {
 
   #onEpoch(epoch: number): void {
     for (const held of this.#held) {
-      if (held.wish.closeEpoch <= epoch && held.loop?.open !== true) this.#held.delete(held)
+      if (held.loop === null ? held.wish.closeEpoch <= epoch : !held.loop.open) this.#held.delete(held)
     }
     if (this.#deps.members() === 0 || !this.#deps.settled()) return
     for (const set of this.#sets) for (const wish of set.onEpoch(epoch, NO_DEMAND)) void this.#build(set, wish)

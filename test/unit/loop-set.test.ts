@@ -313,6 +313,19 @@ test('twins: renewed as twins of the same loop as long as that is there, and the
   assert.ok(places >= 5)
 })
 
+test('a date that was set back: a day ahead brings nothing for ever, and right again it starts over; by a little it is waited for', () => {
+  const set = setOf(STEADY, 'date')
+  assert.equal(set.onEpoch(START, NO_DEMAND).length, 2)
+  assert.deepEqual(set.onEpoch(START - 5, NO_DEMAND), [], 'ten seconds')
+  const day = 86_400_000 / EPOCH_MS
+  const wrong = set.onEpoch(START + day, waiting(500))
+  assert.ok(wrong.length > 0 && wrong.every(({ liveEpoch }) => liveEpoch > START + day))
+  for (const { id } of wrong) set.onLost(id)
+  const right = set.onEpoch(START + 10, waiting(500))
+  assert.ok(right.length > 0 && right.every(({ liveEpoch }) => liveEpoch < START + MINUTE))
+  assert.equal(right.filter((wish) => !isExtra(wish)).length, 2)
+})
+
 test('loops belong to who used them first: others cannot count on them', () => {
   const set = setOf({ ...STEADY, standing: { rate: 0, phases: [0] } }, 'owners')
   const [standing] = set.onEpoch(START, NO_DEMAND)
