@@ -57,8 +57,6 @@ export interface PacedPlan {
   /** Exchanges of this node's user go over loops of so many cells a second, or more. */
   readonly exchangeRate: number
   readonly loops: Omit<LoopSetOptions, 'rng' | Leads>
-  /** What all links of this node carry together, each way. */
-  readonly nodeCellsPerSecond: number
   /** When set-ups of loops of so many other members leave, and how long before `live` they are decided. */
   setUpTime(members: number): SetUpTime
   /** The same for a twin of a loop of this rate, an index into `RATE_LADDER`. */
@@ -74,15 +72,13 @@ export function pacedPlanOf({ clock, cover, fixedLoops, fixedRate, holdMs, bandw
   const loops = clock === 'fixed' ? fixedLoops : standing
   const rate = clock === 'fixed' ? fixedRate : STANDING_RATE
   const phases = Array.from({ length: loops }, (_, at) => at % PHASES)
-  const nodeCellsPerSecond = lineCellsPerSecond(bandwidth)
-  const cellsMax = Math.floor(OWN_PART * nodeCellsPerSecond)
+  const cellsMax = Math.floor(OWN_PART * lineCellsPerSecond(bandwidth))
   const lowest = RATE_LADDER.findLast((cells) => cells <= Math.min(EXTRA_LOWEST, cellsMax / LOWEST_LOOPS)) ?? STANDING_RATE
   const extraRates = RATE_LADDER.filter((cells) => cells >= lowest && cells <= Math.min(topRate, cellsMax))
   const extra = { rates: extraRates.map(ladderIndex), loopsMax: EXTRA_LOOPS_MAX, cellsMax }
   return {
     clock,
     controlMs,
-    nodeCellsPerSecond,
     exchangeRate: clock === 'fixed' ? 0 : extraRates[0]!,
     loops: { standing: { rate: ladderIndex(rate), phases }, extra: clock === 'fixed' ? null : extra },
     holdMs: (members) => holdMs ?? holdFor(members),
@@ -116,7 +112,7 @@ export function lineCellsPerSecond(bits: number): number {
 
 /** The class that a node's descriptor states: 0 under 4 Mbit/s, one more for each fourfold, 7 at most (SPEC.md §6.1). */
 export function capacityClassOf(bits: number): number {
-  return Math.min(CAPACITY_CLASS_MAX, Math.max(0, Math.floor(Math.log(bits / 1e6) / Math.log(4))))
+  return Math.min(CAPACITY_CLASS_MAX, Math.max(0, Math.floor(Math.log2(bits / 1e6) / 2)))
 }
 
 function ladderIndex(cells: number): number {

@@ -33,6 +33,7 @@ import {
   drawsOf,
   isolationUnder,
   leadsOf,
+  lineCellsPerSecond,
   type PacedPlan,
   pacedPlanOf,
   scheduledBytesPerHour,
@@ -161,8 +162,9 @@ async function compose(
   }
   const paced = pacedPlanOf(config)
   const slots = paced && controlSlotsOf(paced)
-  const pacing = paced === null ? {} : { pacing: { control: slots, nodeCellsPerSecond: paced.nodeCellsPerSecond } }
-  const relay = new Switch({ cipher, clock, rng, apex, admission, control, ...pacing })
+  // Whatever its own clock: it relays paced loops of others.
+  const pacing = { control: slots, nodeCellsPerSecond: lineCellsPerSecond(config.bandwidth) }
+  const relay = new Switch({ cipher, clock, rng, apex, admission, control, pacing })
   const linkLog = log.child('link')
   const host = await createLibp2pHost({
     signingSeed: identity.seed,

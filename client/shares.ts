@@ -5,7 +5,7 @@
  *
  * In networks of `SMALL_NETWORK` nodes and more a loop asks its store for one share of the work and is then closed (PROTOCOL §6): the store
  * cannot see from a loop that two shares belong together. In smaller ones, where nothing is claimed against insiders and every store holds
- * a good part of everything anyway, a session keeps its loop to a store. Spec: SPEC.md §7.5.
+ * a good part of everything anyway, a session keeps its loop to a store. Long because all that one session asks shares its loops. Spec: SPEC.md §7.5.
  */
 import { concat, type NodeId, type Pieces, piecesOf } from '../src/bytes/index.ts'
 import { ROOT_BYTES, SHARE_BYTES } from '../src/content/constants.ts'

@@ -17,8 +17,9 @@ import { Pacer, TICK_MS } from './pacer.ts'
 // Implementation constants.
 /** Cells a second that a link is taken to carry each way, if nothing else is configured: 64 MiB/s. */
 export const LINK_CELLS_PER_SECOND = 32_768
+const LINKS_CARRIED = 16
 /** The part of it that paced circuits may take. */
-export const PACED_PART = 0.8
+const PACED_PART = 0.8
 /** No circuit takes more of the room that a node has left: fast loops never shut out slow ones, without which a node has no loop at all. */
 const ROOM_PART = 0.85
 /** Memory of the lines of all circuits, and of those that one link brings. */
@@ -37,7 +38,7 @@ export interface PacingOptions {
   /** Bursts of control slots on each neighbour link; `null`: control cells go at once. */
   readonly control?: ControlSlots | null
   readonly linkCellsPerSecond?: number
-  /** What all links of this node carry together, each way. Default: no limit but that of each link. */
+  /** What all links of this node carry together, each way. Default: as much as `LINKS_CARRIED` links. */
   readonly nodeCellsPerSecond?: number
   readonly tickMs?: number
 }
@@ -84,7 +85,7 @@ export class Pacing {
     rng,
     control = null,
     linkCellsPerSecond = LINK_CELLS_PER_SECOND,
-    nodeCellsPerSecond = Number.POSITIVE_INFINITY,
+    nodeCellsPerSecond = LINKS_CARRIED * linkCellsPerSecond,
     tickMs = TICK_MS,
     onTick,
   }: PacingDeps) {

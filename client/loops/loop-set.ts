@@ -7,7 +7,7 @@
  * Standing loops follow from configuration and public rounds alone. Extra ones (`steady` only) follow what this node's own user waits for: at
  * most one step an epoch, more loops or the next rate, each for a random time that was fixed when it was set up, and renewed until the
  * demand has been gone for a while. The set changes at epochs only (P5b). What a remote party does (asks, fails, garbles) brings no loop
- * but one in the place of another. Spec: SPEC.md §4.6.
+ * but one in the place of another. Long because it is one machine. Spec: SPEC.md §4.6.
  */
 import type { NodeId } from '../../src/bytes/index.ts'
 import { EPOCH_MS, RATE_LADDER } from '../../src/circuit/setup/index.ts'
@@ -46,7 +46,7 @@ export interface LoopSetOptions {
   /** One standing loop for each entry: the phase of its rounds. `rate`: index into `RATE_LADDER`. */
   readonly standing: { readonly rate: number; readonly phases: readonly number[] }
   /** `null`: never any (`fixed`). `rates`: indexes into `RATE_LADDER`, lowest first; `loopsMax`: at once; `cellsMax`: cells a second of all. */
-  readonly extra: { readonly rates: readonly number[]; readonly loopsMax: number; readonly cellsMax?: number } | null
+  readonly extra: { readonly rates: readonly number[]; readonly loopsMax: number; readonly cellsMax: number } | null
   /** Epochs between a decision and the loop's `live`: what the set-up takes (`set-up-time.ts`), with as many members as loops have now. */
   leadEpochs(): number
   /**
@@ -407,7 +407,7 @@ export class LoopSet {
   }
 
   /** How many more extra loops of this rate (index into `RATE_LADDER`) the set may have. */
-  #room({ loopsMax, cellsMax = Number.POSITIVE_INFINITY }: NonNullable<LoopSetOptions['extra']>, rate: number): number {
+  #room({ loopsMax, cellsMax }: NonNullable<LoopSetOptions['extra']>, rate: number): number {
     let count = 0
     let cells = 0
     for (const { place, wish } of this.#members.values()) {

@@ -277,7 +277,7 @@ export async function startStandingNet(
       const ownApex: OwnApex = (stream, port) => node.apex.accept(stream, port)
       const set = new LoopSet({
         standing: { rate: RATES.indexOf(rate === 'steady' ? 8 : rate), phases: [0, 1] },
-        extra: rate === 'steady' ? { rates: [3, 4], loopsMax: 16 } : null,
+        extra: rate === 'steady' ? { rates: [3, 4], loopsMax: 16, cellsMax: 1_000_000 } : null,
         ...(rate === 'steady' ? plan?.loops : undefined),
         ...leads,
         twinLeadEpochs: (at) => twinTime(5, holdMs, RATES[at]!).leadEpochs,

@@ -23,7 +23,7 @@ const START = 883_612_801
 const MINUTE = 60_000 / EPOCH_MS
 const STEADY: Omit<LoopSetOptions, 'rng'> = {
   standing: { rate: 0, phases: [0, 1] },
-  extra: { rates: [3, 4, 5], loopsMax: 6 },
+  extra: { rates: [3, 4, 5], loopsMax: 6, cellsMax: 1_000_000 },
   leadEpochs: () => 2,
 }
 const FIXED: Omit<LoopSetOptions, 'rng'> = { standing: { rate: 2, phases: [0, 1, 0] }, extra: null, leadEpochs: () => 3 }
@@ -230,7 +230,7 @@ test('what waits brings one step an epoch: a loop, then the next rate, then no m
 })
 
 test('nodes on no loop bring loops of the lowest extra rate, twice as many each time, up to the limit', () => {
-  const set = setOf({ ...STEADY, extra: { rates: [3, 4], loopsMax: 13 } }, 'cover')
+  const set = setOf({ ...STEADY, extra: { rates: [3, 4], loopsMax: 13, cellsMax: 1_000_000 } }, 'cover')
   for (const wish of set.onEpoch(START, NO_DEMAND)) set.onBuilt(wish.id, [])
   const many = Array.from({ length: 60 }, (_, at) => nodeIdOf(new Uint8Array(32).fill(100 + at)))
   let uncovered = many
