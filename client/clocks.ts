@@ -97,6 +97,14 @@ export function leadsOf(plan: PacedPlan, members: () => number): Required<Pick<L
 }
 
 /**
+ * How many of so many nodes a loop of `members` other members is likely to have, drawn for them in a network of so many `others`: the apex is one,
+ * the rest are there by chance.
+ */
+export function likelyReach(wanted: number, members: number, others: number): number {
+  return Math.max(1, Math.round(1 + ((wanted - 1) * (members - 1)) / Math.max(1, others - 1)))
+}
+
+/**
  * The longest hold with which half of a loop of so many other members takes `HALF_LOOP_MS`: each member, and this node, keeps a cell for the hold
  * and until the tick and slot after it. What is kept longer survives members that are later.
  */

@@ -33,6 +33,7 @@ import {
   drawsOf,
   isolationUnder,
   leadsOf,
+  likelyReach,
   lineCellsPerSecond,
   type PacedPlan,
   pacedPlanOf,
@@ -481,7 +482,8 @@ type MadeDeps = Omit<PacedPoolDeps, 'clockName' | 'holdMs' | 'exchangeRate' | 's
 
 function makePacedPool(plan: PacedPlan, deps: MadeDeps): PacedPool {
   const { clock: clockName, holdMs, exchangeRate } = plan
-  const set = new LoopSet({ ...plan.loops, ...leadsOf(plan, deps.members), rng: drawsOf(deps.rng) })
+  const reach = (wanted: number) => likelyReach(wanted, deps.members(), deps.view.size - 1)
+  const set = new LoopSet({ ...plan.loops, ...leadsOf(plan, deps.members), reach, rng: drawsOf(deps.rng) })
   const setUpWaitMs = (members: number) => plan.setUpTime(members).waitMs
   return new PacedPool({ ...deps, clockName, holdMs: () => holdMs(deps.members()), exchangeRate, set, setUpWaitMs })
 }

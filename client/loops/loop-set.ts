@@ -54,7 +54,9 @@ export interface LoopSetOptions {
    * has seen anything by which it knows when that was decided. Absent: it waits as all others do.
    */
   leastLeadEpochs?(): number
-  /** The same for a twin of a loop of this rate (index into `RATE_LADDER`). Absent: loops have no twins. */
+  /** How many of so many nodes a loop that is drawn for them is likely to have among its members; 1 or more. Absent: all of them. */
+  reach?(wanted: number): number
+  /** As `leadEpochs`, for a twin of a loop of this rate (index into `RATE_LADDER`). Absent: loops have no twins. */
   twinLeadEpochs?(rate: number): number
   /** For standing loops, and for extra ones: what is drawn for one must not show in the other. */
   readonly rng: { readonly standing: Rng; readonly extra: Rng }
@@ -101,7 +103,7 @@ interface Member {
   /** Which standing place it fills; -1 for an extra one. */
   readonly place: number
   owner: string | null
-  /** Its members, once it is built; before, those it should have. */
+  /** Its members, once they are drawn; before, those it is likely to have of what it is for. */
   hops: Set<NodeId>
   built: boolean
   /** Twins that it had so far: each has a place of its own. */
@@ -202,6 +204,12 @@ export class LoopSet {
     member.hops = new Set(hops)
     member.built = true
     if (member.place < 0) this.#extraFailures = 0
+  }
+
+  /** These are to be its members. What an extra loop will not reach needs not wait until it is built. */
+  onDrawn(id: number, hops: readonly NodeId[]): void {
+    const member = this.#members.get(id)
+    if (member !== undefined && member.place < 0 && !member.built) member.hops = new Set(hops)
   }
 
   /** `owner` uses the loop, and nobody else does from now on. */
@@ -315,9 +323,11 @@ export class LoopSet {
       if (fits !== undefined) wishes.push(this.#addTwin(root, fits, need.owner, covered))
     }
     if (need.uncovered.length > 0) {
-      const count = Math.min(this.#room(extra, lowest!), STEP_LOOPS_MAX, Math.max(1, 2 * more), need.uncovered.length)
-      for (let at = 0; at < count; at++) {
-        const cover = [...need.uncovered.slice(at), ...need.uncovered.slice(0, at)]
+      const each = this.#reach(need.uncovered.length)
+      const enough = Math.ceil(need.uncovered.length / each)
+      const count = Math.min(this.#room(extra, lowest!), STEP_LOOPS_MAX, Math.max(1, 2 * more), enough)
+      for (let from = 0; from < count * each; from += each) {
+        const cover = [...need.uncovered.slice(from), ...need.uncovered.slice(0, from)]
         wishes.push(this.#addSetUp(lowest!, need.owner, cover))
       }
       this.#lastMore = count
@@ -418,6 +428,10 @@ export class LoopSet {
     return Math.max(0, Math.min(loopsMax - count, Math.floor((cellsMax - cells) / RATE_LADDER[rate]!)))
   }
 
+  #reach(wanted: number): number {
+    return this.#options.reach?.(wanted) ?? wanted
+  }
+
   #addSetUp(rate: number, owner: string, cover: readonly NodeId[]): Wish {
     return this.#addExtra(rate, this.#epoch + this.#options.leadEpochs(), null, owner, cover)
   }
@@ -481,7 +495,7 @@ export class LoopSet {
     const { standing, extra } = this.#options.rng
     const wish = Object.freeze({ ...plan, id: ++this.#lastId, wait: (place < 0 ? extra : standing).unit() })
     const holdEpochs = place < 0 ? this.#drawLife() : 0
-    const hops = new Set(wish.cover)
+    const hops = new Set(wish.cover.slice(0, this.#reach(wish.cover.length)))
     this.#members.set(wish.id, {
       wish,
       place,

@@ -404,6 +404,7 @@ export class PacedPool implements LoopSource<Lease> {
       const cover = () => this.#cover(held)
       const onDrawn = (hops: readonly NodeId[]) => {
         held.drawn = hops
+        set.onDrawn(wish.id, hops)
       }
       const how = { signal, plan, cover, onDrawn, onWorn: () => set.onWorn(wish.id) }
       const onEnd = (_loop: PacedLoop, reason: string) => {
@@ -415,7 +416,7 @@ export class PacedPool implements LoopSource<Lease> {
       }
       held.loop =
         wish.twin === null
-          ? await builder.buildPaced(wish.cover[0], onEnd, how)
+          ? await builder.buildPaced(this.#wantedOf(held)[0], onEnd, how)
           : await builder.buildTwin(this.#rootOf(wish.twin), wish.twin.place, onEnd, how)
       set.onBuilt(
         wish.id,
@@ -434,11 +435,23 @@ export class PacedPool implements LoopSource<Lease> {
     return loop
   }
 
+  /** What a loop is wished for, but for what others that are being set up will reach: those that were wished for together share it among them. */
+  #wantedOf(held: Held): readonly NodeId[] {
+    const { cover, owner } = held.wish
+    const reached = new Set<NodeId>()
+    for (const other of this.#held.values()) {
+      const isSibling = other !== held && other.loop === null && other.wish.kind === 'extra' && other.wish.owner === owner
+      if (isSibling) for (const hop of other.drawn) reached.add(hop)
+    }
+    const left = cover.filter((node) => !reached.has(node))
+    return left.length > 0 ? left : cover
+  }
+
   /** What a loop should reach: in a small network, where the standing loops can reach all nodes, those that no other reaches. */
   #cover(held: Held): ReadonlySet<NodeId> {
     const { view, self } = this.#deps
-    const { kind, cover } = held.wish
-    if (kind === 'extra' || view.size >= SMALL_NETWORK) return new Set(cover)
+    if (held.wish.kind === 'extra') return new Set(this.#wantedOf(held))
+    if (view.size >= SMALL_NETWORK) return NOWHERE
     const missing = new Set(view.all().map(({ id }) => id))
     missing.delete(self)
     for (const other of this.#held.values()) {
@@ -448,6 +461,8 @@ export class PacedPool implements LoopSource<Lease> {
     return missing
   }
 }
+
+const NOWHERE: ReadonlySet<NodeId> = new Set()
 
 function hasRoom({ loop, wish, cells: given, asks }: Held, cells: number): boolean {
   if (loop === null || asks === 0) return true

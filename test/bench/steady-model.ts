@@ -5,7 +5,7 @@
  * --control 2500]`; without the last two, each cover.
  */
 import { parseArgs } from 'node:util'
-import { leadsOf, type PacedPlan, pacedPlanOf, scheduledBytesPerHour } from '../../client/clocks.ts'
+import { leadsOf, likelyReach, type PacedPlan, pacedPlanOf, scheduledBytesPerHour } from '../../client/clocks.ts'
 import { openFile } from '../../client/fetch.ts'
 import { LoopBuilder } from '../../client/loops/builder.ts'
 import type { Lease } from '../../client/loops/lease.ts'
@@ -79,7 +79,8 @@ async function run(seed: string, nodes: number, plan: PacedPlan): Promise<Found>
     const { id: self, onionKeys, relay: port } = node
     const builder = new LoopBuilder({ network, self, onionKeys, view, draw, port, cipher, clock, rng })
     const members = () => MEMBERS
-    const set = new LoopSet({ ...plan.loops, ...leadsOf(plan, members), rng: { standing: rng, extra: rng } })
+    const reach = (wanted: number) => likelyReach(wanted, MEMBERS, nodes - 1)
+    const set = new LoopSet({ ...plan.loops, ...leadsOf(plan, members), reach, rng: { standing: rng, extra: rng } })
     const setUpWaitMs = (count: number) => plan.setUpTime(count).waitMs
     const pool = new PacedPool({
       ...{ clockName: plan.clock, holdMs: () => plan.holdMs(MEMBERS), set, builder, view, self, members, setUpWaitMs, clock },

@@ -230,7 +230,7 @@ test('what waits brings one step an epoch: a loop, then the next rate, then no m
 })
 
 test('nodes on no loop bring loops of the lowest extra rate, twice as many each time, up to the limit', () => {
-  const set = setOf({ ...STEADY, extra: { rates: [3, 4], loopsMax: 13, cellsMax: 1_000_000 } }, 'cover')
+  const set = setOf({ ...STEADY, reach: () => 1, extra: { rates: [3, 4], loopsMax: 13, cellsMax: 1_000_000 } }, 'cover')
   for (const wish of set.onEpoch(START, NO_DEMAND)) set.onBuilt(wish.id, [])
   const many = Array.from({ length: 60 }, (_, at) => nodeIdOf(new Uint8Array(32).fill(100 + at)))
   let uncovered = many
@@ -245,6 +245,26 @@ test('nodes on no loop bring loops of the lowest extra rate, twice as many each 
     }
   }
   assert.deepEqual(counts, [1, 2, 4, 6, 0, 0])
+})
+
+test('a loop that is being set up is for as many nodes as it is likely to reach; others come for the rest, and for what its draw left out', () => {
+  const options = { ...STEADY, leadEpochs: () => 34, reach: () => 3, extra: { rates: [3], loopsMax: 8, cellsMax: 1_000_000 } }
+  const set = setOf(options, 'reach')
+  const covers: (readonly NodeId[])[] = []
+  const at = (epoch: number) => {
+    const wishes = set.onEpoch(epoch, waiting(34)).filter(isExtra)
+    covers.push(...wishes.map(({ cover }) => cover.slice(0, 3)))
+    return wishes
+  }
+  const wishes = [0, 1, 2, 3].flatMap((later) => at(START + later))
+  assert.deepEqual(covers, [nodes.slice(0, 3), nodes.slice(3, 6), nodes.slice(6, 9), nodes.slice(9)])
+  set.onDrawn(wishes[0]!.id, nodes.slice(1, 6))
+  const [more, ...none] = at(START + 4)
+  assert.deepEqual([more?.cover, none.length], [nodes.slice(0, 1), 0])
+  // Once it is built its draw is over.
+  set.onBuilt(wishes[0]!.id, nodes.slice(0, 5))
+  set.onDrawn(wishes[0]!.id, [])
+  assert.deepEqual(at(START + 5), [])
 })
 
 test('extra loops have no more cells a second than there may be: lower rates, fewer loops', () => {
