@@ -29,8 +29,8 @@ export interface Deeds {
 }
 
 const SERVICE = 'lab'
-const SERVICE_UP_MS = 300_000
-const STAGGER_MS = 6_000
+const SERVICE_UP_MS = 420_000
+const STAGGER_MS = 5_000
 const POLL_MS = 250
 /** Longest wait of an actor before its first piece of work. */
 const FIRST_WAIT_MS = 2_000

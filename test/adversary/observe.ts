@@ -71,6 +71,8 @@ export interface RunOptions {
   readonly rng: SeededRng
   readonly signal: AbortSignal
   readonly say: (text: string) => void
+  /** Awaited before the first scene: others may be on the stage. */
+  readonly stage?: () => Promise<void>
   /** Awaited before the records are read, which keeps this process busy: others that are played at the same time must be over. */
   readonly played?: () => Promise<void>
 }
@@ -115,6 +117,8 @@ export async function observe(options: RunOptions): Promise<Observation> {
       hostServices(hosting, { port: target.port, carriage: workload.carriage }, signal).finally(() => tell('services up')),
     ])
     await rest(workload.settleMs, signal)
+    await options.stage?.()
+    signal.throwIfAborted()
     const stage = { nodes, services, library, workload }
     const played: Played[] = []
     const scenes = planScenes(kinds, hosts, count, rng.fork('scenes'))

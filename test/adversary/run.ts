@@ -12,6 +12,7 @@
  *   --together         all runs at the same time (as --short does); two of 8 nodes are as many processes as one of 16
  *   --first N          number of the first run: to keep more runs of one seed in one folder, one after the other
  */
+import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -92,27 +93,66 @@ if (values.again === undefined) {
 }
 
 async function playAll(): Promise<void> {
-  const scenes = values.short ? SHORT_RUN : FULL_RUN
-  const together = values.short || values.together
+  const numbers = Array.from({ length: runs }, (_, at) => first + at)
+  if (values.short || values.together) await playTogether(numbers)
+  else await playInTurn(numbers)
+}
+
+/** As many processes at once as in a run of the long kind. */
+async function playTogether(numbers: readonly number[]): Promise<void> {
   const { promise: allPlayed, resolve: onAllPlayed } = Promise.withResolvers<void>()
-  let playing = runs
+  let playing = numbers.length
   const played = () => {
     if (--playing === 0) onAllPlayed()
-    return together ? allPlayed : Promise.resolve()
+    return allPlayed
   }
-  const play = (run: number) =>
-    observe({ run, nodes, clock, scenes, hands, rng: rngOf(`run ${run}`), signal: stop.signal, say, played })
-  const numbers = Array.from({ length: runs }, (_, at) => first + at)
-  // As many processes at once as in a run of the long kind.
-  const atOnce = together ? await Promise.all(numbers.map(play)) : null
-  for (const [at, run] of numbers.entries()) {
-    const observation = atOnce?.[at] ?? (await play(run))
-    if (values.keep !== undefined) {
-      mkdirSync(values.keep, { recursive: true })
-      writeFileSync(join(values.keep, `run-${String(run).padStart(3, '0')}.v8`), serialize(observation))
-    }
-    take(observation)
+  for (const observation of await Promise.all(numbers.map((run) => observe({ ...observing(run), played })))) keep(observation)
+}
+
+/** The next network starts while this one plays, where that takes as long; its scenes begin when the stage is free and nothing is judged. */
+async function playInTurn(numbers: readonly number[]): Promise<void> {
+  let current = prepare(numbers[0]!)
+  for (const at of numbers.keys()) {
+    current.enter()
+    if (clock !== 'swift') await Promise.race([current.playing, current.observation])
+    else await current.observation
+    const next = at + 1 < numbers.length ? prepare(numbers[at + 1]!) : current
+    keep(await current.observation)
+    current = next
   }
+}
+
+interface Prepared {
+  /** It is its turn: its scenes may begin. */
+  readonly enter: () => void
+  /** Settled when they do. */
+  readonly playing: Promise<void>
+  readonly observation: Promise<Observation>
+}
+
+function prepare(run: number): Prepared {
+  const turn = Promise.withResolvers<void>()
+  const playing = Promise.withResolvers<void>()
+  const stage = async () => {
+    await Promise.race([turn.promise, once(stop.signal, 'abort')])
+    playing.resolve()
+  }
+  const observation = observe({ ...observing(run), stage })
+  observation.catch(() => {}) // it is awaited when it is its turn
+  return { enter: turn.resolve, playing: playing.promise, observation }
+}
+
+function observing(run: number): Parameters<typeof observe>[0] {
+  const scenes = values.short ? SHORT_RUN : FULL_RUN
+  return { run, nodes, clock, scenes, hands, rng: rngOf(`run ${run}`), signal: stop.signal, say }
+}
+
+function keep(observation: Observation): void {
+  if (values.keep !== undefined) {
+    mkdirSync(values.keep, { recursive: true })
+    writeFileSync(join(values.keep, `run-${String(observation.run).padStart(3, '0')}.v8`), serialize(observation))
+  }
+  take(observation)
 }
 
 function take(observation: Observation): void {
