@@ -24,6 +24,8 @@ const PUT_TIMEOUT_MS = 45_000
 const TRIES_PER_HOLDER = 2
 /** A suspect holder comes after all others. */
 const SUSPECT_COST = 1000
+/** How often parcels that went elsewhere are sent once more, to even out what could not be placed as it should be. */
+const EVENINGS = 2
 /** Holders tried for one parcel. */
 const HOLDERS_PER_PARCEL = 6
 
@@ -75,14 +77,32 @@ export class ParcelSender {
    * holders that are there: the directory still lists nodes that left, and they can neither hold a share nor vanish once more.
    */
   async sendAll(parcels: readonly Parcel[], k: number, what: string): Promise<readonly (NodeId | null)[]> {
+    let held = await this.mend(parcels)
+    for (let left = EVENINGS; left > 0 && this.#broken(held, k) !== null; left--) held = await this.#even(parcels, held)
+    const broken = this.#broken(held, k)
+    if (broken === null) return held
+    throw new OverlayError('unreachable', 'PUBLISH_FAILED', `${what} could not be stored as promised: ${broken}`)
+  }
+
+  /** How what is held breaks the promise; `null`: it keeps it. */
+  #broken(held: readonly (NodeId | null)[], k: number): string | null {
     const { ranking, health } = this.#parts
-    const held = await this.mend(parcels)
     const tally = tallyOf(held)
     const there = ranking.nodes.filter((node) => tally.has(node) || !health.isSuspect(node)).length
-    if (there >= HOLDERS_MIN && keepsPromise([...tally.values()], there, k)) return held
+    if (there >= HOLDERS_MIN && keepsPromise([...tally.values()], there, k)) return null
     const count = held.filter((node) => node !== null).length
-    const outcome = `${count} of ${parcels.length} parts on ${tally.size} of ${there} reachable holders.`
-    throw new OverlayError('unreachable', 'PUBLISH_FAILED', `${what} could not be stored as promised: ${outcome}`)
+    return `${count} of ${held.length} parts on ${tally.size} of ${there} reachable holders.`
+  }
+
+  /**
+   * Sends once more what is not where it should be: holders that failed a while ago may be back, and hold less than others then. What nobody else
+   * takes stays where it is.
+   */
+  async #even(parcels: readonly Parcel[], held: readonly (NodeId | null)[]): Promise<readonly (NodeId | null)[]> {
+    const placed = this.#parts.ranking.place(parcels.map((parcel) => parcel.place))
+    const stay = held.map((node, at) => (node === placed[at] ? node : null))
+    const now = await this.mend(parcels, stay)
+    return now.map((node, at) => node ?? held[at] ?? null)
   }
 
   /**

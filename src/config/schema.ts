@@ -27,7 +27,7 @@ export type LogLevel = (typeof LOG_LEVELS)[number]
 /** When cells leave: as they are needed, or by time alone with as many loops as are wanted, or by time alone with always as many. */
 export const CLOCKS = ['swift', 'steady', 'fixed'] as const
 /** The clock of every node, test network and request that names none. */
-export const DEFAULT_CLOCK: ClockName = 'swift'
+export const DEFAULT_CLOCK: ClockName = 'steady'
 export type ClockName = (typeof CLOCKS)[number]
 
 /** How much goes round while nothing is asked, each about twice the one before. */

@@ -13,7 +13,18 @@ import { isOverlayError } from '../../src/errors/index.ts'
 import type { SeededRng } from '../support/seeded-rng.ts'
 import { type Deeds, hostServices, openSessions, play, publish, rest, startTarget } from './actors.ts'
 import { Capture } from './capture.ts'
-import { planHands, planHosts, planScenes, type Scene, type SceneKind, SIZES, type Size, WINDOW_MS, WORKLOADS } from './scenes.ts'
+import {
+  planHands,
+  planHosts,
+  planScenes,
+  type Scene,
+  type SceneKind,
+  SHORT_RUN,
+  SIZES,
+  type Size,
+  WINDOW_MS,
+  WORKLOADS,
+} from './scenes.ts'
 import { monotonicClock, readTap, type TapFact, TapKind, type TapRecords } from './tap-file.ts'
 import type { Hands } from './tap-hands.ts'
 import { CELL_RECORD_BYTES, FlowColumns, type WireTrace } from './wire-trace.ts'
@@ -21,10 +32,9 @@ import { CELL_RECORD_BYTES, FlowColumns, type WireTrace } from './wire-trace.ts'
 const ENTRY = fileURLToPath(new URL('./tapped-main.ts', import.meta.url))
 /** A busy machine takes a while to start sixteen nodes. */
 const READY_ATTEMPTS = 4
-/** What fetchers choose from, by size. */
+/** What fetchers choose from, by size; in short runs, which have one scene for it. */
 const LIBRARY: Readonly<Record<Size, number>> = { message: 6, page: 4, bulk: 2 }
-/** Nodes that publish them. */
-const LIBRARIANS = 3
+const SMALL_LIBRARY: Readonly<Record<Size, number>> = { message: 3, page: 2, bulk: 1 }
 const PLAIN_RECORD_BYTES = 2048
 const RECORD_OVERHEAD_BYTES = CELL_RECORD_BYTES - PLAIN_RECORD_BYTES
 
@@ -113,7 +123,13 @@ export async function observe(options: RunOptions): Promise<Observation> {
     const tell = (what: string) => say(`run ${run}: ${what} after ${((now() - began) / 1000).toFixed(0)} s`)
     // At once: with a paced clock both wait for public times.
     const [library, services] = await Promise.all([
-      publishLibrary(nodes, workload.bytes, rng.fork('library'), signal).finally(() => tell('content published')),
+      publishLibrary(
+        nodes,
+        kinds.length > SHORT_RUN.length ? LIBRARY : SMALL_LIBRARY,
+        workload.bytes,
+        rng.fork('library'),
+        signal,
+      ).finally(() => tell('content published')),
       hostServices(hosting, { port: target.port, carriage: workload.carriage }, signal).finally(() => tell('services up')),
     ])
     await rest(workload.settleMs, signal)
@@ -208,16 +224,17 @@ async function startNetwork(
 
 async function publishLibrary(
   nodes: readonly TestnetNode[],
+  counts: Readonly<Record<Size, number>>,
   bytes: Readonly<Record<Size, number>>,
   rng: SeededRng,
   signal: AbortSignal,
 ): Promise<Record<Size, string[]>> {
   const library: Record<Size, string[]> = { message: [], page: [], bulk: [] }
-  const items = SIZES.flatMap((size) => Array.from({ length: LIBRARY[size] }, () => size))
-  // By a few nodes, all at once: under a paced clock a node publishes one work hardly sooner than several.
-  const first = rng.below(nodes.length)
-  const published = items.map(async (size, at) => {
-    library[size].push(await publish(nodes[(first + (at % LIBRARIANS)) % nodes.length]!, rng.bytes(bytes[size]), signal))
+  const items = SIZES.flatMap((size) => Array.from({ length: counts[size] }, () => size))
+  // By one node, all at once: under a paced clock it publishes one work hardly sooner than several, and others' services need room on loops too.
+  const librarian = nodes[rng.below(nodes.length)]!
+  const published = items.map(async (size) => {
+    library[size].push(await publish(librarian, rng.bytes(bytes[size]), signal))
   })
   await Promise.all(published)
   return library

@@ -3,7 +3,7 @@
  * tries to tell who serves, who receives and who only relays. Prints what was to be reached and what was found, with bounds; exits with 1 if the lab
  * itself does not work (a control failed) or, with `--gate`, if a claim does not hold. What it measures and how: README.md here.
  *
- *   --runs 4           fresh networks; two to judge           --clock swift     or steady, fixed
+ *   --runs 4           fresh networks; two to judge           --clock steady    or swift, fixed
  *   --nodes 16         processes in each                      --short           two runs of 8 nodes at once, four windows each: what CI affords
  *   --seed 1           decides workloads, folds and learners  --report FILE     one self-contained page
  *   --json FILE        everything that was found, seeds too   --gate            claims that do not hold (--short: that are shown to be false) end with 1
@@ -17,7 +17,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { deserialize, serialize } from 'node:v8'
-import { CLOCKS } from '../../src/config/index.ts'
+import { CLOCKS, DEFAULT_CLOCK } from '../../src/config/index.ts'
 import { SeededRng } from '../support/seeded-rng.ts'
 import { type Digest, digest } from './digest.ts'
 import { judge } from './judge.ts'
@@ -32,7 +32,7 @@ const { values } = parseArgs({
   options: {
     runs: { type: 'string' },
     nodes: { type: 'string' },
-    clock: { type: 'string', default: 'swift' },
+    clock: { type: 'string', default: DEFAULT_CLOCK },
     seed: { type: 'string', default: '1' },
     short: { type: 'boolean', default: false },
     together: { type: 'boolean', default: false },

@@ -2,7 +2,7 @@
  * What the nodes of a run do, window by window: scenes of 20 s in which some nodes have work of their own and all others have none. Pure: drawn
  * from the run's generator. In each scene other nodes play each part, so that no classifier can learn a node instead of a role.
  *
- * Nearly all nodes host a live service all the time, used or not, and download from others' services: else "hosts a service" and
+ * Most nodes host a live service all the time, used or not, and download from others' services: else "hosts a service" and
  * "serves now" would be one thing, and the lab would measure the first. Tasks compare windows of hosts with hosts (`evaluate.ts`). What nodes do in a scene without being told to (answer from their store, relay, be a rendezvous point) is not planned here
  * but read from the insider's records afterwards (`labels.ts`).
  */
@@ -31,7 +31,7 @@ export interface Workload {
   /** Pause after services are up and content is published, before the first scene; and after each scene. */
   readonly settleMs: number
   readonly pauseMs: number
-  /** The standing loops of each service; `null`: this clock has none. Few and slow ones: nearly all of sixteen nodes on one machine have them. */
+  /** The standing loops of each service; `null`: this clock has none. Few and slow ones: most of sixteen nodes on one machine have them. */
   readonly carriage: ServiceCarriage | null
   /** What nodes are started with besides: sixteen of them are to run on two cores, far from what these can do. */
   readonly flags: readonly string[]
@@ -62,7 +62,7 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     settleMs: 10_000,
     pauseMs: 500,
     carriage: { loops: 2, rate: 32 },
-    flags: ['--hold', '150', '--bandwidth', '60Mbit'],
+    flags: ['--hold', '150', '--bandwidth', '30Mbit'],
   },
   fixed: {
     bytes: { message: 2 * KiB, page: 32 * KiB, bulk: 64 * KiB },
@@ -70,7 +70,7 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     settleMs: 10_000,
     pauseMs: 500,
     carriage: { loops: 1, rate: 32 },
-    flags: ['--hold', '150', '--bandwidth', '60Mbit', '--fixed-loops', '5', '--fixed-rate', '32'],
+    flags: ['--hold', '150', '--bandwidth', '30Mbit', '--fixed-loops', '5', '--fixed-rate', '32'],
   },
 }
 
@@ -87,7 +87,7 @@ const LIVE_PAIRS = 4
 const FETCHERS = 5
 const PUBLISHERS = 4
 /** Of the nodes. The others are there to ask whether hosting itself shows. */
-const HOSTS_SHARE = 0.85
+const HOSTS_SHARE = 0.6
 
 /** The scenes of one run. Roles move through a random order of the nodes from scene to scene. */
 export function planScenes(kinds: readonly SceneKind[], hosts: ReadonlySet<number>, nodes: number, rng: SeededRng): Scene[] {

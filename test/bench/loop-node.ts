@@ -28,7 +28,7 @@ const ANSWER_BYTES = 65_536
 const ASKS_AT_ONCE = 16
 
 const { dataDir, ...flags } = JSON.parse(process.argv[2] ?? '{}') as LoopNodeConfig
-const config = loadConfig({ flags: { ...flags, 'data-dir': dataDir }, env: {} })
+const config = loadConfig({ flags: { ...flags, clock: 'swift', 'data-dir': dataDir }, env: {} })
 const node = await startNode(config, createLog('error'))
 const never = new AbortController()
 const held: OriginLoop[] = []

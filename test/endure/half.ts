@@ -5,7 +5,7 @@
  * fetches were made again while loops were sought; ends with 1 if anything was lost or wrong.
  */
 import { parseArgs } from 'node:util'
-import { CLOCKS, DEFAULT_CLOCK } from '../../src/config/index.ts'
+import { CLOCKS } from '../../src/config/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import { type HalfGone, halfGone } from '../support/half-gone.ts'
 import { seededRng } from '../support/seeded-rng.ts'
@@ -16,14 +16,14 @@ const OBJECTS = 50
 const HELP = `npm run endure:half -- [options]
   --runs N     networks, one after the other; default 10
   --seed N     of the first run: who is killed, and how long what is published; default 1
-  --clock C    ${CLOCKS.join(', ')}; default ${DEFAULT_CLOCK}
+  --clock C    ${CLOCKS.join(', ')}; default swift
   --recovery S seconds in which a fetch may be made again after nodes were killed; default 60`
 
 const { values } = parseArgs({
   options: {
     runs: { type: 'string', default: '10' },
     seed: { type: 'string', default: '1' },
-    clock: { type: 'string', default: DEFAULT_CLOCK },
+    clock: { type: 'string', default: 'swift' },
     recovery: { type: 'string', default: '60' },
     help: { type: 'boolean', default: false },
   },

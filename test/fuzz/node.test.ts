@@ -358,6 +358,7 @@ test('six nodes, three hostile neighbours', { timeout: FOR_MS + 240_000 }, async
           'data-dir': join(folder, String(index)),
           listen: ['/ip4/127.0.0.1/tcp/0'],
           network: NETWORK,
+          clock: 'swift',
           'store-quota': '64MiB',
         },
         bootstrap: nodes.slice(0, 1).flatMap(({ addresses }) => addresses),

@@ -1,5 +1,5 @@
 /**
- * `npm run soak -- --minutes N [--nodes 8] [--seed S]`: a network of real processes under mixed load and churn, watched for growth, leaks, faults and
+ * `npm run soak -- --minutes N [--nodes 8] [--seed S] [--clock swift]`: a network of real processes under mixed load and churn, watched for growth, leaks, faults and
  * slowness; a table at the end, and 0 only if everything that is promised holds (`judge.ts`). `--json FILE` keeps all samples.
  *
  * The first half of the nodes lives throughout: what one process keeps over time is seen there. The others are killed or stopped now and then, one at a
@@ -14,6 +14,7 @@ import { getJson } from '../../client/cli/api-client.ts'
 import { table } from '../../client/cli/output.ts'
 import type { NodeStatus } from '../../client/library.ts'
 import { apiOf, startTestnet, type Testnet, type TestnetNode } from '../../client/testnet/index.ts'
+import { CLOCKS, type ClockName } from '../../src/config/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import { type SeededRng, seededRng } from '../support/seeded-rng.ts'
 import { Floor } from './floor.ts'
@@ -39,6 +40,8 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '10' },
     nodes: { type: 'string', default: '8' },
     seed: { type: 'string', default: '1' },
+    // The clock under which most is asked in the time.
+    clock: { type: 'string', default: 'swift' },
     snapshots: { type: 'string' },
     'no-churn': { type: 'boolean', default: false },
     json: { type: 'string' },
@@ -46,9 +49,10 @@ const { values } = parseArgs({
 })
 const minutes = Number(values.minutes)
 const nodes = Number(values.nodes)
-if (!(minutes >= MINUTES_MIN) || !(nodes >= 8)) {
+const clock = CLOCKS.find((one) => one === values.clock)
+if (!(minutes >= MINUTES_MIN) || !(nodes >= 8) || clock === undefined) {
   console.error(
-    `--minutes takes a number from ${MINUTES_MIN} on (each process is looked at several times in each window), --nodes one from 8 on.`,
+    `--minutes takes a number from ${MINUTES_MIN} on (each process is looked at several times in each window), --nodes one from 8 on, --clock ${CLOCKS.join(', ')}.`,
   )
   process.exit(2)
 }
@@ -56,9 +60,9 @@ if (!(minutes >= MINUTES_MIN) || !(nodes >= 8)) {
 const release = stayAlive()
 const ending = new AbortController()
 for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, () => ending.abort(new Error(name)))
-process.exitCode = await soak().finally(release)
+process.exitCode = await soak(clock).finally(release)
 
-async function soak(): Promise<number> {
+async function soak(clock: ClockName): Promise<number> {
   process.env.NODE_OPTIONS = `--expose-gc --import=${join(import.meta.dirname, 'probe.ts')}`
   if (values.snapshots !== undefined) {
     mkdirSync(values.snapshots, { recursive: true })
@@ -70,6 +74,7 @@ async function soak(): Promise<number> {
   const faults: string[] = []
   const net = await startTestnet({
     nodes,
+    clock,
     signal: ending.signal,
     onLine: (index, line) => {
       if (watch.onLine(line)) return

@@ -48,7 +48,7 @@ test('defaults: everything on loopback, the folder in the home folder', () => {
     socks: { host: '127.0.0.1', port: 9790 },
     network: 'main',
     storeQuotaBytes: 10 * 2 ** 30,
-    clock: 'swift',
+    clock: 'steady',
     cover: 'medium',
     fixedLoops: 4,
     fixedRate: 128,

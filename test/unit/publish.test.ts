@@ -6,6 +6,7 @@ import { parseAddress } from '../../src/content/address.ts'
 import { SHARE_BYTES } from '../../src/content/constants.ts'
 import { keepsPromise } from '../../src/content/spread.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
+import { FakeClock } from '../support/fake-clock.ts'
 import { FakeShareNetwork, never, stillClock, streamOf } from '../support/fake-share-network.ts'
 import { Held } from '../support/held.ts'
 import { seededRng } from '../support/seeded-rng.ts'
@@ -103,6 +104,31 @@ test('holders that are down for a while are used again, and shares that moved ke
     30,
   )
   assert.ok(keepsPromise(counts, 8, 10))
+})
+
+test('holders that are back when all is sent are given what would have been theirs: an uneven spread is mended, not failed', async () => {
+  const clock = new FakeClock()
+  const began = clock.monotonicMs()
+  const network = new FakeShareNetwork(8, 3, {
+    clock,
+    onPut: ({ id }) => {
+      const isAway = network.nodes.slice(1, 4).some((node) => node.id === id) && clock.monotonicMs() - began < 30_000
+      if (isAway) throw new OverlayError('unreachable', 'STORE_UNREACHABLE', 'away')
+    },
+  })
+  for (const [at, node] of network.nodes.entries()) node.delayMs = at >= 1 && at < 4 ? 1_000 : 40_000
+  clock.setTimer(41_000, () => {
+    for (const node of network.nodes) node.delayMs = 1_000
+  })
+  const publishing = publishFile(network, streamOf(seededRng(5).bytes(600_000)), { signal: never }, { rng: seededRng(5), clock })
+  await clock.runFor(publishing, 600_000)
+  assert.ok(
+    keepsPromise(
+      network.nodes.map((node) => node.shares.size),
+      8,
+      10,
+    ),
+  )
 })
 
 test('small networks: 4 nodes do, 3 do not', async () => {
