@@ -108,12 +108,12 @@ export async function openSessions(scenes: readonly Scene[], stage: Pick<Stage, 
   const live = scenes.flatMap(({ actors }) => actors.filter((actor) => actor.kind === 'live'))
   const pairs = new Map(live.map((actor) => [`${actor.client} ${actor.server}`, actor]))
   const opened = await Promise.allSettled(
-    [...pairs.values()].map(({ client, server }) =>
-      connectThrough(stage.nodes[client]!, `${stage.services[server]}.gyre`, 80, 'lab'),
-    ),
+    [...pairs.values()].map(async ({ client, server }) => {
+      const socket = await connectThrough(stage.nodes[client]!, `${stage.services[server]}.gyre`, 80, 'lab')
+      return socket.on('error', () => {}).resume()
+    }),
   )
   const sockets = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
-  for (const socket of sockets) socket.on('error', () => {}).resume()
   return () => {
     for (const socket of sockets) socket.destroy()
   }
