@@ -32,6 +32,8 @@ import { CELL_RECORD_BYTES, FlowColumns, type WireTrace } from './wire-trace.ts'
 const ENTRY = fileURLToPath(new URL('./tapped-main.ts', import.meta.url))
 /** A busy machine takes a while to start sixteen nodes. */
 const READY_ATTEMPTS = 4
+/** Between the starts of nodes: another network may play. */
+const START_GAP_MS = 700
 /** What fetchers choose from, by size; in short runs, which have one scene for it. */
 const LIBRARY: Readonly<Record<Size, number>> = { message: 6, page: 4, bulk: 2 }
 const SMALL_LIBRARY: Readonly<Record<Size, number>> = { message: 3, page: 2, bulk: 1 }
@@ -207,7 +209,8 @@ async function startNetwork(
   const testnet = new Testnet(`adversary-${root.slice(-6)}`, root, options)
   try {
     const first = await testnet.start(0, [])
-    await Promise.all(Array.from({ length: count - 1 }, (_, at) => testnet.start(at + 1, first.listen)))
+    const others = Array.from({ length: count - 1 }, (_, at) => at + 1)
+    await Promise.all(others.map((index) => rest(index * START_GAP_MS, signal).then(() => testnet.start(index, first.listen))))
     for (let attempt = 1; ; attempt++) {
       try {
         await testnet.ready(count)
