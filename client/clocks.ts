@@ -5,14 +5,14 @@
  */
 import type { NodeId } from '../src/bytes/index.ts'
 import { CELL_BYTES } from '../src/cell/index.ts'
-import { RATE_LADDER } from '../src/circuit/setup/index.ts'
+import { EPOCH_MS, RATE_LADDER } from '../src/circuit/setup/index.ts'
 import type { ClockName, Config, Cover } from '../src/config/index.ts'
 import { OverlayError } from '../src/errors/index.ts'
 import type { Rng } from '../src/runtime/index.ts'
 import { CAPACITY_CLASS_MAX } from '../src/wire/index.ts'
 import { Lease, type LoopSource, type Taking, type Work } from './loops/lease.ts'
 import { type LoopSetOptions, PHASES } from './loops/loop-set.ts'
-import { type SetUpTime, setUpTime, twinTime } from './loops/set-up-time.ts'
+import { type SetUpTime, START_SPREAD_MAX_MS, setUpTime, twinTime } from './loops/set-up-time.ts'
 import { type ShareSession, type ShareSessions, SMALL_NETWORK } from './shares.ts'
 
 // Implementation constants: start values, which the adversary lab decides.
@@ -44,6 +44,8 @@ const HOLD_MOST_MS = 75
 /** A link that is there for so short a time has so many times the bursts: it costs a link of weeks nothing. */
 const YOUNG_MS = 60_000
 const YOUNG_TIMES = 4
+/** For a cell's way round a loop that has just begun, and what waits before it. */
+const LOOP_MARGIN_MS = 4_000
 /** Cells of a burst of control slots, and of a cell on the wire behind TLS. */
 const BURST_CELLS = 8
 const WIRE_CELL_BYTES = CELL_BYTES + 22
@@ -94,6 +96,11 @@ export function leadsOf(plan: PacedPlan, members: () => number): Required<Pick<L
     leastLeadEpochs: () => plan.setUpTime(members()).leastEpochs,
     twinLeadEpochs: (rate) => plan.twinTime(members(), rate).leadEpochs,
   }
+}
+
+/** How long it takes, if all goes well, until a loop of so many other members is there that somebody waits for, in milliseconds. */
+export function loopMsOf(plan: PacedPlan, members: number): number {
+  return (1 + plan.setUpTime(members).leadEpochs) * EPOCH_MS + START_SPREAD_MAX_MS + LOOP_MARGIN_MS
 }
 
 /**

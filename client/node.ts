@@ -35,6 +35,7 @@ import {
   leadsOf,
   likelyReach,
   lineCellsPerSecond,
+  loopMsOf,
   type PacedPlan,
   pacedPlanOf,
   scheduledBytesPerHour,
@@ -69,6 +70,8 @@ import { VERSION } from './version.ts'
 const KEY_TICK_MS = 60_000
 /** Loops that go by time are there after seconds, not at once, and slower by half a second a round. */
 const PACED_SLOWER = 6
+/** A session waits for its next exchange as long as so many loops take, one after the other: to an introduction point, to where it meets, and once more. */
+const RESUME_LOOPS = 3
 /** Said of what waits while no loop runs. */
 const UNKNOWN_WAIT_SECONDS = 3_600
 /** To the next multiple of this, circuits that are relayed are told. */
@@ -247,10 +250,15 @@ async function compose(
   })
   closers.push(() => keyRecords.close())
   const listeners = new Set<(event: NodeEvent) => void>()
+  /** What the other end's clock may be, if this node's is swift. */
+  const slowPlan = paced ?? pacedPlanOf({ ...config, clock: 'steady' })!
   const sessionOf =
     (role: 'client' | 'service'): MakeSession =>
-    (ticket, events, slow = paced !== null) =>
-      new Session({ role, ticket, clock, events, patience: slow || paced !== null ? SLOW_PATIENCE : 1 })
+    (ticket, events, slow = false) => {
+      if (!slow && paced === null) return new Session({ role, ticket, clock, events })
+      const resumeMs = RESUME_LOOPS * loopMsOf(slowPlan, members())
+      return new Session({ role, ticket, clock, events, patience: SLOW_PATIENCE, resumeMs })
+    }
   const liveServices = new LiveServices({
     book: keyBook,
     records: keyRecords.publisher,
@@ -312,7 +320,7 @@ async function compose(
     self,
     view: directory,
     loops,
-    slower: pacedPool === null ? 1 : PACED_SLOWER,
+    ...(paced === null ? {} : { slower: PACED_SLOWER, loopMs: () => loopMsOf(paced, members()) }),
     joinLocally: (cookie, end) => rendezvous.joinLocally(cookie, end),
     introduceLocally: (request, waiting) => introductions.askLocally(request, waiting),
     records: keyRecords.finder,

@@ -16,10 +16,9 @@ import { type Introducer, type SetUpAsking, STAGE, type Stage } from './introduc
 import type { MakeSession } from './sessions.ts'
 
 // Implementation constants.
-/** A connection is there within this time, whatever goes wrong on the way. */
+/** A connection is there within this time, whatever goes wrong on the way; within twice that and so many loops' time where loops go by time. */
 export const CONNECT_MS = 30_000
-/** Where loops are slow, at most so many times that. */
-const MORE_TIME_MAX = 5
+const CONNECT_LOOPS = 4
 /** A session without streams is kept ready for so long. */
 export const WARM_MS = 60_000
 /** Set-ups for one connection: what fails behind the introduction point may well work with another rendezvous point. */
@@ -47,8 +46,8 @@ const ABSENT_MS = 1_000
 export interface ClientSessionDeps {
   readonly introducer: Pick<Introducer, 'introduce' | 'join'>
   readonly makeSession: MakeSession
-  /** As `IntroducerDeps.slower`. */
-  readonly slower?: number | undefined
+  /** As `IntroducerDeps.loopMs`. */
+  readonly loopMs?: (() => number) | undefined
   /** The session has ended, and nobody waits for it. */
   readonly onOver: () => void
   readonly clock: Clock
@@ -86,12 +85,13 @@ export class ClientSession {
   }
 
   get #connectMs(): number {
-    return CONNECT_MS * Math.min(MORE_TIME_MAX, this.#deps.slower ?? 1)
+    const { loopMs } = this.#deps
+    return loopMs === undefined ? CONNECT_MS : 2 * CONNECT_MS + CONNECT_LOOPS * loopMs()
   }
 
   /** Loops go by time: there is none at once, and a look-up has its price. */
   get #isSlow(): boolean {
-    return (this.#deps.slower ?? 1) > 1
+    return this.#deps.loopMs !== undefined
   }
 
   /** Whether a stream is open or wanted. */
@@ -114,7 +114,7 @@ export class ClientSession {
     } catch (error) {
       if (signal.aborted) throw signal.reason
       if (!deadline.signal.aborted || this.#stop.signal.aborted) throw error
-      const seconds = this.#connectMs / 1000
+      const seconds = Math.round(this.#connectMs / 1000)
       throw new OverlayError(
         'timeout',
         'TIMEOUT',
@@ -223,7 +223,8 @@ export class ClientSession {
     this.#moving?.cancel()
     this.#moving = null
     if (!Number.isFinite(endsAt)) return
-    const inMs = Math.max(MOVE_AGAIN_MS, endsAt - clock.monotonicMs() - MOVE_MS * (1 + rng.unit() / 2))
+    const moveMs = Math.max(MOVE_MS, this.#deps.loopMs?.() ?? 0)
+    const inMs = Math.max(MOVE_AGAIN_MS, endsAt - clock.monotonicMs() - moveMs * (1 + rng.unit() / 2))
     this.#moving = clock.setTimer(inMs, () => {
       this.#moving = null
       if (!this.busy || this.#session?.attached !== true) return

@@ -68,7 +68,7 @@ export class Connector {
       const made = new ClientSession(key, isolation, {
         introducer: this.#introducer,
         makeSession: this.#deps.makeSession,
-        slower: this.#deps.slower,
+        loopMs: this.#deps.loopMs,
         onOver: () => {
           if (this.#sessions.get(name) === made) this.#sessions.delete(name)
         },

@@ -48,11 +48,10 @@ const ROUNDS_AGAIN = 4
 const GREETING_MS = 15_000
 /** The same for the way to a rendezvous point, which is a loop and nothing else. */
 const APPROACH_HEDGE_MS = 500
-const APPROACH_HEDGE_PACED_MS = 22_000
+/** The same where loops go by time: this part of the time that one takes to be there. */
+const APPROACH_HEDGE_PART = 1 / 2
 const APPROACH_MS = 4_000
 const JOIN_MS = 3_000
-/** Where loops go by time: one that is waited for is there by then. */
-const LOOP_PACED_MS = 30_000
 /** Tries more at one introduction point while cells get lost. */
 const LOST_AGAIN = 4
 /** A record found so short ago does for the first try. */
@@ -83,6 +82,8 @@ export interface IntroducerDeps extends MeetingDeps {
   readonly introduceLocally: AskLocally
   /** How many times as long as with swift loops all takes. Default 1. */
   readonly slower?: number
+  /** Where loops go by time: how long it takes, if all goes well, until one is there that somebody waits for. Absent: it is there at once. */
+  readonly loopMs?: () => number
   readonly clock: Clock
   readonly rng: Rng
 }
@@ -383,9 +384,8 @@ export class Introducer {
     return [...ready, ...soon, ...items.filter((item) => !ready.includes(item) && !soon.includes(item))]
   }
 
-  /** How long it takes until a loop is there that somebody waits for. */
   get #loopMs(): number {
-    return this.#slower > 1 ? LOOP_PACED_MS : 0
+    return this.#deps.loopMs?.() ?? 0
   }
 
   #approach(drawn: Drawn, { signal, isolation, trace }: SetUpAsking): Promise<Approach> {
@@ -394,7 +394,7 @@ export class Introducer {
       {
         clock: this.#deps.clock,
         signal,
-        hedgeMs: this.#loopMs > 0 ? APPROACH_HEDGE_PACED_MS : APPROACH_HEDGE_MS,
+        hedgeMs: this.#loopMs > 0 ? APPROACH_HEDGE_PART * this.#loopMs : APPROACH_HEDGE_MS,
         ...this.#hedging,
         most: this.#slower * APPROACH_MS + this.#loopMs,
         attempt: async (node, nodeSignal) => {

@@ -47,8 +47,8 @@ import type { Established, Greeted, MayMeetAt, Met, ServiceKeys, SessionTicket }
 // Implementation constants.
 /** Handshakes between message 1 and message 2, and done ones whose answer may be asked for again; the oldest goes. About 0.5 KiB each. */
 export const PENDING_MAX = 1024
-/** How long one may take: two introductions, a proof of work, and between them a loop, which under a paced clock takes half a minute. */
-export const PENDING_MS = 120_000
+/** How long one may take: two introductions, a proof of work, and between them a loop, which under a paced clock takes up to a minute and a half, or two. */
+export const PENDING_MS = 240_000
 /** Blinded keys that one message 1 is tried under. */
 const PERIODS_MAX = 4
 

@@ -73,6 +73,8 @@ export interface SessionOptions {
   readonly events: SessionEvents
   /** How many times as long as over swift loops silences and time-outs are. Default 1; `SLOW_PATIENCE` where a loop goes by time. */
   readonly patience?: number
+  /** How long it waits without an exchange for the next. Default `RESUME_MS`, as many times as `patience` says. */
+  readonly resumeMs?: number
 }
 
 export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
@@ -81,6 +83,7 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
   readonly #role: 'client' | 'service'
   readonly #events: SessionEvents
   readonly patience: number
+  readonly #resumeMs: number
   #exchange: Exchange | null = null
   /** Exchanges so far. */
   #prepared = 0
@@ -114,7 +117,8 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
   #creditDue = false
   #creditAt = 0
 
-  constructor({ role, ticket, clock, events, patience = 1 }: SessionOptions) {
+  constructor({ role, ticket, clock, events, patience = 1, resumeMs = RESUME_MS * patience }: SessionOptions) {
+    this.#resumeMs = resumeMs
     this.#role = role
     this.patience = patience
     this.ticket = ticket
@@ -222,7 +226,7 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
 
   get #deadline(): number {
     if (this.#over) return this.#lingering === null ? Number.POSITIVE_INFINITY : this.#lingerUntil
-    return this.#exchange === null ? this.#detachedAt + RESUME_MS * this.patience : this.#exchange.deadline
+    return this.#exchange === null ? this.#detachedAt + this.#resumeMs : this.#exchange.deadline
   }
 
   /** Sets the timer if there is a deadline before the one that it is set for. A deadline that moved away is found out when it fires. */
@@ -249,7 +253,7 @@ export class Session implements ServiceSession, StreamOwner, ExchangeOwner {
         this.#lingering = null
       }
     } else if (this.#exchange !== null) this.#exchange.onTime(now)
-    else if (now >= this.#detachedAt + RESUME_MS * this.patience) this.#end('lost', false)
+    else if (now >= this.#detachedAt + this.#resumeMs) this.#end('lost', false)
     this.onDeadline()
   }
 

@@ -20,6 +20,8 @@ import { E2E_CLOCK, patience } from '../support/e2e-clock.ts'
 import { type Ended, eventually, gyre, run } from '../support/processes.ts'
 import { httpTarget, type Target } from '../support/targets.ts'
 
+/** Under a paced clock loops of both ends are replaced at public times, with a lead of half a minute, and the record after them. */
+const RECOVERY_MS = E2E_CLOCK === 'swift' ? 5_000 : 180_000
 const { signal } = new AbortController()
 const dir = mkdtempSync(join(tmpdir(), 'gyre-hiding-'))
 const messages = join(dir, 'messages')
@@ -74,7 +76,7 @@ function seen(): Seen[] {
 }
 
 /** A page of the service as `isolation` gets it, at most `seconds` waited for. */
-function get(isolation: string, seconds = 60): Promise<Ended> {
+function get(isolation: string, seconds = patience(60_000) / 1_000): Promise<Ended> {
   const via = ['-x', user.proxy, '--proxy-user', `${isolation}:x`, '-D', join(dir, 'head')]
   return run('curl', ['-sS', '-f', '-m', String(seconds), ...via, `http://${address}.gyre/${isolation}`])
 }
@@ -136,7 +138,7 @@ test("neither end's id or address, nor the client's, stands in anything that any
   }
 })
 
-test('the node where a session meets is killed: its user and new ones reach the service within 5 s', {
+test('the node where a session meets is killed: its user and new ones reach the service again', {
   timeout: patience(120_000),
   ...needs('curl'),
 }, async () => {
@@ -160,7 +162,7 @@ test('the node where a session meets is killed: its user and new ones reach the 
   await testnet.stop(met.index, true)
   for (const one of [isolation, 'new-1', 'new-2', 'new-3']) {
     const began = systemClock.monotonicMs()
-    const left = () => (patience(5_000) - (systemClock.monotonicMs() - began)) / 1_000
+    const left = () => (RECOVERY_MS - (systemClock.monotonicMs() - began)) / 1_000
     let ended = await get(one, left())
     while (ended.code !== 0 && left() > 0.1) ended = await get(one, left())
     assert.equal(ended.stdout.toString(), `words for /${one}`, ended.stderr)

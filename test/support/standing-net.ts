@@ -3,7 +3,7 @@
  * services on standing loops and others connect to them through paced pools. Records are in a map. What goes over which wire, and when, is
  * written down; how the nodes draw does not depend on what is asked.
  */
-import { controlSlotsOf, leadsOf, type PacedPlan } from '../../client/clocks.ts'
+import { controlSlotsOf, leadsOf, loopMsOf, type PacedPlan } from '../../client/clocks.ts'
 import { LoopBuilder } from '../../client/loops/builder.ts'
 import { LoopSet } from '../../client/loops/loop-set.ts'
 import type { OwnApex } from '../../client/loops/own-hop.ts'
@@ -115,6 +115,7 @@ export async function startStandingNet(
   const { mesh, clock } = sim
   const leads = plan === undefined ? { leadEpochs: () => leadEpochs } : leadsOf(plan, () => 5)
   const waitMs = plan === undefined ? SET_UP_WAIT_MS : plan.setUpTime(5).waitMs
+  const loopMs = plan === undefined ? leadEpochs * EPOCH_MS + 14_000 : loopMsOf(plan, 5)
   now.ms = () => clock.monotonicMs()
   const ids = mesh.nodes.map(({ id }) => id)
   const descriptors = new Map<NodeId, Descriptor>()
@@ -245,7 +246,7 @@ export async function startStandingNet(
       self: node.id,
       view,
       loops,
-      slower,
+      ...(slower > 1 ? { slower, loopMs: () => loopMs } : {}),
       joinLocally: notThroughALoop,
       introduceLocally: notThroughALoop,
       records: {
