@@ -32,7 +32,7 @@ import { CELL_RECORD_BYTES, FlowColumns, type WireTrace } from './wire-trace.ts'
 const ENTRY = fileURLToPath(new URL('./tapped-main.ts', import.meta.url))
 /** A busy machine takes a while to start sixteen nodes. */
 const READY_ATTEMPTS = 4
-/** Between the starts of nodes: another network may play. */
+/** Between the starts of nodes: all at once they are late for their first loops. */
 const START_GAP_MS = 700
 /** What fetchers choose from, by size; in short runs, which have one scene for it. */
 const LIBRARY: Readonly<Record<Size, number>> = { message: 6, page: 4, bulk: 2 }
@@ -83,8 +83,6 @@ export interface RunOptions {
   readonly rng: SeededRng
   readonly signal: AbortSignal
   readonly say: (text: string) => void
-  /** Awaited before the first scene: others may be on the stage. */
-  readonly stage?: () => Promise<void>
   /** Awaited before the records are read, which keeps this process busy: others that are played at the same time must be over. */
   readonly played?: () => Promise<void>
 }
@@ -135,8 +133,6 @@ export async function observe(options: RunOptions): Promise<Observation> {
       hostServices(hosting, { port: target.port, carriage: workload.carriage }, signal).finally(() => tell('services up')),
     ])
     await rest(workload.settleMs, signal)
-    await options.stage?.()
-    signal.throwIfAborted()
     const stage = { nodes, services, library, workload }
     const played: Played[] = []
     const scenes = planScenes(kinds, hosts, count, rng.fork('scenes'))

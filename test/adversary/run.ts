@@ -12,7 +12,6 @@
  *   --together         all runs at the same time (as --short does); two of 8 nodes are as many processes as one of 16
  *   --first N          number of the first run: to keep more runs of one seed in one folder, one after the other
  */
-import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -109,37 +108,9 @@ async function playTogether(numbers: readonly number[]): Promise<void> {
   for (const observation of await Promise.all(numbers.map((run) => observe({ ...observing(run), played })))) keep(observation)
 }
 
-/** The next network starts while this one plays, where that takes as long; its scenes begin when the stage is free and nothing is judged. */
+/** One after the other: the set-up of the next network beside one that plays is more than two cores do (FINDINGS.md). */
 async function playInTurn(numbers: readonly number[]): Promise<void> {
-  let current = prepare(numbers[0]!)
-  for (const at of numbers.keys()) {
-    current.enter()
-    if (clock !== 'swift') await Promise.race([current.playing, current.observation])
-    else await current.observation
-    const next = at + 1 < numbers.length ? prepare(numbers[at + 1]!) : current
-    keep(await current.observation)
-    current = next
-  }
-}
-
-interface Prepared {
-  /** It is its turn: its scenes may begin. */
-  readonly enter: () => void
-  /** Settled when they do. */
-  readonly playing: Promise<void>
-  readonly observation: Promise<Observation>
-}
-
-function prepare(run: number): Prepared {
-  const turn = Promise.withResolvers<void>()
-  const playing = Promise.withResolvers<void>()
-  const stage = async () => {
-    await Promise.race([turn.promise, once(stop.signal, 'abort')])
-    playing.resolve()
-  }
-  const observation = observe({ ...observing(run), stage })
-  observation.catch(() => {}) // it is awaited when it is its turn
-  return { enter: turn.resolve, playing: playing.promise, observation }
+  for (const run of numbers) keep(await observe(observing(run)))
 }
 
 function observing(run: number): Parameters<typeof observe>[0] {
