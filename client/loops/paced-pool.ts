@@ -450,8 +450,7 @@ export class PacedPool implements LoopSource<Lease> {
   /** What a loop should reach: in a small network, where the standing loops can reach all nodes, those that no other reaches. */
   #cover(held: Held): ReadonlySet<NodeId> {
     const { view, self } = this.#deps
-    if (held.wish.kind === 'extra') return new Set(this.#wantedOf(held))
-    if (view.size >= SMALL_NETWORK) return NOWHERE
+    if (held.wish.kind === 'extra' || view.size >= SMALL_NETWORK) return new Set(this.#wantedOf(held))
     const missing = new Set(view.all().map(({ id }) => id))
     missing.delete(self)
     for (const other of this.#held.values()) {
@@ -461,8 +460,6 @@ export class PacedPool implements LoopSource<Lease> {
     return missing
   }
 }
-
-const NOWHERE: ReadonlySet<NodeId> = new Set()
 
 function hasRoom({ loop, wish, cells: given, asks }: Held, cells: number): boolean {
   if (loop === null || asks === 0) return true

@@ -11,8 +11,8 @@ import { type GyreHost, type HostTarget, HTTP_PORT } from './target.ts'
 // Implementation constants.
 /** Nothing is known about an address by then: better an answer than to go on waiting. Under a paced clock the first loops for it take up to a minute and a half. */
 export const RESOLVE_TIMEOUT_MS = 240_000
-/** A live service is waited for so long (it gives up itself, over swift loops after half a minute, over paced ones after four to seven); when there is a snapshot to show instead, less. */
-export const CONNECT_TIMEOUT_MS = 480_000
+/** A live service is waited for so long (it gives up itself, over swift loops after half a minute, over paced ones after four to nine minutes); when there is a snapshot to show instead, less. */
+export const CONNECT_TIMEOUT_MS = 600_000
 export const CONNECT_WITH_SNAPSHOT_MS = 12_000
 /** How long a service that did not answer is taken for away. */
 export const AWAY_MS = 10_000

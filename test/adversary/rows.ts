@@ -46,7 +46,7 @@ function advantageRow(what: string, tasks: readonly TaskResult[], limit: number,
   }
 }
 
-/** `limit`: the bound for this number of windows: 0.06 in the long run, 0.15 in what CI affords. */
+/** `limit`: the bound for this number of windows: 0.06 in the long run, 0.15 in short ones. */
 export function tableRows(digests: readonly Digest[], verdicts: Verdicts, clock: string, limit: number): Row[] {
   const claimed = clock !== 'swift'
   const named = (tasks: readonly TaskResult[], ...names: string[]) =>

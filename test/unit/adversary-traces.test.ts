@@ -155,9 +155,9 @@ test('a node is what its user does; else what others had it do; else, if enough 
 
 test('scenes: hosts serve, nobody plays two parts at once, roles move over the nodes', () => {
   const rng = seededRng(9)
-  const hosts = planHosts(16, rng)
   const played = new Map<string, Set<number>>()
   for (let run = 0; run < 12; run++) {
+    const hosts = planHosts(16, rng)
     for (const { kind, actors } of planScenes(FULL_RUN, hosts, 16, rng)) {
       const busy = actors.flatMap((actor) => (actor.kind === 'live' ? [actor.server, actor.client] : [actor.node]))
       assert.equal(new Set(busy).size, busy.length)
@@ -169,7 +169,7 @@ test('scenes: hosts serve, nobody plays two parts at once, roles move over the n
       }
     }
   }
-  for (const nodes of played.values()) assert.ok(nodes.size >= hosts.size, `${nodes.size} nodes`)
+  for (const nodes of played.values()) assert.ok(nodes.size >= 14, `${nodes.size} nodes`)
 })
 
 test('loops are put together from what each of their nodes wrote down; one that never came home is none', () => {
