@@ -16,12 +16,11 @@ import { fromHex, toHex } from '../../src/bytes/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import { parseHopRequest } from '../../src/wire/index.ts'
 import { needs } from '../support/clients.ts'
-import { E2E_CLOCK, patience } from '../support/e2e-clock.ts'
+import { E2E_CLOCK, patience, recovery } from '../support/e2e-clock.ts'
 import { type Ended, eventually, gyre, run } from '../support/processes.ts'
 import { httpTarget, type Target } from '../support/targets.ts'
 
-/** Under a paced clock loops of both ends are replaced at public times, with a lead of half a minute, and the record after them. */
-const RECOVERY_MS = E2E_CLOCK === 'swift' ? 5_000 : 180_000
+const RECOVERY_MS = recovery(5_000)
 const { signal } = new AbortController()
 const dir = mkdtempSync(join(tmpdir(), 'gyre-hiding-'))
 const messages = join(dir, 'messages')
