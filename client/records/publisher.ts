@@ -43,6 +43,8 @@ const START_MS = [1_000, 5_000] as const
  */
 const REST_MS = [HOUR_MS / 6, 6 * HOUR_MS] as const
 const START_SERVICE_MS = [40_000, 60_000] as const
+/** Loops to holders are waited for so long before there is something to say. */
+const PREPARE_MS = 120_000
 /** After a failure; doubled with each that follows. */
 const RETRY_MS = [1_000, 2_000] as const
 const RETRY_MAX_MS = 600_000
@@ -109,6 +111,27 @@ export class HolderRecordPublisher implements RecordPublisher {
       }
     }
     return publisher
+  }
+
+  async prepare(name: string, { signal }: { readonly signal: AbortSignal }): Promise<void> {
+    const { book, networkId, clock } = this.#deps
+    const entry = book.get(name)
+    if (entry === null || this.#stop.signal.aborted) return
+    const deadline = clock.deadline(PREPARE_MS, AbortSignal.any([signal, this.#stop.signal]))
+    const session = this.#deps.session()
+    try {
+      const ranking = rankingOf(session)
+      const blinded = await book.blind(name, networkId, periodAt(entry.publicKey, clock.unixMs()))
+      const places = placesOf(blinded.publicKey, ranking)
+      blinded.wipe()
+      const holders = new Set(ranking.place(places))
+      await Promise.all([...holders].map((node) => session.ready?.(node, RECORD_BYTES, { signal: deadline.signal })))
+    } catch {
+      // Who publishes waits for the same loops, and says what fails.
+    } finally {
+      deadline.clear()
+      session.close()
+    }
   }
 
   set(name: string, parts: RecordParts, { signal }: { readonly signal: AbortSignal }): Promise<void> {
@@ -365,11 +388,15 @@ function rankingOf(network: RecordNetwork): Ranking {
   throw new OverlayError('unreachable', 'NETWORK_TOO_SMALL', `Nodes known: ${holders}; publishing needs ${HOLDERS_MIN}.`)
 }
 
+/** Where the copies of the record under a blinded key lie. */
+function placesOf(publicKey: Uint8Array, { nodes }: Ranking): readonly Uint8Array[] {
+  const copies = Math.min(nodes.length, recordCopies(nodes.length))
+  return Array.from({ length: copies }, (_, copy) => recordPlace(publicKey, copy))
+}
+
 /** Brings the copies of a record to their holders. Errors: `PUBLISH_FAILED`, the signal's reason. */
 async function putCopies(network: RecordNetwork, record: SignedRecord, parts: ParcelParts): Promise<void> {
-  const holders = parts.ranking.nodes.length
-  const copies = Array.from({ length: Math.min(holders, recordCopies(holders)) }, (_, copy): Parcel => {
-    const place = recordPlace(record.publicKey, copy)
+  const copies = placesOf(record.publicKey, parts.ranking).map((place): Parcel => {
     const ready: Parcel['ready'] = (node, signal) => network.ready?.(node, RECORD_BYTES, { signal })
     return { place, ready, put: (node, signal) => network.putRecord(node, record, { signal }) }
   })

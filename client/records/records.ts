@@ -39,6 +39,11 @@ export interface RecordParts {
 
 export interface RecordPublisher {
   /**
+   * The record of `name` will be set soon, perhaps: where loops take time, those that its holders will be reached by are brought. Tells nobody
+   * anything. Resolves when they are there, or after `PREPARE_MS`; never rejects.
+   */
+  prepare(name: string, waiting: { readonly signal: AbortSignal }): Promise<void>
+  /**
    * Changes parts of the record of the key `name`, writes them to disk and publishes them. Resolves when the holders of the current period
    * have them; the following periods come later, by themselves, and all is refreshed as long as the node runs. Calls for one key are done
    * in order. When it rejects the change stays, and publishing is tried again by itself.

@@ -54,7 +54,7 @@ export interface HostDeps extends Omit<MeetingDeps, 'loops'> {
   /** This service's own, with its preference. */
   readonly loops: ServiceLoops
   readonly healthy: () => boolean
-  readonly records: Pick<RecordPublisher, 'set' | 'forget' | 'isPublished'>
+  readonly records: Pick<RecordPublisher, 'prepare' | 'set' | 'forget' | 'isPublished'>
   /** The periods of an address (32 bytes) at a time. */
   readonly periods: (key: Uint8Array, unixMs: number) => Promise<BlindedKeys>
   readonly makeSession: MakeSession
@@ -129,6 +129,8 @@ export class HostedService {
   start(): void {
     this.#tick()
     this.#points.start()
+    // Meanwhile: under a paced clock loops to holders take as long as those to points.
+    void this.#deps.records.prepare(this.entry.name, { signal: this.#stop.signal })
   }
 
   get state(): ServiceState {

@@ -34,6 +34,9 @@ export class FakeRecordNetwork implements RecordNetwork {
   /** Sessions that were opened, and closed. */
   opened = 0
   closed = 0
+  /** Nodes that sessions were to be ready for, and one that they never are ready for. */
+  readonly readied: NodeId[] = []
+  neverReady: NodeId | null = null
 
   constructor(count: number, clock: Clock, seed: number | string = 1) {
     const rng = seededRng(`holders ${seed}`)
@@ -56,16 +59,25 @@ export class FakeRecordNetwork implements RecordNetwork {
     return this.nodes.filter(({ records }) => records.has(toHex(publicKey)))
   }
 
+  /** Nodes that sessions were told to be ready for. */
   /** This network as a session that counts its openings. */
   session(): RecordNetwork & { close(): void } {
     this.opened++
     return {
       self: this.self,
       holders: () => this.holders(),
+      ready: (node, _bytes, { signal }) => this.#ready(node, signal),
       putRecord: (node, record, work) => this.putRecord(node, record, work),
       getRecord: (node, publicKey, work) => this.getRecord(node, publicKey, work),
       close: () => void this.closed++,
     }
+  }
+
+  async #ready(node: NodeId, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted()
+    this.readied.push(node)
+    if (node === this.neverReady)
+      await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
   }
 
   async putRecord(id: NodeId, record: SignedRecord, work: ShareWork): Promise<void> {

@@ -85,6 +85,8 @@ export class FakeRecords implements RecordFinder, RecordPublisher {
     return { record, blinded: sha256(key), period: 1 }
   }
 
+  async prepare(): Promise<void> {}
+
   async set(name: string, parts: Parameters<RecordPublisher['set']>[1], { signal }: { readonly signal: AbortSignal }) {
     signal.throwIfAborted()
     const entry = this.#book.get(name)

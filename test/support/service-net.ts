@@ -215,6 +215,7 @@ export class ServiceNet {
       this.records.set(nameOf(name), { ...before, ...parts, sequence: before.sequence + 1 })
     }
     return {
+      prepare: async () => {},
       set,
       forget: (name, part) => set(name, { [part]: null }),
       parts: (name) => this.records.get(nameOf(name)) ?? { site: null, service: null },

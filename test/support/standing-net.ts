@@ -171,6 +171,7 @@ export async function startStandingNet(
   const book = new MemoryBook(seededRng(`${seed} book`))
   const nameOf = (name: string) => toHex(book.get(name)!.publicKey)
   const publisher = {
+    async prepare() {},
     async set(name: string, { service }: { service?: ServicePart | null }) {
       const sequence = (records.get(nameOf(name))?.sequence ?? 0) + 1
       records.set(nameOf(name), { sequence, site: null, service: service ?? null })

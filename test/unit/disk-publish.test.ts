@@ -33,6 +33,7 @@ async function servicesIn(dir: string, seed: number): Promise<LiveServices> {
   const services = new LiveServices({
     book: await openKeyBook(dir, rng),
     records: {
+      prepare: async () => {},
       set: async () => {},
       forget: async () => {},
       parts: () => ({ site: null, service: null }),

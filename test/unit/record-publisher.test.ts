@@ -400,3 +400,20 @@ test('what is published is found', async (t) => {
   finder.close()
   await seen.close()
 })
+
+test('to prepare is to be ready for the holders of the period, for a while, and to tell nobody', async (t) => {
+  const { clock, network, publisher, set } = await fixture(t)
+  await clock.runFor(publisher().prepare('blog', waiting), 1_000)
+  const readied = new Set(network.readied)
+  assert.ok(readied.size >= 5)
+  assert.deepEqual([network.puts, network.gets], [0, 0])
+  network.readied.length = 0
+  await set({ service: service(1) })
+  assert.deepEqual(new Set(network.readied), readied)
+  network.neverReady = [...readied][0]!
+  const before = clock.monotonicMs()
+  await clock.runFor(publisher().prepare('blog', waiting), 600_000)
+  assert.equal(clock.monotonicMs() - before, 120_000)
+  await publisher().prepare('nobody', waiting)
+  assert.equal(network.opened, network.closed, 'each session is closed')
+})
