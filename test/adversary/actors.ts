@@ -57,32 +57,34 @@ export async function startTarget(): Promise<{ readonly port: number; close(): P
   }
 }
 
-/** Makes every node host a service, and waits until all are up; gives their addresses by node. */
-export async function hostServices(
+/** Makes every node host a service; gives for each node's index its address as soon as it is up. */
+export function hostServices(
   nodes: readonly TestnetNode[],
   { port, carriage }: { readonly port: number; readonly carriage: ServiceCarriage | null },
   signal: AbortSignal,
-): Promise<string[]> {
-  const addresses: string[] = []
-  const add = async (node: TestnetNode): Promise<void> => {
+): Map<number, Promise<string>> {
+  const add = async (node: TestnetNode): Promise<string> => {
     const body = Buffer.from(JSON.stringify({ name: SERVICE, target: `127.0.0.1:${port}`, port: 80, ...carriage }))
     const headers = { 'Content-Type': 'application/json', 'Content-Length': body.length }
     const path = '/v1/services'
     const response = await call(apiOf(node), { method: 'POST', path, headers, signal, send: (sent) => void sent.end(body) })
-    addresses[node.index] = (parseJson(await readText(response, signal)) as { address: string }).address
+    return (parseJson(await readText(response, signal)) as { address: string }).address
   }
   // Under a paced clock set-ups wait for control slots: those of all services at once would come too late, and be tried again and again.
-  await Promise.all(nodes.map((node, at) => rest(carriage === null ? 0 : at * STAGGER_MS, signal).then(() => add(node))))
-  const end = performance.now() + SERVICE_UP_MS
-  for (const node of nodes) {
+  const up = async (node: TestnetNode, at: number): Promise<string> => {
+    await rest(carriage === null ? 0 : at * STAGGER_MS, signal)
+    const address = await add(node)
+    const end = performance.now() + SERVICE_UP_MS
     for (;;) {
       const { state } = await getJson<ServiceStatus>(apiOf(node), `/v1/services/${SERVICE}`, signal)
-      if (state === 'up') break
+      if (state === 'up') return address
       if (performance.now() > end) throw new Error(`The service of node ${node.index} is not up: ${state}.`)
       await rest(POLL_MS, signal)
     }
   }
-  return addresses
+  const coming = nodes.map((node, at) => [node.index, up(node, at)] as const)
+  for (const [, address] of coming) address.catch(() => {}) // whoever waits for it hears of it
+  return new Map(coming)
 }
 
 export async function publish(node: TestnetNode, bytes: Uint8Array, signal: AbortSignal): Promise<string> {
@@ -94,29 +96,35 @@ export async function publish(node: TestnetNode, bytes: Uint8Array, signal: Abor
 
 export interface Stage {
   readonly nodes: readonly TestnetNode[]
-  readonly services: readonly string[]
+  /** Addresses by node. */
+  readonly services: ReadonlyMap<number, string>
   /** Addresses published before, by size. */
   readonly library: Readonly<Record<Size, readonly string[]>>
   readonly workload: Workload
 }
 
 /**
- * Has each client of a scene to come connected with its service once, and keeps that connection: under a paced clock a first connection takes about as
- * long as a scene or more, and then nothing would be served in any. What it returns ends them.
+ * Has each client of a scene to come connected with its service once, as soon as that is up, and keeps that connection: under a paced clock a first
+ * connection takes about as long as a scene or more, and then nothing would be served in any.
  */
-export async function openSessions(scenes: readonly Scene[], stage: Pick<Stage, 'nodes' | 'services'>): Promise<() => void> {
+export async function openSessions(
+  scenes: readonly Scene[],
+  nodes: readonly TestnetNode[],
+  services: ReadonlyMap<number, Promise<string>>,
+): Promise<{ readonly opened: number; readonly of: number; end(): void }> {
   const live = scenes.flatMap(({ actors }) => actors.filter((actor) => actor.kind === 'live'))
   const pairs = new Map(live.map((actor) => [`${actor.client} ${actor.server}`, actor]))
   const opened = await Promise.allSettled(
     [...pairs.values()].map(async ({ client, server }) => {
-      const socket = await connectThrough(stage.nodes[client]!, `${stage.services[server]}.gyre`, 80, 'lab')
+      const socket = await connectThrough(nodes[client]!, `${await services.get(server)}.gyre`, 80, 'lab')
       return socket.on('error', () => {}).resume()
     }),
   )
   const sockets = opened.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []))
-  return () => {
+  const end = () => {
     for (const socket of sockets) socket.destroy()
   }
+  return { opened: sockets.length, of: pairs.size, end }
 }
 
 /** Plays one scene for `ms`. Never rejects for work that fails: it is counted. */
@@ -163,7 +171,7 @@ async function perform(actor: Actor, stage: Stage, rng: SeededRng, deeds: Deeds,
     const response = await call(apiOf(nodes[actor.node]!), { path: `/v1/fetch/${choice[rng.below(choice.length)]}`, signal })
     await take(response)
   } else {
-    const socket = await connectThrough(nodes[actor.client]!, `${services[actor.server]}.gyre`, 80, 'lab')
+    const socket = await connectThrough(nodes[actor.client]!, `${services.get(actor.server)}.gyre`, 80, 'lab')
     const onAbort = () => socket.destroy()
     signal.addEventListener('abort', onAbort, { once: true })
     socket.on('error', () => {})

@@ -13,18 +13,7 @@ import { isOverlayError } from '../../src/errors/index.ts'
 import type { SeededRng } from '../support/seeded-rng.ts'
 import { type Deeds, hostServices, openSessions, play, publish, rest, startTarget } from './actors.ts'
 import { Capture } from './capture.ts'
-import {
-  planHands,
-  planHosts,
-  planScenes,
-  type Scene,
-  type SceneKind,
-  SHORT_RUN,
-  SIZES,
-  type Size,
-  WINDOW_MS,
-  WORKLOADS,
-} from './scenes.ts'
+import { planHands, planHosts, planScenes, type Scene, type SceneKind, SIZES, type Size, WINDOW_MS, WORKLOADS } from './scenes.ts'
 import { monotonicClock, readTap, type TapFact, TapKind, type TapRecords } from './tap-file.ts'
 import type { Hands } from './tap-hands.ts'
 import { CELL_RECORD_BYTES, FlowColumns, type WireTrace } from './wire-trace.ts'
@@ -34,9 +23,8 @@ const ENTRY = fileURLToPath(new URL('./tapped-main.ts', import.meta.url))
 const READY_ATTEMPTS = 4
 /** Between the starts of nodes: all at once they are late for their first loops. */
 const START_GAP_MS = 700
-/** What fetchers choose from, by size; in short runs, which have one scene for it. */
-const LIBRARY: Readonly<Record<Size, number>> = { message: 6, page: 4, bulk: 2 }
-const SMALL_LIBRARY: Readonly<Record<Size, number>> = { message: 3, page: 2, bulk: 1 }
+/** What fetchers choose from, by size. */
+const LIBRARY: Readonly<Record<Size, number>> = { message: 3, page: 2, bulk: 1 }
 const PLAIN_RECORD_BYTES = 2048
 const RECORD_OVERHEAD_BYTES = CELL_RECORD_BYTES - PLAIN_RECORD_BYTES
 
@@ -112,37 +100,31 @@ export async function observe(options: RunOptions): Promise<Observation> {
       lines.push(`node ${index}: ${line}`),
     )
     const nodes = testnet.nodes
+    const hosts = planHosts(count, rng.fork('hosts'))
+    const scenes = planScenes(kinds, hosts, count, rng.fork('scenes'))
+    // At once: under a paced clock all of it waits for public times.
+    const hosting = nodes.filter(({ index }) => hosts.has(index))
+    const services = hostServices(hosting, { port: target.port, carriage: workload.carriage }, signal)
+    const sessions = workload.carriage === null ? null : openSessions(scenes, nodes, services)
+    await untilReady(testnet, count)
     const readyMs = now() - began
     const ports = nodes.map((node) => Number(/\/tcp\/(\d+)/.exec(node.listen[0] ?? '')?.[1]))
     capture = await Capture.start(ports)
     say(
       `run ${run}: ${count} nodes ready after ${(readyMs / 1000).toFixed(0)} s${typeof capture === 'string' ? `; ${capture}` : ''}`,
     )
-    const hosts = planHosts(count, rng.fork('hosts'))
-    const hosting = nodes.filter(({ index }) => hosts.has(index))
     const tell = (what: string) => say(`run ${run}: ${what} after ${((now() - began) / 1000).toFixed(0)} s`)
-    // At once: with a paced clock both wait for public times.
-    const [library, services] = await Promise.all([
-      publishLibrary(
-        nodes,
-        kinds.length > SHORT_RUN.length ? LIBRARY : SMALL_LIBRARY,
-        workload.bytes,
-        rng.fork('library'),
-        signal,
-      ).finally(() => tell('content published')),
-      hostServices(hosting, { port: target.port, carriage: workload.carriage }, signal).finally(() => tell('services up')),
+    const [library] = await Promise.all([
+      publishLibrary(nodes, workload.bytes, rng.fork('library'), signal).finally(() => tell('content published')),
+      Promise.all(services.values()).finally(() => tell('services up')),
+      sessions?.then(({ opened, of }) => tell(`${opened} of ${of} clients connected`)),
     ])
+    const addresses = new Map(await Promise.all([...services].map(async ([node, up]) => [node, await up] as const)))
     await rest(workload.settleMs, signal)
-    const stage = { nodes, services, library, workload }
+    const stage = { nodes, services: addresses, library, workload }
     const played: Played[] = []
-    const scenes = planScenes(kinds, hosts, count, rng.fork('scenes'))
-    let endSessions: (() => void) | null = workload.carriage === null ? () => {} : null
     for (const [at, scene] of scenes.entries()) {
       signal.throwIfAborted()
-      if (scene.kind === 'live' && endSessions === null) {
-        endSessions = await openSessions(scenes, stage)
-        tell('clients connected')
-      }
       const from = now()
       const deeds = await play(scene, stage, WINDOW_MS, rng.fork(`scene ${at}`), signal)
       played.push({ scene, from, to: from + WINDOW_MS, deeds })
@@ -151,7 +133,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
       await rest(workload.pauseMs, signal)
     }
     signal.throwIfAborted()
-    endSessions?.()
+    ;(await sessions)?.end()
     // A second for the taps' buffers.
     await rest(1_200, signal)
     if (typeof capture !== 'string') await capture.stop()
@@ -189,7 +171,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
   }
 }
 
-/** As `startTestnet`, with more patience. */
+/** As `startTestnet`, a node after the other, and not waiting until they are ready. */
 async function startNetwork(
   count: number,
   {
@@ -207,29 +189,32 @@ async function startNetwork(
     const first = await testnet.start(0, [])
     const others = Array.from({ length: count - 1 }, (_, at) => at + 1)
     await Promise.all(others.map((index) => rest(index * START_GAP_MS, signal).then(() => testnet.start(index, first.listen))))
-    for (let attempt = 1; ; attempt++) {
-      try {
-        await testnet.ready(count)
-        return testnet
-      } catch (error) {
-        if (attempt === READY_ATTEMPTS || !isOverlayError(error, 'TIMEOUT')) throw error
-      }
-    }
+    return testnet
   } catch (error) {
     await testnet.close()
     throw error
   }
 }
 
+/** As `Testnet.ready`, with more patience. */
+async function untilReady(testnet: Testnet, count: number): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await testnet.ready(count)
+    } catch (error) {
+      if (attempt === READY_ATTEMPTS || !isOverlayError(error, 'TIMEOUT')) throw error
+    }
+  }
+}
+
 async function publishLibrary(
   nodes: readonly TestnetNode[],
-  counts: Readonly<Record<Size, number>>,
   bytes: Readonly<Record<Size, number>>,
   rng: SeededRng,
   signal: AbortSignal,
 ): Promise<Record<Size, string[]>> {
   const library: Record<Size, string[]> = { message: [], page: [], bulk: [] }
-  const items = SIZES.flatMap((size) => Array.from({ length: counts[size] }, () => size))
+  const items = SIZES.flatMap((size) => Array.from({ length: LIBRARY[size] }, () => size))
   // By one node, all at once: under a paced clock it publishes one work hardly sooner than several, and others' services need room on loops too.
   const librarian = nodes[rng.below(nodes.length)]!
   const published = items.map(async (size) => {
