@@ -239,6 +239,8 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
       this.#places.set(node, places)
       places.push({ place, bytes })
       this.#deps.clock.setTimer(PLACE_MS, () => this.#leavePlace(node, place))
+    } catch (error) {
+      if (!isOverlayError(error, 'LOOP_NO_PATH')) throw error
     } finally {
       this.#asks--
     }

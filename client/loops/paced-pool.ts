@@ -88,6 +88,7 @@ interface Waiting {
   readonly cells: number
   readonly exchange: boolean
   give(lease: Lease): void
+  refuse(error: OverlayError): void
 }
 
 export class PacedPool implements LoopSource<Lease> {
@@ -164,7 +165,7 @@ export class PacedPool implements LoopSource<Lease> {
 
   /**
    * See `LoopSource.take`. Waits as long as it takes, or until the signal aborts. Errors: `LOOP_LIMIT` (too many wait; or there are always as many
-   * loops, and all are others': it says when the next ones come).
+   * loops, and all are others': it says when the next ones come), `LOOP_NO_PATH` (no loop can reach the node, or none any more).
    */
   async take(node: NodeId, { signal, isolation = '', bytes = 0, exchange = false }: Taking): Promise<Lease> {
     signal.throwIfAborted()
@@ -182,7 +183,7 @@ export class PacedPool implements LoopSource<Lease> {
     }
     const cells = 1 + Math.ceil(bytes / BYTES_PER_CELL)
     const { promise, resolve, reject } = Promise.withResolvers<Lease>()
-    const waiting: Waiting = { node, isolation, cells, exchange, give: resolve }
+    const waiting: Waiting = { node, isolation, cells, exchange, give: resolve, refuse: reject }
     const both = AbortSignal.any([signal, this.#stop.signal])
     const onAbort = () => {
       this.#waiting.delete(waiting)
@@ -200,7 +201,7 @@ export class PacedPool implements LoopSource<Lease> {
 
   reaches(node: NodeId, { isolation = '', bytes = 0, exchange = false }: Omit<Taking, 'signal'>): boolean {
     const cells = 1 + Math.ceil(bytes / BYTES_PER_CELL)
-    return this.#best({ node, isolation, cells, exchange, give: () => {} }) !== null
+    return this.#best({ node, isolation, cells, exchange }) !== null
   }
 
   /**
@@ -255,7 +256,8 @@ export class PacedPool implements LoopSource<Lease> {
       if (full.has(key)) continue
       const held = this.#best(waiting)
       if (held === null) {
-        full.add(key)
+        if (!this.#isGone(waiting.node)) full.add(key)
+        else if (this.#waiting.delete(waiting)) waiting.refuse(noPath())
         continue
       }
       this.#waiting.delete(waiting)
@@ -266,6 +268,11 @@ export class PacedPool implements LoopSource<Lease> {
       this.#lookTimer = null
       this.#place()
     })
+  }
+
+  /** Whether no loop can have `node` in its middle: one that died loses its links within seconds. Before the directory has settled nobody can tell. */
+  #isGone(node: NodeId): boolean {
+    return this.settled && this.#deps.view.linked(node).length < 2
   }
 
   #lease(held: Held, { node, isolation, cells: asked, exchange }: Waiting): Lease {
@@ -312,7 +319,7 @@ export class PacedPool implements LoopSource<Lease> {
   }
 
   /** The loop that would be done with it first, if that has room for it now. */
-  #best({ node, isolation, cells, exchange }: Waiting): Held | null {
+  #best({ node, isolation, cells, exchange }: Omit<Waiting, 'give' | 'refuse'>): Held | null {
     const { exchangeRate } = this.#deps
     const now = this.#deps.clock.monotonicMs()
     const mayOwn = this.#mayOwn(isolation)
@@ -459,6 +466,10 @@ export class PacedPool implements LoopSource<Lease> {
     }
     return missing
   }
+}
+
+function noPath(): OverlayError {
+  return new OverlayError('unreachable', 'LOOP_NO_PATH', 'That node cannot be reached now.')
 }
 
 function hasRoom({ loop, wish, cells: given, asks }: Held, cells: number): boolean {

@@ -34,6 +34,8 @@ async function poolOn(
   const self = mesh.nodes[0]!
   const others = mesh.nodes.slice(1).map(({ id }) => id)
   const descriptors = new Map<NodeId, Descriptor>()
+  /** Nodes that have lost their links. */
+  const gone = new Set<NodeId>()
   for (const { id, onionKeys } of mesh.nodes) {
     const rest = { addresses: [], capacityClass: 0, storeQuotaBytes: 0, publishedMs: clock.unixMs(), neighbours: [], family: [] }
     descriptors.set(id, { id, onion: onionKeys.published, ...rest })
@@ -43,7 +45,7 @@ async function poolOn(
     version: 1,
     get: (id) => descriptors.get(id),
     all: () => [...descriptors.values()],
-    linked: (id) => others.filter((other) => other !== id),
+    linked: (id) => (gone.has(id) ? [] : others.filter((other) => other !== id)),
   }
   const draw = (apex: NodeId | undefined) => {
     const middle = apex ?? others[rng.below(others.length)]!
@@ -95,7 +97,7 @@ async function poolOn(
       pool.release(lease)
     }
   }
-  return { sim, mesh, clock, pool, others, view, self: self.id, echo, asked }
+  return { sim, mesh, clock, pool, others, view, gone, self: self.id, echo, asked }
 }
 
 test('steady: standing loops of both phases reach all of a small network; they come and go on public times alone', async () => {
@@ -228,6 +230,34 @@ test('a loop that loses cells is replaced, and what it carried comes over anothe
   assert.ok(loop.worn || !loop.open)
   await clock.runUntil(() => pool.ready >= 2 && !loop.open, 60_000)
   for (const node of others) await clock.runFor(echo(node, 500), 60_000)
+  pool.close()
+  await sim.close()
+})
+
+test('nobody waits for a node that has lost its links, and no loop is sought for it; another one may be asked in its place', async () => {
+  const { sim, clock, pool, others, view, self, gone, asked, echo } = await poolOn('gone')
+  const nothing = async () => ({ status: 'ok', body: new Uint8Array(0) }) as const
+  const session = new ShareSessions({ self, view, pool, local: nothing, localRecords: nothing, clock }).fresh('three')
+  const [node, other] = [others[0]!, others[1]!]
+  const isGone = (error: unknown) => isOverlayError(error, 'LOOP_NO_PATH')
+  await clock.runUntil(() => pool.ready === 2, 60_000)
+  for (const each of others) await clock.runFor(echo(each, 100, 'one'), 60_000)
+  // Both standing loops are the first name's: this waits for one of its own, and hears of it when its node goes.
+  const waiting = pool.take(node, { signal: never, isolation: 'two' })
+  waiting.catch(() => {})
+  await clock.advance(100)
+  assert.equal(pool.backlog.asks, 1)
+  const before = asked.length
+  gone.add(node)
+  await assert.rejects(clock.runFor(waiting, 200), isGone)
+  await assert.rejects(pool.take(node, { signal: never, isolation: 'two' }), isGone)
+  await clock.runFor(session.ready(node, 100, { signal: never }), 200)
+  const put = session.getShare(node, new Uint8Array(32), { signal: never })
+  await assert.rejects(clock.runFor(put, 200), (error) => isOverlayError(error, 'STORE_UNREACHABLE'))
+  await clock.advance(20_000)
+  assert.equal(asked.length, before)
+  await clock.runFor(echo(other, 100, 'two'), 120_000)
+  session.close()
   pool.close()
   await sim.close()
 })
