@@ -116,7 +116,7 @@ export async function openSessions(
   const pairs = new Map(live.map((actor) => [`${actor.client} ${actor.server}`, actor]))
   const opened = await Promise.allSettled(
     [...pairs.values()].map(async ({ client, server }) => {
-      const socket = await connectThrough(nodes[client]!, `${await services.get(server)}.gyre`, 80, 'lab')
+      const socket = await connectThrough(nodes[client]!, `${await services.get(server)}.gyre`, 80)
       return socket.on('error', () => {}).resume()
     }),
   )
@@ -171,7 +171,7 @@ async function perform(actor: Actor, stage: Stage, rng: SeededRng, deeds: Deeds,
     const response = await call(apiOf(nodes[actor.node]!), { path: `/v1/fetch/${choice[rng.below(choice.length)]}`, signal })
     await take(response)
   } else {
-    const socket = await connectThrough(nodes[actor.client]!, `${services.get(actor.server)}.gyre`, 80, 'lab')
+    const socket = await connectThrough(nodes[actor.client]!, `${services.get(actor.server)}.gyre`, 80)
     const onAbort = () => socket.destroy()
     signal.addEventListener('abort', onAbort, { once: true })
     socket.on('error', () => {})

@@ -1,15 +1,13 @@
-/** A raw TCP stream to a live service through a node's HTTP proxy: CONNECT, with the user's name for isolation. */
+/** A raw TCP stream to a live service through a node's HTTP proxy: CONNECT, with the user's name for isolation, if there is one. */
 import { request } from 'node:http'
 import type { Socket } from 'node:net'
 import type { TestnetNode } from '../../client/testnet/index.ts'
 
-export function connectThrough(node: TestnetNode, host: string, port: number, user: string): Promise<Socket> {
+export function connectThrough(node: TestnetNode, host: string, port: number, user?: string): Promise<Socket> {
   const { hostname, port: proxyPort } = new URL(node.proxy)
   const { promise, resolve, reject } = Promise.withResolvers<Socket>()
-  const headers = {
-    host: `${host}:${port}`,
-    'proxy-authorization': `Basic ${Buffer.from(`${user}:x`).toString('base64')}`,
-  }
+  const named = { 'proxy-authorization': `Basic ${Buffer.from(`${user}:x`).toString('base64')}` }
+  const headers = { host: `${host}:${port}`, ...(user === undefined ? {} : named) }
   const asked = request({ host: hostname, port: proxyPort, method: 'CONNECT', path: `${host}:${port}`, headers, agent: false })
   asked.on('connect', (response, socket) => {
     if (response.statusCode === 200) return resolve((socket as Socket).setNoDelay(true))
