@@ -102,11 +102,17 @@ export async function observe(options: RunOptions): Promise<Observation> {
     const nodes = testnet.nodes
     const hosts = planHosts(count, rng.fork('hosts'))
     const scenes = planScenes(kinds, hosts, count, rng.fork('scenes'))
-    // At once: under a paced clock all of it waits for public times.
+    // Under a paced clock all of it waits for public times, also before there are loops; under another one there is something to wait for first.
+    const paced = workload.carriage !== null
+    const ready = untilReady(testnet, count)
+    ready.catch(() => {}) // it is waited for below, as is what goes on meanwhile
+    if (!paced) await ready
     const hosting = nodes.filter(({ index }) => hosts.has(index))
     const services = hostServices(hosting, { port: target.port, carriage: workload.carriage }, signal)
-    const sessions = workload.carriage === null ? null : openSessions(scenes, nodes, services)
-    await untilReady(testnet, count)
+    const sessions = paced ? openSessions(scenes, nodes, services) : null
+    const published = publishLibrary(nodes, workload.bytes, rng.fork('library'), signal)
+    published.catch(() => {})
+    await ready
     const readyMs = now() - began
     const ports = nodes.map((node) => Number(/\/tcp\/(\d+)/.exec(node.listen[0] ?? '')?.[1]))
     capture = await Capture.start(ports)
@@ -115,7 +121,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
     )
     const tell = (what: string) => say(`run ${run}: ${what} after ${((now() - began) / 1000).toFixed(0)} s`)
     const [library] = await Promise.all([
-      publishLibrary(nodes, workload.bytes, rng.fork('library'), signal).finally(() => tell('content published')),
+      published.finally(() => tell('content published')),
       Promise.all(services.values()).finally(() => tell('services up')),
       sessions?.then(({ opened, of }) => tell(`${opened} of ${of} clients connected`)),
     ])
