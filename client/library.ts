@@ -206,7 +206,7 @@ export interface ServiceStatus {
   readonly name: string
   readonly address: string
   readonly ports: readonly { readonly port: number; readonly target: string }[]
-  /** `starting`: not yet reachable; `up`: introduction points stand and the record is published; `degraded`: fewer than wanted. */
+  /** `starting`: not yet reachable; `up`: introduction points stand that a published record names; `degraded`: fewer than wanted. */
   readonly state: 'starting' | 'up' | 'degraded'
   readonly introductionPoints: number
   /** Bits of work that introductions must bring now. */

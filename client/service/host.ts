@@ -94,6 +94,10 @@ export class HostedService {
   #publishTimer: Timer | null = null
   /** What the record says, as text to compare with; '': nothing was published in this run. */
   #published = ''
+  /** Points in the newest record that holders have. */
+  #told: ReadonlySet<NodeId> = new Set()
+  /** The same of one that the publisher goes on with by itself. */
+  #owed: ReadonlySet<NodeId> | null = null
   #publishing: Promise<void> = Promise.resolve()
 
   constructor(deps: HostDeps, entry: KeyEntry, state: ServiceState) {
@@ -145,15 +149,20 @@ export class HostedService {
 
   status(): ServiceStatus {
     const { name, address } = this.entry
-    const standing = this.#points.standing().length
+    const standing = this.#points.standing()
     const carriers = this.#deps.loops.standing
-    const isUp = standing > 0 && this.#published !== '' && this.#deps.records.isPublished(name)
+    if (this.#owed !== null && this.#deps.records.isPublished(name)) {
+      this.#told = this.#owed
+      this.#owed = null
+    }
+    // A newer record may be on its way: by the one before, the service is reached as well.
+    const known = standing.filter(({ node }) => this.#told.has(node)).length
     return {
       name,
       address,
       ports: this.#state.ports.map(({ port, host, targetPort }) => ({ port, target: targetText(host, targetPort) })),
-      state: !isUp ? 'starting' : standing >= this.#points.enough ? 'up' : 'degraded',
-      introductionPoints: standing,
+      state: known === 0 ? 'starting' : known >= this.#points.enough ? 'up' : 'degraded',
+      introductionPoints: standing.length,
       effort: this.#queue.effortBits,
       sessions: this.#sessions.size,
       ...(carriers === undefined ? {} : { carried: carriedBy(carriers) }),
@@ -286,10 +295,14 @@ export class HostedService {
     const text = textOf(part)
     if (text === this.#published) return
     this.#published = text
+    const nodes = new Set(part.points.map(({ node }) => node))
     try {
       await this.#deps.records.set(this.entry.name, { service: part }, { signal: this.#stop.signal })
+      this.#told = nodes
+      this.#owed = null
     } catch (error) {
       // The publisher tries again by itself.
+      this.#owed = nodes
       if (!this.#stop.signal.aborted) this.#deps.log.debug('the record of a service could not be published yet', { error })
     }
     this.#deps.onChange()
