@@ -100,6 +100,7 @@ export const NO_DEMAND: Demand = Object.freeze({ waiting: new Map(), used: new S
 
 interface Member {
   readonly wish: Wish
+  readonly decidedEpoch: number
   /** Which standing place it fills; -1 for an extra one. */
   readonly place: number
   owner: string | null
@@ -134,6 +135,8 @@ export class LoopSet {
   #lastMore = 0
   #retryAt = 0
   #extraFailures = 0
+  /** When the last failure was counted. */
+  #failedAt = -1
 
   constructor(options: LoopSetOptions) {
     this.#options = options
@@ -191,6 +194,7 @@ export class LoopSet {
     this.#members.clear()
     this.#retryAt = 0
     this.#extraFailures = 0
+    this.#failedAt = -1
     for (const place of this.#places) {
       place.failures = 0
       place.notBefore = 0
@@ -240,6 +244,9 @@ export class LoopSet {
     this.#members.delete(id)
     const place = this.#places[member.place]
     if (place === undefined) {
+      // Those that were decided on before are one try with the last that failed: eight at once are not eight in a row.
+      if (member.decidedEpoch <= this.#failedAt) return
+      this.#failedAt = this.#epoch
       this.#retryAt = this.#epoch + backoff(++this.#extraFailures)
       return
     }
@@ -498,6 +505,7 @@ export class LoopSet {
     const hops = new Set(wish.cover.slice(0, this.#reach(wish.cover.length)))
     this.#members.set(wish.id, {
       wish,
+      decidedEpoch: this.#epoch,
       place,
       owner: wish.owner,
       hops,

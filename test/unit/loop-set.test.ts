@@ -376,6 +376,27 @@ test('a loop that fails is tried again later and later; one that loses cells is 
   for (let epoch = 94; epoch < 110; epoch++) assert.deepEqual(set.onEpoch(START + epoch, NO_DEMAND), [])
 })
 
+test('extra loops that were sought together and fail one after the other are one try: the next comes after one epoch, and one, and two', () => {
+  const set = setOf({ ...STEADY, standing: { rate: 0, phases: [0] }, reach: () => 1 }, 'waves')
+  let epoch = START
+  set.onEpoch(epoch++, NO_DEMAND)
+  const sought = [1, 2, 3].flatMap(() => set.onEpoch(epoch++, waiting(20_000)).filter(isExtra))
+  assert.equal(sought.length, 6)
+  for (const { id } of sought.slice(0, 5)) set.onLost(id)
+  const [next, ...others] = set.onEpoch(epoch++, waiting(20_000)).filter(isExtra)
+  assert.ok(next !== undefined)
+  // What is left of the first try ends while the second one is under way.
+  set.onLost(sought[5]!.id)
+  const third = set.onEpoch(epoch++, waiting(20_000))
+  assert.ok(third.length > 0)
+  for (const { id } of [next, ...others, ...third]) set.onLost(id)
+  const fourth = set.onEpoch(epoch++, waiting(20_000))
+  assert.ok(fourth.length > 0)
+  for (const { id } of fourth) set.onLost(id)
+  const later = [1, 2].map(() => set.onEpoch(epoch++, waiting(20_000)).length > 0)
+  assert.deepEqual(later, [false, true])
+})
+
 test('an exchange that waits brings one loop of the lowest rate through its nodes, and no other while that is there for long', () => {
   const set = setOf(STEADY, 'exchange')
   const wanted = nodes.slice(0, 3)
