@@ -4,7 +4,7 @@
  * itself does not work (a control failed) or, with `--gate`, if a claim does not hold. What it measures and how: README.md here.
  *
  *   --runs 4           fresh networks; two to judge           --clock steady    or swift, fixed
- *   --nodes 16         processes in each                      --short           two runs of 8 nodes at once, four windows each: six minutes
+ *   --nodes 16         processes in each                      --short           two runs of 8 nodes at once, four windows each: five minutes
  *   --seed 1           decides workloads, folds and learners  --report FILE     one self-contained page
  *   --json FILE        everything that was found, seeds too   --gate            claims that do not hold (--short: that are shown to be false) end with 1
  *   --hands delay      a quarter of the nodes delay (or garble) what they relay: only the row of colluding members says more then
