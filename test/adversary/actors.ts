@@ -30,7 +30,7 @@ export interface Deeds {
 
 const SERVICE = 'lab'
 const SERVICE_UP_MS = 420_000
-const STAGGER_MS = 4_000
+const STAGGER_MS = 2_500
 const POLL_MS = 250
 /** Longest wait of an actor before its first piece of work. */
 const FIRST_WAIT_MS = 2_000
