@@ -20,6 +20,7 @@ import { Lease, type LoopSource, type Taking } from './lease.ts'
 import { type Demand, EXCHANGE_EPOCHS, type LoopSet, type Wish } from './loop-set.ts'
 import type { OwnApex } from './own-hop.ts'
 import type { PacedLoop } from './paced-loop.ts'
+import { canBeReached } from './reach.ts'
 import { startSpreadMs, twinWaitMs } from './set-up-time.ts'
 
 // Implementation constants.
@@ -270,9 +271,10 @@ export class PacedPool implements LoopSource<Lease> {
     })
   }
 
-  /** Whether no loop can have `node` in its middle: one that died loses its links within seconds. Before the directory has settled nobody can tell. */
+  /** Before the directory has settled nobody can tell. */
   #isGone(node: NodeId): boolean {
-    return this.settled && this.#deps.view.linked(node).length < 2
+    const { view, self } = this.#deps
+    return this.settled && !canBeReached(view, self, node)
   }
 
   #lease(held: Held, { node, isolation, cells: asked, exchange }: Waiting): Lease {

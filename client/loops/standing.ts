@@ -21,6 +21,7 @@ import { Lease } from './lease.ts'
 import { LoopSet, type LoopSetOptions, NO_DEMAND, PHASES, type Wish } from './loop-set.ts'
 import type { OwnApex } from './own-hop.ts'
 import type { PacedLoop } from './paced-loop.ts'
+import { canBeReached } from './reach.ts'
 
 // Implementation constants.
 /** From this many nodes on a loop is used for its face alone. */
@@ -184,8 +185,7 @@ export class StandingLoops {
     if (exchange || this.#waiting.size >= WAITING_MAX) {
       throw new OverlayError('overload', 'LOOP_LIMIT', 'The loops of this service carry as much as they may.')
     }
-    if (node !== self && view.linked(node).length < 2)
-      throw new OverlayError('unreachable', 'LOOP_NO_PATH', 'That node cannot be reached now.')
+    if (!canBeReached(view, self, node)) throw new OverlayError('unreachable', 'LOOP_NO_PATH', 'That node cannot be reached now.')
     const { promise, resolve, reject } = Promise.withResolvers<Lease>()
     const waiting: Waiting = { node, give: resolve }
     const both = AbortSignal.any([signal, this.#stop.signal])
@@ -356,11 +356,11 @@ export class StandingLoops {
   }
 
   #reachable(): readonly NodeId[] {
-    const { view } = this.#deps
+    const { view, self } = this.#deps
     return view
       .all()
       .map(({ id }) => id)
-      .filter((id) => view.linked(id).length >= 2)
+      .filter((id) => view.linked(id).length >= 2 && canBeReached(view, self, id))
   }
 
   /** What the next loop of `set` is for: a point that no other set's loop is for, or any node. */

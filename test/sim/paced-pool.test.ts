@@ -34,7 +34,7 @@ async function poolOn(
   const self = mesh.nodes[0]!
   const others = mesh.nodes.slice(1).map(({ id }) => id)
   const descriptors = new Map<NodeId, Descriptor>()
-  /** Nodes that have lost their links. */
+  /** Nodes that have lost their links, but for those among each other. */
   const gone = new Set<NodeId>()
   for (const { id, onionKeys } of mesh.nodes) {
     const rest = { addresses: [], capacityClass: 0, storeQuotaBytes: 0, publishedMs: clock.unixMs(), neighbours: [], family: [] }
@@ -45,7 +45,10 @@ async function poolOn(
     version: 1,
     get: (id) => descriptors.get(id),
     all: () => [...descriptors.values()],
-    linked: (id) => (gone.has(id) ? [] : others.filter((other) => other !== id)),
+    linked: (id) =>
+      (gone.has(id) ? [...gone] : mesh.nodes.map((node) => node.id)).filter(
+        (other) => other !== id && gone.has(other) === gone.has(id),
+      ),
   }
   const draw = (apex: NodeId | undefined) => {
     const middle = apex ?? others[rng.below(others.length)]!
@@ -248,7 +251,7 @@ test('nobody waits for a node that has lost its links, and no loop is sought for
   await clock.advance(100)
   assert.equal(pool.backlog.asks, 1)
   const before = asked.length
-  gone.add(node)
+  for (const each of [node, ...others.slice(4)]) gone.add(each)
   await assert.rejects(clock.runFor(waiting, 200), isGone)
   await assert.rejects(pool.take(node, { signal: never, isolation: 'two' }), isGone)
   await clock.runFor(session.ready(node, 100, { signal: never }), 200)
