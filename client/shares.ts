@@ -240,7 +240,7 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
       places.push({ place, bytes })
       this.#deps.clock.setTimer(PLACE_MS, () => this.#leavePlace(node, place))
     } catch (error) {
-      if (!isOverlayError(error, 'LOOP_NO_PATH')) throw error
+      if (!isOverlayError(error, 'LOOP_NO_PATH')) throw error // the ask says so, and others are asked
     } finally {
       this.#asks--
     }

@@ -53,6 +53,7 @@ export class Lease implements Work {
   readonly cells: number
   /** Whether it is for this node itself. */
   #home = false
+  #asked = false
 
   constructor(loop: PacedLoop, node: NodeId, cells: number) {
     this.loop = loop
@@ -68,11 +69,18 @@ export class Lease implements Work {
     return this.loop.open
   }
 
+  /** Whether anything was asked by it: if not, the hop knows nothing of it. */
+  get asked(): boolean {
+    return this.#asked
+  }
+
   ask(request: Pieces, options: AskOptions): Promise<Uint8Array> {
+    this.#asked = true
     return this.loop.askAt(this.#home ? null : this.node, request, options)
   }
 
   join(cookie: Uint8Array, end: ExchangeEnd, waiting: { signal: AbortSignal }): Promise<ExchangePort> {
+    this.#asked = true
     return this.loop.joinAt(this.#home ? null : this.node, cookie, end, waiting)
   }
 

@@ -228,6 +228,12 @@ export class LoopSet {
     for (const [other, { wish, hops }] of this.#members) if (other === root || wish.twin?.root === root) hops.delete(node)
   }
 
+  /** What `onSpent` said of it was not used: it may be asked after all. */
+  onSpared(id: number, node: NodeId): void {
+    const root = this.#members.get(id)?.wish.twin?.root ?? id
+    for (const [other, { wish, hops }] of this.#members) if (other === root || wish.twin?.root === root) hops.add(node)
+  }
+
   /** The loop is of little use: another one is to take its place, which it may be used until then. */
   onWorn(id: number): void {
     const member = this.#members.get(id)

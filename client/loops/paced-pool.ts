@@ -193,6 +193,7 @@ export class PacedPool implements LoopSource<Lease> {
     both.addEventListener('abort', onAbort, { once: true })
     this.#waiting.add(waiting)
     this.#place()
+    if (this.#waiting.has(waiting) && this.#isGone(node)) this.#refuse(waiting)
     try {
       return await promise
     } finally {
@@ -243,6 +244,7 @@ export class PacedPool implements LoopSource<Lease> {
     this.#leases.delete(lease)
     held.cells -= lease.cells
     held.asks--
+    if (!lease.asked && held.spent.delete(lease.node)) this.#deps.set.onSpared(held.wish.id, lease.node)
     held.used = true
     this.#place()
   }
@@ -257,8 +259,7 @@ export class PacedPool implements LoopSource<Lease> {
       if (full.has(key)) continue
       const held = this.#best(waiting)
       if (held === null) {
-        if (!this.#isGone(waiting.node)) full.add(key)
-        else if (this.#waiting.delete(waiting)) waiting.refuse(noPath())
+        full.add(key)
         continue
       }
       this.#waiting.delete(waiting)
@@ -269,6 +270,11 @@ export class PacedPool implements LoopSource<Lease> {
       this.#lookTimer = null
       this.#place()
     })
+  }
+
+  #refuse(waiting: Waiting): void {
+    this.#waiting.delete(waiting)
+    waiting.refuse(new OverlayError('unreachable', 'LOOP_NO_PATH', 'That node cannot be reached now.'))
   }
 
   /** Before the directory has settled nobody can tell. */
@@ -392,6 +398,7 @@ export class PacedPool implements LoopSource<Lease> {
       this.#held.delete(id)
     }
     if (members() === 0 || !this.settled) return
+    for (const waiting of this.#waiting) if (this.#isGone(waiting.node)) this.#refuse(waiting)
     for (const wish of set.onEpoch(epoch, this.#demand())) void this.#build(wish)
   }
 
@@ -468,10 +475,6 @@ export class PacedPool implements LoopSource<Lease> {
     }
     return missing
   }
-}
-
-function noPath(): OverlayError {
-  return new OverlayError('unreachable', 'LOOP_NO_PATH', 'That node cannot be reached now.')
 }
 
 function hasRoom({ loop, wish, cells: given, asks }: Held, cells: number): boolean {

@@ -15,6 +15,7 @@ const SEARCHED_MAX = 64
 export function canBeReached(view: Pick<DirectoryView, 'linked'>, self: NodeId, node: NodeId): boolean {
   if (node === self) return true
   if (view.linked(node).length < LINKS_MIN) return false
+  if (view.linked(self).length === 0) return true // this node is on its own for the moment, and cannot tell
   const seen = new Set<NodeId>([node])
   for (const each of seen) {
     for (const next of view.linked(each)) {

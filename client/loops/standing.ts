@@ -357,10 +357,12 @@ export class StandingLoops {
 
   #reachable(): readonly NodeId[] {
     const { view, self } = this.#deps
-    return view
+    const linked = view
       .all()
       .map(({ id }) => id)
-      .filter((id) => view.linked(id).length >= 2 && canBeReached(view, self, id))
+      .filter((id) => view.linked(id).length >= 2)
+    // Of many nodes hardly one has no links but to such as died with it, and looking at each takes long.
+    return this.#small ? linked.filter((id) => canBeReached(view, self, id)) : linked
   }
 
   /** What the next loop of `set` is for: a point that no other set's loop is for, or any node. */

@@ -59,7 +59,6 @@ export class FakeRecordNetwork implements RecordNetwork {
     return this.nodes.filter(({ records }) => records.has(toHex(publicKey)))
   }
 
-  /** Nodes that sessions were told to be ready for. */
   /** This network as a session that counts its openings. */
   session(): RecordNetwork & { close(): void } {
     this.opened++

@@ -209,8 +209,11 @@ export class ServiceNet {
 
   #publisher(book: MemoryBook): RecordPublisher {
     const nameOf = (name: string) => toHex(book.get(name)!.publicKey)
+    let underWay = 0
     const set = async (name: string, parts: RecordParts) => {
+      underWay++
       await this.clock.sleep(2 * DELAY_MS, new AbortController())
+      underWay--
       const before = this.records.get(nameOf(name)) ?? { sequence: 0, site: null, service: null }
       this.records.set(nameOf(name), { ...before, ...parts, sequence: before.sequence + 1 })
     }
@@ -219,7 +222,7 @@ export class ServiceNet {
       set,
       forget: (name, part) => set(name, { [part]: null }),
       parts: (name) => this.records.get(nameOf(name)) ?? { site: null, service: null },
-      isPublished: (name) => this.records.has(nameOf(name)),
+      isPublished: (name) => underWay === 0 && this.records.has(nameOf(name)),
     }
   }
 

@@ -30,3 +30,7 @@ test('in a chain links lead on; so many nodes that are linked are not taken for 
   assert.ok(canBeReached(chain, self, nodes[30]!))
   assert.ok(canBeReached(groups(nodes.slice(0, 50), nodes.slice(50)), self, nodes[60]!))
 })
+
+test('who has no links himself cannot tell', () => {
+  assert.ok(canBeReached(groups([self], nodes.slice(4, 8)), self, nodes[5]!))
+})

@@ -225,6 +225,25 @@ test('a connection to a live service, with the stages of its trace, and a second
   assert.equal(w.clock.pendingTimers, 0)
 })
 
+test('it is up by the record that holders have, while a newer one is on its way', async () => {
+  const w = await world('newer')
+  const sequence = () => [...w.net.records.values()][0]!.sequence
+  await w.pass(1_000)
+  const before = sequence()
+  const adding = w.services.add({ name: 'web', target: { host: 'localhost', port: 9 }, port: 81 })
+  let looks = 0
+  for (; sequence() === before; looks++) {
+    assert.equal(w.services.get('web')?.state, 'up')
+    await w.clock.advance(1)
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.ok(looks < 1_000)
+  }
+  assert.ok(looks >= 3)
+  await adding
+  assert.equal(w.services.get('web')?.state, 'up')
+  await w.close()
+})
+
 test('a hundred connections at once join one set-up', async () => {
   const w = await world('hundred')
   const all = await w.run(Promise.all(Array.from({ length: 100 }, () => w.connector.connect(w.key, 80, never))))
