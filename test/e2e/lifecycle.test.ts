@@ -11,6 +11,7 @@ import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { TestnetNode } from '../../client/testnet/index.ts'
+import { E2E_CLOCK, patience } from '../support/e2e-clock.ts'
 import { ask } from '../support/http.ts'
 import { eventually, gyre, lives, MAIN } from '../support/processes.ts'
 
@@ -61,15 +62,17 @@ async function start(command: string, args: readonly string[]): Promise<Started>
 }
 
 const direct = (nodes: number): Promise<Started> =>
-  start(process.execPath, [MAIN, 'testnet', '--nodes', String(nodes), '--clock', 'swift'])
+  start(process.execPath, [MAIN, 'testnet', '--nodes', String(nodes), '--clock', E2E_CLOCK])
 const byNpm = (nodes: number): Promise<Started> =>
-  start('npm', ['run', '--silent', 'testnet', '--', '--nodes', String(nodes), '--clock', 'swift'])
+  start('npm', ['run', '--silent', 'testnet', '--', '--nodes', String(nodes), '--clock', E2E_CLOCK])
 
 async function nothingLeft({ nodes }: Started): Promise<void> {
   await eventually('every node has ended', () => !nodes.some(({ pid }) => lives(pid)), 12_000)
 }
 
-test('npm run --silent testnet: one line of JSON, then SIGTERM: exit code 0, nothing left', { timeout: 120_000 }, async () => {
+test('npm run --silent testnet: one line of JSON, then SIGTERM: exit code 0, nothing left', {
+  timeout: patience(120_000),
+}, async () => {
   const started = await byNpm(8)
   assert.equal(started.nodes.length, 8)
   for (const [at, node] of started.nodes.entries()) {
@@ -91,14 +94,14 @@ test('npm run --silent testnet: one line of JSON, then SIGTERM: exit code 0, not
   assert.ok(!existsSync(dirname(started.nodes[0]!.dataDir)))
 })
 
-test('SIGINT does the same; so does SIGTERM during the start', { timeout: 60_000 }, async () => {
+test('SIGINT does the same; so does SIGTERM during the start', { timeout: patience(60_000) }, async () => {
   const started = await direct(4)
   started.child.kill('SIGINT')
   assert.equal((await started.ended).code, 0)
   await nothingLeft(started)
   assert.ok(!existsSync(dirname(started.nodes[0]!.dataDir)))
 
-  const child = spawn(process.execPath, [MAIN, 'testnet', '--nodes', '4', '--clock', 'swift'], {
+  const child = spawn(process.execPath, [MAIN, 'testnet', '--nodes', '4', '--clock', E2E_CLOCK], {
     cwd: ROOT,
     env,
     stdio: 'ignore',
@@ -114,14 +117,14 @@ function networks(): string[] {
   return readdirSync(TMPDIR).filter((name) => name.startsWith('gyre-testnet-'))
 }
 
-test('kill -9 of the parent leaves no node', { timeout: 60_000 }, async () => {
+test('kill -9 of the parent leaves no node', { timeout: patience(60_000) }, async () => {
   const started = await direct(4)
   started.child.kill('SIGKILL')
   await nothingLeft(started)
   rmSync(dirname(started.nodes[0]!.dataDir), { recursive: true })
 })
 
-test('kill -9 of npm ends the network in order', { timeout: 60_000 }, async () => {
+test('kill -9 of npm ends the network in order', { timeout: patience(60_000) }, async () => {
   const started = await byNpm(4)
   started.child.kill('SIGKILL')
   await nothingLeft(started)
@@ -129,7 +132,7 @@ test('kill -9 of npm ends the network in order', { timeout: 60_000 }, async () =
 })
 
 test('a node that dies is reported on standard error, and the others go on; tokens and names are checked', {
-  timeout: 60_000,
+  timeout: patience(60_000),
 }, async () => {
   const started = await direct(4)
   const [first, second] = started.nodes as readonly [TestnetNode, TestnetNode]
@@ -152,7 +155,9 @@ test('a node that dies is reported on standard error, and the others go on; toke
   assert.equal((await started.ended).code, 0)
 })
 
-test('a start that fails says why in one message, ends in order, and gives the folder free', { timeout: 60_000 }, async () => {
+test('a start that fails says why in one message, ends in order, and gives the folder free', {
+  timeout: patience(60_000),
+}, async () => {
   const taken = createServer()
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
   const busy = (taken.address() as AddressInfo).port
