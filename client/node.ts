@@ -22,7 +22,7 @@ import { OverlayError } from '../src/errors/index.ts'
 import type { Link, LinkCloseReason } from '../src/link/index.ts'
 import { createLibp2pHost } from '../src/link/libp2p/index.ts'
 import type { Logger } from '../src/log/index.ts'
-import { systemClock, systemRng, type Timer } from '../src/runtime/index.ts'
+import { laterTurn, systemClock, systemRng, type Timer } from '../src/runtime/index.ts'
 import { Session, SLOW_PATIENCE } from '../src/service/index.ts'
 import {
   ClockedLoops,
@@ -422,6 +422,8 @@ async function compose(
     ...waiting,
     isolation: isolationUnder(config.clock, wanted, waiting.isolation),
   })
+  /** Work of this node's user begins in a turn of its own: a link's tick must not wait for it, or that it began shows on the wire. */
+  const apart = pacedPool === null ? () => Promise.resolve() : () => laterTurn(clock)
   const face: NodeFace = {
     sites,
     services: liveServices,
@@ -438,8 +440,12 @@ async function compose(
       listeners.add(listener)
       return () => void listeners.delete(listener)
     },
-    resolve: async (address, waiting) => resolver.resolve(address, isolated(waiting)),
+    async resolve(address, waiting) {
+      await apart()
+      return resolver.resolve(address, isolated(waiting))
+    },
     async publish(body, options) {
+      await apart()
       const isolation = isolationUnder(config.clock, options.loopClock)
       const session = sessions.fresh(isolation)
       try {
@@ -451,6 +457,7 @@ async function compose(
       }
     },
     async open(text, asked) {
+      await apart()
       const waiting = isolated(asked)
       const address = text.toLowerCase()
       const name = workName(address, waiting.isolation)
@@ -474,7 +481,11 @@ async function compose(
     live({ key, found }) {
       if (found.record.service === null) return null
       const { ports, connect } = connector.service(key, found.record.service.ports)
-      return { ports, connect: async (port, asking) => connect(port, isolated(asking)) }
+      const connectApart = async (port: number, asking: Asking) => {
+        await apart()
+        return connect(port, isolated(asking))
+      }
+      return { ports, connect: connectApart }
     },
     clock,
   })

@@ -11,6 +11,7 @@ import { concat, type NodeId, type Pieces, piecesOf } from '../src/bytes/index.t
 import { ROOT_BYTES, SHARE_BYTES } from '../src/content/constants.ts'
 import type { Patience } from '../src/content/holder-health.ts'
 import type { PutWork, ShareCheck, ShareNetwork, ShareWork, SlotCheck, SlotValue, WorkTrace } from '../src/content/network.ts'
+import { Pace } from '../src/content/pace.ts'
 import { findPutWork } from '../src/content/put-work.ts'
 import type { RecordNetwork } from '../src/content/record-network.ts'
 import { shareAddress } from '../src/content/share.ts'
@@ -85,6 +86,8 @@ export interface ShareDeps {
 
 interface SessionDeps extends ShareDeps {
   readonly prices: PutPrices
+  /** Asks over paced loops begin one in a turn of the event loop, so that no link's tick waits for several: it would show that this node asks. */
+  readonly lane: Pace
 }
 
 /** Sessions of reads by name (an address), kept warm for a while. */
@@ -93,7 +96,7 @@ export class ShareSessions {
   readonly #sessions = new Map<string, ShareSession>()
 
   constructor(deps: ShareDeps) {
-    this.#deps = { ...deps, prices: new PutPrices(deps) }
+    this.#deps = { ...deps, prices: new PutPrices(deps), lane: new Pace(deps.clock, 1) }
   }
 
   /** A session for one piece of work, of the user with this isolation name; the caller closes it. */
@@ -223,13 +226,14 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
 
   /** See `AskTiming`. */
   async ready(node: NodeId, bytes: number, { signal }: { readonly signal: AbortSignal }): Promise<void> {
-    const { pool, view } = this.#deps
+    const { lane, pool, view } = this.#deps
     if (!pool.takesPerAsk || node === this.self || this.closed) return
     // Who is not there any more is not waited for: the ask fails, and others are asked.
     if (view.get(node) === undefined || (this.#places.get(node)?.length ?? 0) >= PLACES_MAX) return
     const both = AbortSignal.any([signal, this.#stop.signal])
     this.#asks++
     try {
+      await lane.next()
       const place = await pool.take(node, { signal: both, isolation: this.#isolation, bytes })
       if (both.aborted) {
         pool.release(place)
@@ -306,6 +310,7 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
 
   /** `null`: the store does not have it. */
   async #store(node: NodeId, request: StoreRequest, work: ShareWork): Promise<StoreReply | null> {
+    if (this.#deps.pool.takesPerAsk) await this.#deps.lane.next()
     const body = bodyOf(
       node === this.self
         ? await this.#askSelf(this.#deps.local, encodeStoreRequest(request))
@@ -336,6 +341,7 @@ export class ShareSession implements ShareNetwork, RecordNetwork {
 
   /** The reply's bytes; `null`: the holder does not have it. */
   async #record(node: NodeId, request: RecordRequest, work: ShareWork): Promise<Uint8Array | null> {
+    if (this.#deps.pool.takesPerAsk) await this.#deps.lane.next()
     const bytes = encodeRecordRequest(request)
     return bodyOf(
       node === this.self

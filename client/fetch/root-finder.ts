@@ -11,7 +11,7 @@ import { openRoot, type Root, rootKeys } from '../../src/content/root.ts'
 import { slotLocation, verifySlot } from '../../src/content/slot.ts'
 import { sharesOf } from '../../src/content/spread.ts'
 import { OverlayError } from '../../src/errors/index.ts'
-import { type Clock, type Rng, shuffled, type Timer } from '../../src/runtime/index.ts'
+import { type Clock, laterTurn, type Rng, shuffled, type Timer } from '../../src/runtime/index.ts'
 import type { GapKind, ReadGaps } from '../heal/index.ts'
 import { codeOf, isHolderFault } from './share-asker.ts'
 
@@ -59,11 +59,10 @@ export interface FoundRoot {
 }
 
 /** Every slot at every node that may have it, the likeliest first: as the publisher placed them, then by rank. */
-function asksOf(
+async function asksOf(
   publicKey: Uint8Array,
-  ranking: Ranking,
-  rng: Rng,
-): { readonly asks: Ask[]; readonly placed: readonly NodeId[]; readonly expected: number } {
+  { ranking, rng, clock }: Pick<RootSearch, 'ranking' | 'rng' | 'clock'>,
+): Promise<{ readonly asks: Ask[]; readonly placed: readonly NodeId[]; readonly expected: number }> {
   const holders = ranking.nodes.length
   const locations = Array.from({ length: ROOT_SLOTS_MAX }, (_, slot) => slotLocation(publicKey, slot))
   // Placing fewer slots than there are nodes gives each slot the same node however many follow it, so N at publication is not needed.
@@ -71,7 +70,11 @@ function asksOf(
   const likely = placed.map((node, slot): Ask => ({ node, slot, location: locations[slot]! }))
   const expected = Math.min(holders, sharesOf(1, holders))
   const asks = [...shuffled(likely.slice(0, expected), rng), ...likely.slice(expected)]
-  const orders = locations.map((location) => ranking.order(location))
+  const orders: NodeId[][] = []
+  for (const location of locations) {
+    await laterTurn(clock) // in a large network each takes a millisecond
+    orders.push(ranking.order(location))
+  }
   for (let rank = 0; rank < holders && asks.length < ASKS_TOTAL; rank++) {
     for (const [slot, location] of locations.entries()) {
       const node = orders[slot]![rank]!
@@ -100,10 +103,10 @@ export async function findSealedRoot(s: Uint8Array, search: RootSearch): Promise
 }
 
 async function searchRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot> {
-  const { network, ranking, health, clock, rng, signal, trace } = search
+  const { network, health, clock, signal, trace } = search
   const keys = rootKeys(s)
   const { publicKey } = keys.signing
-  const { asks, placed, expected } = asksOf(publicKey, ranking, rng)
+  const { asks, placed, expected } = await asksOf(publicKey, search)
   const found = Promise.withResolvers<FoundRoot>()
   const missing = new Map<number, GapKind>()
   const ending = new AbortController()

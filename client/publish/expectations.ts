@@ -7,7 +7,7 @@
 import type { NodeId } from '../../src/bytes/index.ts'
 import { NONCE_BYTES, shareProof } from '../../src/content/proof.ts'
 import { survivedLosses } from '../../src/content/spread.ts'
-import type { Clock, Rng } from '../../src/runtime/index.ts'
+import { type Clock, laterTurn, type Rng } from '../../src/runtime/index.ts'
 import type { Segment } from './tree-writer.ts'
 
 // Implementation constants.
@@ -91,7 +91,7 @@ export class Expectations {
   async #expect({ shares, addresses }: Segment, held: readonly (NodeId | null)[]): Promise<readonly Expected[]> {
     const expected: Expected[] = []
     for (const [at, share] of shares.entries()) {
-      if (at % HASHES_PER_TURN === 0) await new Promise<void>((resolve) => this.#clock.nextTurn(resolve))
+      if (at % HASHES_PER_TURN === 0) await laterTurn(this.#clock)
       const node = held[at] ?? null
       if (node === null) continue
       const nonce = this.#rng.bytes(NONCE_BYTES)

@@ -18,7 +18,7 @@ import { shareAddress } from '../../src/content/share.ts'
 import { sharesOf } from '../../src/content/spread.ts'
 import { chacha20Xor, wipe } from '../../src/crypto/index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
-import type { Clock } from '../../src/runtime/index.ts'
+import { type Clock, laterTurn } from '../../src/runtime/index.ts'
 
 /** Shares hashed in one slice. */
 const HASHES_PER_SLICE = 8
@@ -111,7 +111,7 @@ class LevelWriter {
     this.#inSegment++
     this.#filled = 0
     if (this.#inSegment === SEGMENT_BLOCKS) await this.#closeSegment()
-    else await turn(this.#tree.clock)
+    else await laterTurn(this.#tree.clock)
   }
 
   async #closeSegment(): Promise<void> {
@@ -121,11 +121,11 @@ class LevelWriter {
     this.#buffer = null
     this.#inSegment = 0
     const shares = Array.from({ length: n }, (_, index) => buffer.subarray(index * SHARE_BYTES, (index + 1) * SHARE_BYTES))
-    await turn(this.#tree.clock)
+    await laterTurn(this.#tree.clock)
     encodeParity(shares.slice(0, k), k, shares.slice(k))
     const addresses: Uint8Array[] = []
     for (const [index, share] of shares.entries()) {
-      if (index % HASHES_PER_SLICE === 0) await turn(this.#tree.clock)
+      if (index % HASHES_PER_SLICE === 0) await laterTurn(this.#tree.clock)
       addresses.push(shareAddress(share))
     }
     await this.#tree.sink.emit({ level: this.#level, k, shares, addresses }, buffer)
@@ -162,9 +162,4 @@ export class TreeWriter {
     const blocks = Math.max(1, Math.ceil(paddedLength(this.#length) / SHARE_BYTES))
     return { length: this.#length, addresses: await this.#content.finish(blocks) }
   }
-}
-
-/** A turn of the event loop, in which relayed cells are handled. */
-function turn(clock: Clock): Promise<void> {
-  return new Promise((resolve) => clock.nextTurn(resolve))
 }

@@ -18,7 +18,7 @@ import type { RootKeys } from '../../src/content/root.ts'
 import { isShareOf } from '../../src/content/share.ts'
 import { survivedLosses } from '../../src/content/spread.ts'
 import { isOverlayError, OverlayError } from '../../src/errors/index.ts'
-import { type Clock, type Rng, shuffled } from '../../src/runtime/index.ts'
+import { type Clock, laterTurn, type Rng, shuffled } from '../../src/runtime/index.ts'
 import { BlockSource, type FileMap } from '../fetch/block-source.ts'
 import { ShareAsker } from '../fetch/share-asker.ts'
 import { ParcelSender } from '../publish/parcels.ts'
@@ -224,7 +224,7 @@ class Pass {
       const have = blocks.map((bytes, at) => ({ index: at, bytes }))
       const shares: (Uint8Array | null)[] = [...blocks]
       for (let at = k; at < places.length; at++) {
-        if (at % HASHES_PER_TURN === 0) await new Promise<void>((resolve) => clock.nextTurn(resolve))
+        if (at % HASHES_PER_TURN === 0) await laterTurn(clock)
         const [share] = rebuildShares(k, have, [at])
         shares.push(share !== undefined && isShareOf(share, places[at]!) ? share : null)
       }

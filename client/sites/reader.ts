@@ -19,7 +19,7 @@ import {
   storedBytes,
 } from '../../src/content/site-index.ts'
 import { OverlayError } from '../../src/errors/index.ts'
-import type { Clock } from '../../src/runtime/index.ts'
+import { type Clock, laterTurn } from '../../src/runtime/index.ts'
 import type { Asking, ByteRange, FetchCounters, Library, OpenedFile, OpenedSite, SiteEntry, SiteLookup } from '../library.ts'
 import { JoinedWork } from './joined.ts'
 
@@ -88,7 +88,7 @@ async function parseInTurns(bytes: Uint8Array, clock: Clock, signal: AbortSignal
   const steps = parseSiteIndexInSteps(bytes)
   for (let step = steps.next(); ; step = steps.next()) {
     if (step.done === true) return step.value
-    await new Promise<void>((resolve) => clock.nextTurn(resolve))
+    await laterTurn(clock)
     signal.throwIfAborted()
   }
 }

@@ -78,6 +78,14 @@ export function soonest<T>(
   near: (node: NodeId) => boolean,
 ): number {
   const healthy = (item: T) => !health.isSuspect(nodeOf(item))
-  const best = items.findIndex((item) => healthy(item) && near(nodeOf(item)))
+  // Items are many, their nodes few.
+  const far = new Set<NodeId>()
+  const isNear = (node: NodeId) => {
+    if (far.has(node)) return false
+    if (near(node)) return true
+    far.add(node)
+    return false
+  }
+  const best = items.findIndex((item) => healthy(item) && isNear(nodeOf(item)))
   return best >= 0 ? best : Math.max(0, items.findIndex(healthy))
 }

@@ -10,7 +10,7 @@
 import { hash } from 'node:crypto'
 import { concat, utf8, writeU32 } from '../bytes/index.ts'
 import { OverlayError } from '../errors/index.ts'
-import type { Clock } from '../runtime/index.ts'
+import { type Clock, laterTurn } from '../runtime/index.ts'
 import { HASH_BYTES, sha256, taggedHash } from './hash.ts'
 
 // Specification constants.
@@ -60,7 +60,7 @@ export async function findWork(
   const input = concat(workSeed(label, binding), new Uint8Array(WORK_NONCE_BYTES))
   for (let tried = 0; tried < budgetHashes; tried++) {
     if (tried > 0 && tried % HASHES_PER_TURN === 0) {
-      await new Promise<void>((resolve) => clock.nextTurn(resolve))
+      await laterTurn(clock)
       signal.throwIfAborted()
     }
     writeU32(input, HASH_BYTES, tried)

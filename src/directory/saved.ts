@@ -4,7 +4,7 @@
  * line is skipped and costs itself only. Spec: SPEC.md §6.2.
  */
 import { type FileHandle, open } from 'node:fs/promises'
-import type { Clock } from '../runtime/index.ts'
+import { type Clock, laterTurn } from '../runtime/index.ts'
 import { SIGNED_DESCRIPTOR_BYTES_MAX } from '../wire/index.ts'
 import { writeAtomically } from './atomic-file.ts'
 import type { Directory } from './directory.ts'
@@ -65,7 +65,7 @@ export async function loadDirectory(
       }
       if (line.length > LINE_CHARACTERS_MAX || directory.add(new Uint8Array(Buffer.from(line, 'base64'))) !== 'added') skipped++
       else added++
-      if ((added + skipped) % LINES_PER_TURN === 0) await new Promise<void>((resolve) => clock.nextTurn(resolve))
+      if ((added + skipped) % LINES_PER_TURN === 0) await laterTurn(clock)
     }
   } finally {
     await file.close()

@@ -38,6 +38,11 @@ export function sleepOn(clock: Pick<Clock, 'setTimer'>, ms: number, signal: Abor
   return promise
 }
 
+/** Resolves in a later turn of the event loop: what is due, and what came in, is done before. Between pieces of work that together take milliseconds. */
+export function laterTurn(clock: Pick<Clock, 'nextTurn'>): Promise<void> {
+  return new Promise((resolve) => clock.nextTurn(resolve))
+}
+
 /**
  * What `promise` gives, or a rejection with the signal's reason if that comes first. For each turn of a long loop: to race each turn against
  * one promise that stays open would keep what all turns gave until the loop ends, the chunks of a whole body.

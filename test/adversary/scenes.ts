@@ -59,7 +59,7 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
   steady: {
     bytes: { message: 2 * KiB, page: 300 * KiB, bulk: 1024 * KiB },
     restMs: { message: 900, page: 2_500, bulk: 4_000 },
-    settleMs: 5_000,
+    settleMs: 3_000,
     pauseMs: 500,
     carriage: { loops: 2, rate: 32 },
     flags: ['--hold', '150', '--bandwidth', '48Mbit'],

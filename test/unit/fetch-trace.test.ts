@@ -73,7 +73,9 @@ test('a slow holder of a share: the slowest stage is the share', async () => {
   const { network, address } = await published(8, 1_000, clock)
   const trace = new Traces({ clock, rng: seededRng(1) })
   const begun = trace.begin()
-  const file = await openFile(network, address, { rng: seededRng(7), clock }, { signal: never, trace: begun })
+  const opening = openFile(network, address, { rng: seededRng(7), clock }, { signal: never, trace: begun })
+  await clock.settle()
+  const file = await opening
   for (const node of network.nodes) node.delayMs = 900
   const reading = collect(file.read({ start: 0, end: file.bytes }, { signal: never, trace: begun }))
   await clock.advance(20_000)

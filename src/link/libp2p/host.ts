@@ -14,7 +14,7 @@ import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import type { MonotonicMs, NodeId } from '../../bytes/index.ts'
 import { isOverlayError, OverlayError } from '../../errors/index.ts'
-import { type Clock, ClockJumps, type Timer } from '../../runtime/index.ts'
+import { type Clock, ClockJumps, laterTurn, type Timer } from '../../runtime/index.ts'
 import { ADMISSION_DEFAULTS, Admission, type AdmissionLimits } from '../admission.ts'
 import { CellLink } from '../cell-link.ts'
 import { cellPools } from '../cell-pool.ts'
@@ -287,7 +287,7 @@ class Libp2pHost implements LinkHost {
       if (opened === undefined) throw duplicate()
       linked = true
       // The link that this one replaces says `onClose` in the next turn: its owner hears of that first.
-      if (opened.replaced) await new Promise<void>((resolve) => this.#clock.nextTurn(resolve))
+      if (opened.replaced) await laterTurn(this.#clock)
       return opened.link
     } finally {
       expected?.done(linked)
