@@ -20,6 +20,10 @@ export interface RoleSample extends Sample {
   readonly size: string | null
   readonly host: boolean
   readonly scene: SceneKind
+  /** Circuits that passed the node before the window. */
+  readonly place: number
+  /** In the order of time, within its run. */
+  readonly window: number
 }
 
 /** Records per 100 ms, all links of one node. */
@@ -69,12 +73,20 @@ export interface Digest {
 
 const CONTROLLED: ReadonlySet<Role> = new Set<Role>(['serve-live', 'serve-store', 'receive', 'relay'])
 const SHOWN_BIN_MS = 100
+/** Circuits that carried cells in so long before a window are those that pass the node. */
+const BEFORE_MS = 4_000
 
 /** `tap`: which view the features are made from; the capture's where there is one. */
 export function digest(observation: Observation, rng: SeededRng): Digest {
   const { run, inside, outside, played } = observation
   const trace = outside ?? inside
   const { labelled, unlabelled } = labelRun(observation)
+  const loops = trueLoops(observation)
+  const cells = observation.taps.map(({ records }) => circuitCells(records))
+  const passing = (node: number, before: number) => {
+    const circuits = [...cells[node]!.values()]
+    return circuits.filter(({ at }) => rowAt(at, before) > rowAt(at, before - BEFORE_MS)).length
+  }
   let names: readonly string[] = []
   const shown = new Map<Role, ShownTrace>()
   const roles = labelled.map((label): RoleSample => {
@@ -91,16 +103,29 @@ export function digest(observation: Observation, rng: SeededRng): Digest {
       }
       shown.set(label.role, { role: label.role, size: label.size, in: sum('in'), out: sum('out') })
     }
-    const { node, role, size, host } = label
-    return { run, node, role, size, host, scene: played[label.window]!.scene.kind, stratum: '', values: features.values }
+    const { node, role, size, host, window } = label
+    const scene = played[window]!.scene.kind
+    const place = passing(node, label.from)
+    return { run, node, role, size, host, window, scene, place, stratum: '', values: features.values }
   })
-  const loops = trueLoops(observation)
-  const cells = observation.taps.map(({ records }) => circuitCells(records))
   const halved = oneWay(observation, trace, loops, cells)
   const oneWayRoles = labelled.flatMap(({ node, role, size, host, window, from: start, to: end }): RoleSample[] => {
     if (!CONTROLLED.has(role)) return []
     const { values } = featuresOf(linksOf(halved, node, start, end), WINDOW_MS)
-    return [{ run, node, role, size, host, scene: played[window]!.scene.kind, stratum: '', values }]
+    return [
+      {
+        run,
+        node,
+        role,
+        size,
+        host,
+        window,
+        scene: played[window]!.scene.kind,
+        place: passing(node, start),
+        stratum: '',
+        values,
+      },
+    ]
   })
   const from = played[0]?.from ?? 0
   const to = played.at(-1)?.to ?? 0

@@ -12,6 +12,8 @@ export interface Sample extends Placed {
   readonly values: Float64Array
   /** Samples are balanced within each stratum. */
   readonly stratum: string
+  /** What the sample's node had before the window, and may decide of what class it came to be: samples of the rarest class are matched by it. */
+  readonly place?: number
 }
 
 export interface TaskResult {
@@ -120,16 +122,26 @@ function scaledAdvantage(right: number, windows: number, classes: number): Advan
   return { ...plain, value: scale(plain.value), lower: scale(plain.lower), upper: scale(plain.upper) }
 }
 
-/** As many of each class as the rarest has, within each stratum. */
+/** As many of each class as the rarest has, within each stratum: those whose places are nearest to that class's, else drawn. */
 export function balanced(samples: readonly (readonly Sample[])[], rng: SeededRng): Sample[][] {
   const strata = new Set(samples.flat().map(({ stratum }) => stratum))
   const kept: Sample[][] = samples.map(() => [])
   for (const stratum of [...strata].sort()) {
     const lists = samples.map((list) => list.filter((sample) => sample.stratum === stratum))
     const count = Math.min(...lists.map((list) => list.length))
-    for (const [each, list] of lists.entries()) kept[each]!.push(...drawn(list, count, rng))
+    const rarest = drawn(lists.find((list) => list.length === count)!, count, rng)
+    for (const [each, list] of lists.entries()) kept[each]!.push(...(list.length === count ? list : likest(rarest, list, rng)))
   }
   return kept
+}
+
+/** For each of `wanted` the one of `list` whose place is nearest to its own, each once; of equal ones any. */
+function likest(wanted: readonly Sample[], list: readonly Sample[], rng: SeededRng): Sample[] {
+  const rest = drawn(list, list.length, rng)
+  return wanted.map(({ place = 0 }) => {
+    const far = rest.map((sample) => Math.abs((sample.place ?? 0) - place))
+    return rest.splice(far.indexOf(Math.min(...far)), 1)[0]!
+  })
 }
 
 function drawn<T>(list: readonly T[], count: number, rng: SeededRng): T[] {

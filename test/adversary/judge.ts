@@ -40,6 +40,12 @@ const ONE_WAY: readonly (readonly [Role, Role])[] = [
   ['relay', 'serve-live'],
 ]
 
+const PLACEBO: readonly (readonly [string, readonly Role[]])[] = [
+  ['serve', ['serve-live', 'serve-store']],
+  ['serve-store', ['serve-store']],
+  ['relay', ['relay']],
+]
+
 export interface Linking {
   readonly what: string
   readonly pairs: number
@@ -74,6 +80,8 @@ export interface Verdicts {
   readonly shuffled: readonly TaskResult[]
   /** Pairs of windows from which cells without content were taken out. */
   readonly oneWay: readonly TaskResult[]
+  /** Claimed pairs, each window in place of which its node's nearest idle one stands: what nodes' places tell, whatever they do. */
+  readonly placebo: readonly TaskResult[]
   /** The worst pair by each group of features alone. */
   readonly groups: readonly { readonly task: string; readonly group: string; readonly result: TaskResult }[]
   readonly outside: Linking
@@ -139,6 +147,10 @@ export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: st
     if (result !== null) say(`${task}: ${result.advantage.value.toFixed(3)} on ${result.windows} windows`)
     return result ?? []
   })
+  const inIdle = idleStandIns(idle)
+  const placebo = PLACEBO.flatMap(
+    ([name, roles]) => ask(`placebo: ${name} / receive`, [name, 'receive'], [inIdle(of(roles)), inIdle(of(['receive']))]) ?? [],
+  )
   const groups = controls.flatMap(({ task, classes: [a, b] }) =>
     byGroup(task, [a!, b!], [of(CLASSES[a!]!), of(CLASSES[b!]!)], names, rng),
   )
@@ -150,6 +162,7 @@ export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: st
     hosting,
     shuffled,
     oneWay,
+    placebo,
     groups,
     outside: link(
       'first and last link of a loop, outside',
@@ -168,13 +181,25 @@ export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: st
 
 /**
  * Windows are compared with windows of the same kind of scene and of nodes that host a service likewise: what the rest of the network does, and who
- * hosts, must not stand for what a node does. Idle windows have a scene of their own, so where they are one of the classes scenes cannot be matched.
+ * hosts, must not stand for what a node does. Nor must where it is: who relays and is asked nothing has fewer circuits than others, before the window too
+ * (FINDINGS.md), so `balanced` takes those with as many. Idle windows have a scene of their own, so where they are one of the classes scenes cannot be matched.
  */
 function matched(lists: readonly (readonly RoleSample[])[]): readonly (readonly RoleSample[])[] {
   const withIdle = lists.some((list) => list.some(({ role }) => role === 'idle'))
   return lists.map((list) =>
     list.map((sample) => ({ ...sample, stratum: `${sample.host ? 'host' : 'other'}${withIdle ? '' : ` ${sample.scene}`}` })),
   )
+}
+
+/** Samples with the values of their node's idle window that is nearest in time; those of nodes that have none are left out. */
+function idleStandIns(idle: readonly RoleSample[]): (samples: readonly RoleSample[]) => readonly RoleSample[] {
+  return (samples) =>
+    samples.flatMap((sample) => {
+      const own = idle.filter(({ run, node }) => run === sample.run && node === sample.node)
+      const far = ({ window }: RoleSample) => Math.abs(window - sample.window)
+      const [nearest] = own.sort((a, b) => far(a) - far(b))
+      return nearest === undefined ? [] : { ...sample, values: nearest.values }
+    })
 }
 
 /** Samples with the features that are kept alone, and those features' names. */

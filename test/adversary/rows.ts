@@ -76,6 +76,17 @@ export function tableRows(digests: readonly Digest[], verdicts: Verdicts, clock:
       clock === 'fixed',
     ),
   ]
+  for (const { task, advantage, clustered, windows } of verdicts.placebo) {
+    rows.push({
+      what: `${task}: the same nodes, while the network is idle`,
+      found: three(advantage.value),
+      bound: `${three(advantage.upper)} (by nodes ${three(clustered.upper)})`,
+      windows,
+      goal: '0',
+      reached: null,
+      refuted: false,
+    })
+  }
   const goal = 2.5 / Math.max(1, posterior.loopLength)
   rows.push({
     what: `posterior that the predecessor is the origin, one insider, the ${posterior.top} likeliest of its circuits (all: ${three(posterior.base)})`,

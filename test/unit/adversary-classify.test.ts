@@ -138,3 +138,14 @@ test('classes are balanced within strata: a stratum that only one of them has is
   assert.equal(second?.length, 20)
   assert.ok(first?.every(({ stratum }) => stratum === 'host'))
 })
+
+test('classes are matched by place: who has it by chance is no class', () => {
+  const placed = (list: readonly Sample[], from: number) => list.map((sample, at) => ({ ...sample, place: from + at }))
+  const few = placed(samples(10, 0, 'x'), 0)
+  const many = placed(samples(200, 0, 'y'), -50)
+  const [first, second] = balanced([few, many], seededRng(1))
+  assert.deepEqual(
+    second?.map(({ place }) => place).sort((a, b) => a! - b!),
+    first?.map(({ place }) => place).sort((a, b) => a! - b!),
+  )
+})
