@@ -40,10 +40,12 @@ const ONE_WAY: readonly (readonly [Role, Role])[] = [
   ['relay', 'serve-live'],
 ]
 
-const PLACEBO: readonly (readonly [string, readonly Role[]])[] = [
-  ['serve', ['serve-live', 'serve-store']],
-  ['serve-store', ['serve-store']],
-  ['relay', ['relay']],
+/** Pairs of which it is asked what places tell: of roles that others give a node. */
+const PLACED: readonly (readonly [string, readonly Role[], Role])[] = [
+  ['serve', ['serve-live', 'serve-store'], 'receive'],
+  ['serve-store', ['serve-store'], 'receive'],
+  ['relay', ['relay'], 'receive'],
+  ['relay', ['relay'], 'meet'],
 ]
 
 export interface Linking {
@@ -80,7 +82,7 @@ export interface Verdicts {
   readonly shuffled: readonly TaskResult[]
   /** Pairs of windows from which cells without content were taken out. */
   readonly oneWay: readonly TaskResult[]
-  /** Claimed pairs, each window in place of which its node's nearest idle one stands: what nodes' places tell, whatever they do. */
+  /** What nodes' places tell, whatever they do: pairs with each node's nearest idle window in place of its own, and by circuits that passed before alone. */
   readonly placebo: readonly TaskResult[]
   /** The worst pair by each group of features alone. */
   readonly groups: readonly { readonly task: string; readonly group: string; readonly result: TaskResult }[]
@@ -148,9 +150,16 @@ export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: st
     return result ?? []
   })
   const inIdle = idleStandIns(idle)
-  const placebo = PLACEBO.flatMap(
-    ([name, roles]) => ask(`placebo: ${name} / receive`, [name, 'receive'], [inIdle(of(roles)), inIdle(of(['receive']))]) ?? [],
-  )
+  const placebo = PLACED.flatMap(([name, roles, other]) => {
+    const lists = [of(roles), of([other])]
+    const task = `${name} / ${other}`
+    const placed = lists.map((list) => list.map((sample) => ({ ...sample, values: Float64Array.of(sample.place) })))
+    const byPlace = { task: `place alone: ${task}`, classes: [name, other], samples: unplaced(matched(placed)), names: ['place'] }
+    return [
+      ask(`placebo: ${task}`, [name, other], lists.map(inIdle)) ?? [],
+      evaluate({ ...byPlace, rng: rng.fork(byPlace.task), learners: QUICK }) ?? [],
+    ].flat()
+  })
   const groups = controls.flatMap(({ task, classes: [a, b] }) =>
     byGroup(task, [a!, b!], [of(CLASSES[a!]!), of(CLASSES[b!]!)], names, rng),
   )
@@ -189,6 +198,11 @@ function matched(lists: readonly (readonly RoleSample[])[]): readonly (readonly 
   return lists.map((list) =>
     list.map((sample) => ({ ...sample, stratum: `${sample.host ? 'host' : 'other'}${withIdle ? '' : ` ${sample.scene}`}` })),
   )
+}
+
+/** Samples that are not matched by place. */
+function unplaced(lists: readonly (readonly RoleSample[])[]): Sample[][] {
+  return lists.map((list) => list.map(({ place: _, ...sample }) => sample))
 }
 
 /** Samples with the values of their node's idle window that is nearest in time; those of nodes that have none are left out. */

@@ -78,7 +78,9 @@ export function tableRows(digests: readonly Digest[], verdicts: Verdicts, clock:
   ]
   for (const { task, advantage, clustered, windows } of verdicts.placebo) {
     rows.push({
-      what: `${task}: the same nodes, while the network is idle`,
+      what: task.startsWith('placebo')
+        ? `${task}: the same nodes, while the network is idle`
+        : `${task}: circuits that passed before the window`,
       found: three(advantage.value),
       bound: `${three(advantage.upper)} (by nodes ${three(clustered.upper)})`,
       windows,
