@@ -150,6 +150,8 @@ export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: st
     return result ?? []
   })
   const inIdle = idleStandIns(idle)
+  const byEqual = (lists: readonly (readonly RoleSample[])[]) =>
+    matched(lists).map((list) => list.map((sample) => ({ ...sample, stratum: `${sample.stratum} ${sample.place}` })))
   const placebo = PLACED.flatMap(([name, roles, other]) => {
     const lists = [of(roles), of([other])]
     const task = `${name} / ${other}`
@@ -158,6 +160,13 @@ export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: st
     return [
       ask(`placebo: ${task}`, [name, other], lists.map(inIdle)) ?? [],
       evaluate({ ...byPlace, rng: rng.fork(byPlace.task), learners: QUICK }) ?? [],
+      evaluate({
+        task: `equal places: ${task}`,
+        classes: [name, other],
+        samples: byEqual(lists),
+        names,
+        rng: rng.fork(`equal ${task}`),
+      }) ?? [],
     ].flat()
   })
   const groups = controls.flatMap(({ task, classes: [a, b] }) =>

@@ -46,6 +46,13 @@ function advantageRow(what: string, tasks: readonly TaskResult[], limit: number,
   }
 }
 
+/** What is asked of places. */
+const PLACES: Readonly<Record<string, string>> = {
+  placebo: 'the same nodes, while the network is idle',
+  'place alone': 'by circuits that passed before the window',
+  'equal places': 'nodes that as many circuits passed before',
+}
+
 /** `limit`: the bound for this number of windows: 0.06 in the long run, 0.15 in short ones. */
 export function tableRows(digests: readonly Digest[], verdicts: Verdicts, clock: string, limit: number): Row[] {
   const claimed = clock !== 'swift'
@@ -78,9 +85,7 @@ export function tableRows(digests: readonly Digest[], verdicts: Verdicts, clock:
   ]
   for (const { task, advantage, clustered, windows } of verdicts.placebo) {
     rows.push({
-      what: task.startsWith('placebo')
-        ? `${task}: the same nodes, while the network is idle`
-        : `${task}: circuits that passed before the window`,
+      what: `${task}: ${PLACES[task.split(':')[0]!]}`,
       found: three(advantage.value),
       bound: `${three(advantage.upper)} (by nodes ${three(clustered.upper)})`,
       windows,
