@@ -61,8 +61,9 @@ const PEM: Mark = {
     const text = latin1(bytes, at, at + TOKEN_AHEAD)
     const header = /^-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----/.exec(text)
     if (header === null) return []
-    // Line ends may be written out (JSON, settings); headers such as Proc-Type or Version may come first.
-    const rest = text.slice(header[0].length).replaceAll(/\\[nr]|[\s"'+]/g, '\n')
+    // Line ends may be written out (JSON, settings), or lines put together by a program; headers such as Proc-Type or Version may come first.
+    // A plus without a quote or space before it is a digit of base64.
+    const rest = text.slice(header[0].length).replaceAll(/\\[nr]|[\s"']+\+[\s"']*|[\s"']/g, '\n')
     return /(?:^|\n)[A-Za-z0-9+/]{32,}/.test(rest.split('-----END')[0]!) ? [PRIVATE_KEY] : []
   },
 }

@@ -50,6 +50,8 @@ test('private keys: PEM, in JSON, OpenPGP, PuTTY, age, WireGuard, and this progr
   const key: readonly (readonly [string, string])[] = [
     ['pkcs8', ed25519],
     ['pkcs1', rsa],
+    ['pluses', `-----BEGIN ${'PRIVATE'} KEY-----\nMC4CAQAwBQYDK2VwBCIEI${'aB3d+6g/'.repeat(6).slice(0, 43)}\n-----END`],
+    ['in a program', `-----BEGIN ${'PRIVATE'} KEY-----\\n' +\n  '${word(64)}\\n' +\n  '-----END`],
     ['json', JSON.stringify({ type: 'service_account', private_key: ed25519 })],
     ['windows', rsa.replaceAll('\n', '\r\n')],
     ['indented', rsa.replaceAll('\n', '\n    ')],
