@@ -1,0 +1,129 @@
+/**
+ * For how long a node holds back its links' ticks when its user begins something (ARCHITECTURE D-109): real node processes on loopback, each of
+ * which watches its own event loop. What it computed in one piece is told from what the machine kept from it by the thread's processor time.
+ * `node test/bench/standstill.ts [--nodes 8] [--clock steady] [--rounds 3] [--json]`: one line for each thing that a user does, over the rounds'
+ * nodes, none of which did it before. Nothing else may run on the machine.
+ */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import type { Publication } from '../../client/library.ts'
+import { startTestnet, type Testnet, type TestnetNode } from '../../client/testnet/index.ts'
+import { CLOCKS, parseHostPort } from '../../src/config/index.ts'
+import { systemClock } from '../../src/runtime/index.ts'
+import { ask } from '../support/http.ts'
+import { seededRng } from '../support/seeded-rng.ts'
+import type { Standstill } from '../support/watch-preload.ts'
+
+const MESSAGE_BYTES = 2 * 1024
+const PAGE_BYTES = 300 * 1024
+/** From ready until the standing loops of all nodes run; of nothing, to compare with; and after each thing, until all of it is done. */
+const SETTLE_MS = 20_000
+const QUIET_MS = 5_000
+const AFTER_MS = 1_000
+const WRITTEN_MS = 200
+
+const { signal } = new AbortController()
+const rest = (ms: number) => systemClock.sleep(ms, { signal })
+
+class Watch {
+  readonly #dir = mkdtempSync(join(tmpdir(), 'gyre-standstill-'))
+  readonly found = new Map<string, Standstill[]>()
+
+  get env(): Record<string, string> {
+    const preload = new URL('../support/watch-preload.ts', import.meta.url).href
+    return { NODE_OPTIONS: `--import=${preload}`, WATCH_FILE: join(this.#dir, 'node') }
+  }
+
+  async #taken({ pid }: TestnetNode): Promise<Standstill[]> {
+    const file = join(this.#dir, `node-${pid}.json`)
+    rmSync(file, { force: true })
+    process.kill(pid, 'SIGUSR2')
+    while (!existsSync(file)) await rest(WRITTEN_MS)
+    await rest(WRITTEN_MS)
+    return JSON.parse(readFileSync(file, 'utf8')) as Standstill[]
+  }
+
+  /** What `run` gives; the node's standstills meanwhile are noted under `what`, the one of most computing for each call. */
+  async over<T>(node: TestnetNode, what: string, run: () => Promise<T>): Promise<T> {
+    await this.#taken(node)
+    const value = await run()
+    await rest(AFTER_MS)
+    const stood = await this.#taken(node)
+    const worst = stood.reduce((most, one) => (one.cpuMs > most.cpuMs ? one : most), { wallMs: 0, cpuMs: 0 })
+    this.found.set(what, [...(this.found.get(what) ?? []), worst])
+    return value
+  }
+
+  close(): void {
+    rmSync(this.#dir, { recursive: true, force: true })
+  }
+}
+
+async function publish(node: TestnetNode, bytes: Uint8Array): Promise<string> {
+  const made = await ask(parseHostPort(node.api.slice('http://'.length)), {
+    method: 'POST',
+    path: '/v1/publish',
+    headers: { Authorization: `Bearer ${node.token}` },
+    body: Buffer.from(bytes),
+  })
+  if (made.status !== 201) throw new Error(`POST /v1/publish: ${made.status} ${made.body.toString()}`)
+  return (JSON.parse(made.body.toString()) as Publication).address
+}
+
+async function fetchByProxy(node: TestnetNode, address: string, bytes: number): Promise<void> {
+  const host = `${address}.gyre`
+  const got = await ask(parseHostPort(node.proxy.slice('http://'.length)), { path: `http://${host}/`, headers: { Host: host } })
+  if (got.status !== 200 || got.body.length !== bytes) throw new Error(`GET ${host}: ${got.status}, ${got.body.length} bytes.`)
+}
+
+/** The publisher is node `at`, the reader the last but `at`. */
+async function round(testnet: Testnet, watch: Watch, at: number): Promise<void> {
+  const rng = seededRng(`standstill ${at}`)
+  const publisher = testnet.node(at)
+  const reader = testnet.node(testnet.nodes.length - 1 - at)
+  await watch.over(publisher, 'nothing, 5 s', () => rest(QUIET_MS))
+  const message = await watch.over(publisher, 'a message published, first', () => publish(publisher, rng.bytes(MESSAGE_BYTES)))
+  const page = await watch.over(publisher, 'a page published', () => publish(publisher, rng.bytes(PAGE_BYTES)))
+  const second = await watch.over(publisher, 'a message published, again', () => publish(publisher, rng.bytes(MESSAGE_BYTES)))
+  await watch.over(reader, 'nothing, 5 s', () => rest(QUIET_MS))
+  await watch.over(reader, 'a message read, first', () => fetchByProxy(reader, message, MESSAGE_BYTES))
+  await watch.over(reader, 'a page read, first', () => fetchByProxy(reader, page, PAGE_BYTES))
+  await watch.over(reader, 'a message read, again', () => fetchByProxy(reader, second, MESSAGE_BYTES))
+}
+
+const { values } = parseArgs({
+  options: {
+    nodes: { type: 'string', default: '8' },
+    clock: { type: 'string', default: 'steady' },
+    rounds: { type: 'string', default: '3' },
+    json: { type: 'boolean', default: false },
+  },
+})
+const clock = CLOCKS.find((one) => one === values.clock)
+const [nodes, rounds] = [Number(values.nodes), Number(values.rounds)]
+if (clock === undefined || !(rounds >= 1) || !(nodes >= 2 * rounds)) {
+  console.error('--clock steady, fixed or swift; two nodes for each round.')
+  process.exit(2)
+}
+const watch = new Watch()
+try {
+  const testnet = await startTestnet({ nodes, clock, signal, env: watch.env })
+  try {
+    if (clock !== 'swift') await rest(SETTLE_MS)
+    for (let at = 0; at < rounds; at++) await round(testnet, watch, at)
+  } finally {
+    await testnet.close()
+  }
+  if (values.json) console.log(JSON.stringify(Object.fromEntries(watch.found)))
+  else {
+    console.log('longest standstill of each node: ms of its own computing (ms by the clock)')
+    for (const [what, stood] of watch.found) {
+      const each = stood.map(({ cpuMs, wallMs }) => `${cpuMs.toFixed(1)} (${wallMs.toFixed(1)})`)
+      console.log(`${what.padEnd(30)} ${each.join(', ')}`)
+    }
+  }
+} finally {
+  watch.close()
+}
