@@ -39,12 +39,14 @@ function nodeCommand(name: string, description: string, parent: Command = progra
 }
 
 /**
- * Functions are compiled when they are loaded, and stay so. Else the first request after a while compiles its whole way, for tens of milliseconds in which
- * no link's tick goes out: whoever watches the wires sees that this node's user began something (test/adversary/FINDINGS.md). Costs 16 MB.
+ * While the engine compiles or collects, no link's tick goes out, and whoever watches the wires sees that this node's user began something
+ * (ARCHITECTURE D-109). So functions are compiled when they are loaded, and stay so (16 MB): else a first request compiles its whole way. And the heap
+ * may double before all of it is collected: else every megabyte that is read or published brings a collection, and hardly anything else does.
  */
-function compileAhead(): void {
+function standStillLess(): void {
   setFlagsFromString('--no-lazy')
   setFlagsFromString('--no-flush-bytecode')
+  setFlagsFromString('--heap-growing-percent=100')
 }
 
 /** For single requests. */
@@ -69,7 +71,7 @@ start
   .option('--supervised', 'for a parent process: print one line of JSON when listening, stop when standard input ends')
   .action(async (options: Record<string, unknown>) => {
     const { supervised, ...flags } = options
-    compileAhead()
+    standStillLess()
     const { loadConfig } = await import('../../src/config/index.ts')
     const config = loadConfig({ flags: kebab(flags), env: process.env })
     const { createLog } = await import('../../src/log/index.ts')

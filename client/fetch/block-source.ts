@@ -7,6 +7,7 @@ import { SEGMENT_BLOCKS, SHARE_ADDRESS_BYTES, SHARE_BYTES } from '../../src/cont
 import { type LevelShape, shapeOf } from '../../src/content/layout.ts'
 import { levelKey, type Root } from '../../src/content/root.ts'
 import { chacha20Xor } from '../../src/crypto/index.ts'
+import { laterTurn } from '../../src/runtime/index.ts'
 import { SegmentJob } from './segment-job.ts'
 import { codeOf, type ShareAsker } from './share-asker.ts'
 
@@ -77,6 +78,7 @@ export class BlockSource {
   async segment(level: number, index: number, wanted: readonly number[]): Promise<SegmentJob> {
     const { k } = this.#map.levels[level]!.segment(index)
     const addresses = await this.addresses(level, index)
+    await laterTurn(this.#asker.parts.clock)
     this.#signal.throwIfAborted()
     return new SegmentJob(this.#asker, k, addresses, wanted, this.#signal)
   }

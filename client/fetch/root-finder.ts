@@ -151,6 +151,7 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot>
     })
     try {
       const values = await network.getSlots(node, location, { signal: deadline.signal, trace })
+      await laterTurn(clock)
       if (both.aborted) return
       silent.delete(ask)
       answered.add(node)
@@ -158,8 +159,10 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot>
       if (values.length > 0 && root === null) health.failed(node)
       else health.answered(node, clock.monotonicMs() - startedMs)
       if (root === null && node === placed[slot]) missing.set(slot, values.length > 0 ? 'bad' : 'absent')
-      if (root !== null) found.resolve(root)
-      else trace?.mark('retry', values.length > 0 ? 'a holder had wrong bytes for the root' : 'a holder does not have the root')
+      if (root !== null) {
+        found.resolve(root)
+        ending.abort()
+      } else trace?.mark('retry', values.length > 0 ? 'a holder had wrong bytes for the root' : 'a holder does not have the root')
       // Nobody answered wrongly, but nothing was there: the view has changed since, so look wider.
       parallel = Math.min(ASKS_MAX, parallel + 1)
     } catch (error) {
@@ -221,6 +224,7 @@ async function searchRoot(s: Uint8Array, search: RootSearch): Promise<FoundRoot>
     signal.throwIfAborted()
     goOn()
     const { root, sealed } = await found.promise
+    await laterTurn(clock)
     const there = placed.slice(0, sharesOf(1, root.spread))
     if (missing.size > 0) search.gaps?.root({ keys, sealed, placed: there, gaps: missing })
     return { root, sealed }

@@ -16,7 +16,7 @@ import { SHARE_ADDRESS_BYTES } from '../../src/content/constants.ts'
 import { recoverData } from '../../src/content/erasure.ts'
 import { isShareOf } from '../../src/content/share.ts'
 import { OverlayError } from '../../src/errors/index.ts'
-import { shuffled, type Timer } from '../../src/runtime/index.ts'
+import { laterTurn, shuffled, type Timer } from '../../src/runtime/index.ts'
 import type { GapKind } from '../heal/index.ts'
 import type { Answer, ShareAsker } from './share-asker.ts'
 
@@ -267,6 +267,7 @@ export class SegmentJob {
         if (answer.kind === 'share') this.#take(share, answer.bytes)
       })
       .catch((error: unknown) => this.#fail(error))
+      .then(() => laterTurn(this.#asker.parts.clock))
       .finally(() => {
         this.#underWay--
         share.underWay--

@@ -17,6 +17,8 @@ import { Narrower } from './utf16.ts'
 
 // Implementation constants.
 const BUFFER_BYTES = 256 * 1024
+/** Marks are sought when so many bytes have all their surroundings: a millisecond of work, so that a file is looked at as it comes. */
+const STEP_BYTES = 16 * 1024
 /** Looks at one mark that come to nothing, in one file; then it is said that not all were looked at. Bounds the time of a hostile file. */
 const VAIN_LOOKS_MAX = 1_048_576
 /** The same for marks whose looks unpack or walk through much. */
@@ -96,10 +98,12 @@ export class ContentScanner {
 
   #take(chunk: Uint8Array): void {
     for (let at = 0; at < chunk.length; ) {
-      const taken = Math.min(chunk.length - at, BUFFER_BYTES - this.#length)
+      const taken = Math.min(chunk.length - at, BUFFER_BYTES - this.#length, STEP_BYTES)
       this.#buffer.set(chunk.subarray(at, at + taken), this.#length)
       this.#length += taken
       at += taken
+      const until = this.#length - LOOK_AHEAD_BYTES
+      if (until >= this.#from + STEP_BYTES) this.#scan(until)
       if (this.#length === BUFFER_BYTES) this.#turn()
     }
   }

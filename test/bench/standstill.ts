@@ -1,9 +1,10 @@
 /**
  * For how long a node holds back its links' ticks when its user begins something (ARCHITECTURE D-109): real node processes on loopback, each of
  * which watches its own event loop. What it computed in one piece is told from what the machine kept from it by the thread's processor time.
- * `node test/bench/standstill.ts [--nodes 8] [--clock steady] [--rounds 3] [--json]`: one line for each thing that a user does, over the rounds'
+ * `node test/bench/standstill.ts [--nodes 8] [--clock steady] [--rounds 3] [--load 0] [--json]`: one line for each thing that a user does, over the rounds'
  * nodes, none of which did it before. Nothing else may run on the machine.
  */
+import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,6 +19,7 @@ import type { Standstill } from '../support/watch-preload.ts'
 
 const MESSAGE_BYTES = 2 * 1024
 const PAGE_BYTES = 300 * 1024
+const FILE_BYTES = 1024 * 1024
 /** From ready until the standing loops of all nodes run; of nothing, to compare with; and after each thing, until all of it is done. */
 const SETTLE_MS = 20_000
 const QUIET_MS = 5_000
@@ -45,13 +47,14 @@ class Watch {
     return JSON.parse(readFileSync(file, 'utf8')) as Standstill[]
   }
 
-  /** What `run` gives; the node's standstills meanwhile are noted under `what`, the one of most computing for each call. */
+  /** What `run` gives; the node's standstills meanwhile are noted under `what`, the longest for each call. */
   async over<T>(node: TestnetNode, what: string, run: () => Promise<T>): Promise<T> {
     await this.#taken(node)
     const value = await run()
     await rest(AFTER_MS)
     const stood = await this.#taken(node)
-    const worst = stood.reduce((most, one) => (one.cpuMs > most.cpuMs ? one : most), { wallMs: 0, cpuMs: 0 })
+    const none: Standstill = { wallMs: 0, cpuMs: 0, collectorMs: 0 }
+    const worst = stood.reduce((most, one) => (one.wallMs > most.wallMs ? one : most), none)
     this.found.set(what, [...(this.found.get(what) ?? []), worst])
     return value
   }
@@ -87,10 +90,12 @@ async function round(testnet: Testnet, watch: Watch, at: number): Promise<void> 
   const message = await watch.over(publisher, 'a message published, first', () => publish(publisher, rng.bytes(MESSAGE_BYTES)))
   const page = await watch.over(publisher, 'a page published', () => publish(publisher, rng.bytes(PAGE_BYTES)))
   const second = await watch.over(publisher, 'a message published, again', () => publish(publisher, rng.bytes(MESSAGE_BYTES)))
+  const file = await watch.over(publisher, 'a megabyte published', () => publish(publisher, rng.bytes(FILE_BYTES)))
   await watch.over(reader, 'nothing, 5 s', () => rest(QUIET_MS))
   await watch.over(reader, 'a message read, first', () => fetchByProxy(reader, message, MESSAGE_BYTES))
   await watch.over(reader, 'a page read, first', () => fetchByProxy(reader, page, PAGE_BYTES))
   await watch.over(reader, 'a message read, again', () => fetchByProxy(reader, second, MESSAGE_BYTES))
+  await watch.over(reader, 'a megabyte read', () => fetchByProxy(reader, file, FILE_BYTES))
 }
 
 const { values } = parseArgs({
@@ -98,6 +103,7 @@ const { values } = parseArgs({
     nodes: { type: 'string', default: '8' },
     clock: { type: 'string', default: 'steady' },
     rounds: { type: 'string', default: '3' },
+    load: { type: 'string', default: '0' },
     json: { type: 'boolean', default: false },
   },
 })
@@ -108,6 +114,10 @@ if (clock === undefined || !(rounds >= 1) || !(nodes >= 2 * rounds)) {
   process.exit(2)
 }
 const watch = new Watch()
+/** Other programs that want the processor all the time. */
+const busy = Array.from({ length: Number(values.load) }, () =>
+  spawn(process.execPath, ['-e', 'for (;;) Math.sqrt(2)'], { stdio: 'ignore' }),
+)
 try {
   const testnet = await startTestnet({ nodes, clock, signal, env: watch.env })
   try {
@@ -118,12 +128,13 @@ try {
   }
   if (values.json) console.log(JSON.stringify(Object.fromEntries(watch.found)))
   else {
-    console.log('longest standstill of each node: ms of its own computing (ms by the clock)')
+    console.log('longest standstill of each node, ms: by the clock (its own computing; in pauses of the collector)')
     for (const [what, stood] of watch.found) {
-      const each = stood.map(({ cpuMs, wallMs }) => `${cpuMs.toFixed(1)} (${wallMs.toFixed(1)})`)
+      const each = stood.map((one) => `${one.wallMs.toFixed(0)} (${one.cpuMs.toFixed(1)}; ${one.collectorMs.toFixed(1)})`)
       console.log(`${what.padEnd(30)} ${each.join(', ')}`)
     }
   }
 } finally {
+  for (const child of busy) child.kill()
   watch.close()
 }

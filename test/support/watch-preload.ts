@@ -3,12 +3,19 @@
  * that `WATCH_FILE` names with the process id added. Only `start`, the node itself.
  */
 import { writeFileSync } from 'node:fs'
-import { systemClock } from '../../src/runtime/index.ts'
+import { PerformanceObserver } from 'node:perf_hooks'
+import { setFlagsFromString } from 'node:v8'
 
-/** One standstill, ms: by the clock, and of that the processor time of the node's own thread. */
+/** One standstill, ms: by the clock; of that the processor time of the node's own thread, and the collector's pauses. */
 export interface Standstill {
   readonly wallMs: number
   readonly cpuMs: number
+  readonly collectorMs: number
+}
+
+interface Span {
+  readonly from: number
+  readonly to: number
 }
 
 const EVERY_MS = 2
@@ -17,20 +24,31 @@ const LEAST_MS = 4
 const MOST = 1_000
 
 if (process.argv.includes('start')) {
+  if (process.env.WATCH_FLAGS) setFlagsFromString(process.env.WATCH_FLAGS)
   const cpuMs = () => {
     const { user, system } = process.threadCpuUsage()
     return (user + system) / 1_000
   }
-  let stood: Standstill[] = []
-  let last = { wallMs: systemClock.monotonicMs(), cpuMs: cpuMs() }
+  let stood: (Span & { readonly cpuMs: number })[] = []
+  let pauses: Span[] = []
+  new PerformanceObserver((list) => {
+    for (const { startTime, duration } of list.getEntries()) {
+      if (pauses.length < 10 * MOST) pauses.push({ from: startTime, to: startTime + duration })
+    }
+  }).observe({ entryTypes: ['gc'] })
+  let last = { at: performance.now(), cpuMs: cpuMs() }
   setInterval(() => {
-    const now = { wallMs: systemClock.monotonicMs(), cpuMs: cpuMs() }
-    const wallMs = now.wallMs - last.wallMs
-    if (wallMs >= LEAST_MS && stood.length < MOST) stood.push({ wallMs, cpuMs: now.cpuMs - last.cpuMs })
+    const now = { at: performance.now(), cpuMs: cpuMs() }
+    if (now.at - last.at >= LEAST_MS && stood.length < MOST)
+      stood.push({ from: last.at, to: now.at, cpuMs: now.cpuMs - last.cpuMs })
     last = now
   }, EVERY_MS).unref()
   process.on('SIGUSR2', () => {
-    writeFileSync(`${process.env.WATCH_FILE}-${process.pid}.json`, JSON.stringify(stood))
+    const within = ({ from, to }: Span) =>
+      pauses.reduce((sum, pause) => sum + Math.max(0, Math.min(to, pause.to) - Math.max(from, pause.from)), 0)
+    const found = stood.map((each): Standstill => ({ wallMs: each.to - each.from, cpuMs: each.cpuMs, collectorMs: within(each) }))
+    writeFileSync(`${process.env.WATCH_FILE}-${process.pid}.json`, JSON.stringify(found))
     stood = []
+    pauses = []
   })
 }
