@@ -1,6 +1,9 @@
-/** Asks over paced loops begin one in a turn of the event loop, whoever's they are: no link's tick waits for several (ARCHITECTURE D-109). */
+/** What a user begins goes in small pieces, each in a turn of the event loop of its own: no link's tick waits for several (ARCHITECTURE D-109). */
 import assert from 'node:assert/strict'
+import { IncomingMessage } from 'node:http'
+import { Socket } from 'node:net'
 import { test } from 'node:test'
+import { bodyOf } from '../../client/api/body.ts'
 import type { LoopSource } from '../../client/loops/lease.ts'
 import { ShareSessions } from '../../client/shares.ts'
 import { nodeIdOf } from '../../src/bytes/index.ts'
@@ -47,4 +50,29 @@ test('over paced loops one ask begins in a turn', async () => {
 
 test('where loops make no claim of time, none waits', async () => {
   assert.equal((await takenByTurn(false))[0], ASKS)
+})
+
+test('a body that is there at once is handed on a piece in a turn', async () => {
+  const clock = new FakeClock()
+  const sent = rng.bytes(200_000)
+  const request = new IncomingMessage(new Socket())
+  request.push(Buffer.from(sent.subarray(0, 150_000)))
+  request.push(Buffer.from(sent.subarray(150_000)))
+  request.push(null)
+  request.complete = true
+  const pieces: Uint8Array[] = []
+  const { signal } = new AbortController()
+  const reading = (async () => {
+    for await (const piece of bodyOf(request, { clock, signal })) pieces.push(piece.slice())
+  })()
+  const seen: number[] = []
+  for (let turn = 0; turn < 50; turn++) {
+    await new Promise((resolve) => setImmediate(resolve)) // promises and the stream have run
+    seen.push(pieces.length)
+    clock.runTurns()
+  }
+  await reading
+  assert.deepEqual(Buffer.concat(pieces), Buffer.from(sent))
+  assert.ok(pieces.every(({ length }) => length <= 32 * 1024))
+  for (let at = 1; at < seen.length; at++) assert.ok(seen[at]! - seen[at - 1]! <= 1, seen.join(' '))
 })
