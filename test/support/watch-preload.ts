@@ -4,7 +4,6 @@
  */
 import { writeFileSync } from 'node:fs'
 import { PerformanceObserver } from 'node:perf_hooks'
-import { setFlagsFromString } from 'node:v8'
 
 /** One standstill, ms: by the clock; of that the processor time of the node's own thread, and the collector's pauses. */
 export interface Standstill {
@@ -24,7 +23,6 @@ const LEAST_MS = 4
 const MOST = 1_000
 
 if (process.argv.includes('start')) {
-  if (process.env.WATCH_FLAGS) setFlagsFromString(process.env.WATCH_FLAGS)
   const cpuMs = () => {
     const { user, system } = process.threadCpuUsage()
     return (user + system) / 1_000
