@@ -9,12 +9,11 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { Publication } from '../../client/library.ts'
 import { startTestnet, type Testnet, type TestnetNode } from '../../client/testnet/index.ts'
 import { CLOCKS, parseHostPort } from '../../src/config/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import { ask } from '../support/http.ts'
-import { seededRng } from '../support/seeded-rng.ts'
+import { publishContent } from '../support/transfers.ts'
 import type { Standstill } from '../support/watch-preload.ts'
 
 const MESSAGE_BYTES = 2 * 1024
@@ -64,17 +63,6 @@ class Watch {
   }
 }
 
-async function publish(node: TestnetNode, bytes: Uint8Array): Promise<string> {
-  const made = await ask(parseHostPort(node.api.slice('http://'.length)), {
-    method: 'POST',
-    path: '/v1/publish',
-    headers: { Authorization: `Bearer ${node.token}` },
-    body: Buffer.from(bytes),
-  })
-  if (made.status !== 201) throw new Error(`POST /v1/publish: ${made.status} ${made.body.toString()}`)
-  return (JSON.parse(made.body.toString()) as Publication).address
-}
-
 async function fetchByProxy(node: TestnetNode, address: string, bytes: number): Promise<void> {
   const host = `${address}.gyre`
   const got = await ask(parseHostPort(node.proxy.slice('http://'.length)), { path: `http://${host}/`, headers: { Host: host } })
@@ -83,14 +71,14 @@ async function fetchByProxy(node: TestnetNode, address: string, bytes: number): 
 
 /** The publisher is node `at`, the reader the last but `at`. */
 async function round(testnet: Testnet, watch: Watch, at: number): Promise<void> {
-  const rng = seededRng(`standstill ${at}`)
   const publisher = testnet.node(at)
   const reader = testnet.node(testnet.nodes.length - 1 - at)
+  const publish = async (bytes: number, salt: number) => (await publishContent(publisher, bytes, 4 * at + salt)).address
   await watch.over(publisher, 'nothing, 5 s', () => rest(QUIET_MS))
-  const message = await watch.over(publisher, 'a message published, first', () => publish(publisher, rng.bytes(MESSAGE_BYTES)))
-  const page = await watch.over(publisher, 'a page published', () => publish(publisher, rng.bytes(PAGE_BYTES)))
-  const second = await watch.over(publisher, 'a message published, again', () => publish(publisher, rng.bytes(MESSAGE_BYTES)))
-  const file = await watch.over(publisher, 'a megabyte published', () => publish(publisher, rng.bytes(FILE_BYTES)))
+  const message = await watch.over(publisher, 'a message published, first', () => publish(MESSAGE_BYTES, 0))
+  const page = await watch.over(publisher, 'a page published', () => publish(PAGE_BYTES, 1))
+  const second = await watch.over(publisher, 'a message published, again', () => publish(MESSAGE_BYTES, 2))
+  const file = await watch.over(publisher, 'a megabyte published', () => publish(FILE_BYTES, 3))
   await watch.over(reader, 'nothing, 5 s', () => rest(QUIET_MS))
   await watch.over(reader, 'a message read, first', () => fetchByProxy(reader, message, MESSAGE_BYTES))
   await watch.over(reader, 'a page read, first', () => fetchByProxy(reader, page, PAGE_BYTES))
