@@ -253,7 +253,7 @@ export class PacedLine implements Lane, Paced, PacedSupply {
     const counter = this.#sent
     const place = counter % this.#ringCells
     const there = this.#held[place] === counter
-    const body = there ? this.#ring.subarray(place * BODY_BYTES, (place + 1) * BODY_BYTES) : this.#rng.bytes(BODY_BYTES)
+    const body = there ? this.#ring.subarray(place * BODY_BYTES, (place + 1) * BODY_BYTES) : this.#rng.scratch(BODY_BYTES)
     if (!this.#lane.push(Command.CIRCUIT, body)) return false
     if (this.#cameAt === null) this.#leastSupply = Math.min(this.#leastSupply, this.#arrived - counter)
     else if (there) this.#leastSupply = Math.min(this.#leastSupply, this.#slotAt(this.#slots) - this.#cameAt[place]!)

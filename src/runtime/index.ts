@@ -37,6 +37,8 @@ export interface Clock {
 export interface Rng {
   /** `length` fresh bytes, owned by the caller. */
   bytes(length: number): Uint8Array
+  /** `length` fresh bytes, 65,536 at most, that go out as they are: borrowed until the next call, never for keys. Much cheaper than `bytes`. */
+  scratch(length: number): Uint8Array
   /** Uniform integer, 0 ≤ n < `bound`; `bound` from 1 to 2^32. */
   below(bound: number): number
   /** Uniform number, 0 ≤ x < 1. For jitter and choices, never for keys. */

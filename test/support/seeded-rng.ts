@@ -50,6 +50,10 @@ export class SeededRng implements Rng {
     return bytes
   }
 
+  scratch(length: number): Uint8Array {
+    return this.bytes(length)
+  }
+
   below(bound: number): number {
     const limit = Math.floor(0x1_0000_0000 / bound) * bound
     for (;;) {

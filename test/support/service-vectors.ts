@@ -98,7 +98,8 @@ export function vectorService({ identity }: Pick<ServiceVectors, 'identity'>): {
 /** Gives these draws, in order. */
 export function drawing(...draws: readonly string[]): Rng {
   let at = 0
-  return { bytes: () => fromHex(draws[at++]!)!, below: () => 0, unit: () => 0 }
+  const next = () => fromHex(draws[at++]!)!
+  return { bytes: next, scratch: next, below: () => 0, unit: () => 0 }
 }
 
 /** What `Established` says, in hex. */

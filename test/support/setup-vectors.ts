@@ -92,6 +92,7 @@ function make(): SetUpVectors {
   const recording: Rng = {
     below: (bound) => below[below.push(rng.below(bound)) - 1]!,
     bytes: (length) => fromHex(bytes[bytes.push(hex(length)) - 1]!)!,
+    scratch: (length) => rng.scratch(length),
     unit: () => rng.unit(),
   }
   const { packet, state } = composeSetUp({

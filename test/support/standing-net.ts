@@ -53,6 +53,10 @@ class KindRng implements Rng {
     return this.#stream(`bytes ${count}`).bytes(count)
   }
 
+  scratch(count: number): Uint8Array {
+    return this.bytes(count)
+  }
+
   below(limit: number): number {
     return this.#stream('below').below(limit)
   }

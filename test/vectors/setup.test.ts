@@ -22,7 +22,8 @@ const packets = vectors.packets.map(bytes)
 function compose() {
   const { below, bytes: drawn, ephemeralSecrets, encapsulations } = vectors.origin
   const [belowLeft, bytesLeft, kemLeft] = [[...below], [...drawn], [...encapsulations]]
-  const rng: Rng = { below: () => belowLeft.shift()!, bytes: () => bytes(bytesLeft.shift()!), unit: () => 0 }
+  const drawnNext = () => bytes(bytesLeft.shift()!)
+  const rng: Rng = { below: () => belowLeft.shift()!, bytes: drawnNext, scratch: drawnNext, unit: () => 0 }
   const composed = composeSetUp({
     network,
     members: members.slice(0, hops),
