@@ -31,6 +31,8 @@ export interface Deeds {
 const SERVICE = 'lab'
 const SERVICE_UP_MS = 420_000
 const STAGGER_MS = 2_500
+/** A client that is not connected so long after its service is up is tried again when its scene comes. */
+const CONNECTED_MS = 60_000
 const POLL_MS = 250
 /** Longest wait of an actor before its first piece of work. */
 const FIRST_WAIT_MS = 2_000
@@ -111,12 +113,15 @@ export async function openSessions(
   scenes: readonly Scene[],
   nodes: readonly TestnetNode[],
   services: ReadonlyMap<number, Promise<string>>,
+  signal: AbortSignal,
 ): Promise<{ readonly opened: number; readonly of: number; end(): void }> {
   const live = scenes.flatMap(({ actors }) => actors.filter((actor) => actor.kind === 'live'))
   const pairs = new Map(live.map((actor) => [`${actor.client} ${actor.server}`, actor]))
   const opened = await Promise.allSettled(
     [...pairs.values()].map(async ({ client, server }) => {
-      const socket = await connectThrough(nodes[client]!, `${await services.get(server)}.gyre`, 80)
+      const host = `${await services.get(server)}.gyre`
+      const inTime = AbortSignal.any([signal, AbortSignal.timeout(CONNECTED_MS)])
+      const socket = await connectThrough(nodes[client]!, host, 80, undefined, inTime)
       return socket.on('error', () => {}).resume()
     }),
   )
@@ -171,9 +176,11 @@ async function perform(actor: Actor, stage: Stage, rng: SeededRng, deeds: Deeds,
     const response = await call(apiOf(nodes[actor.node]!), { path: `/v1/fetch/${choice[rng.below(choice.length)]}`, signal })
     await take(response)
   } else {
-    const socket = await connectThrough(nodes[actor.client]!, `${services.get(actor.server)}.gyre`, 80)
+    const host = `${services.get(actor.server)}.gyre`
+    const socket = await connectThrough(nodes[actor.client]!, host, 80, undefined, signal)
     const onAbort = () => socket.destroy()
     signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
     socket.on('error', () => {})
     socket.write(`${wanted}\n`)
     try {

@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { getPriority, setPriority } from 'node:os'
 import { createInterface } from 'node:readline'
 import { PcapReader, TlsFlow } from './pcap.ts'
 import { CELL_RECORD_BYTES, FlowColumns } from './wire-trace.ts'
@@ -12,6 +13,8 @@ import { CELL_RECORD_BYTES, FlowColumns } from './wire-trace.ts'
 const START_MS = 5_000
 /** Kernel buffer, KiB: what comes while this process is busy. */
 const BUFFER_KIB = 65_536
+/** Nice values by which captures, and this process which reads them, go before the nodes: a capture that waits for its turn loses packets. */
+const AHEAD = 5
 
 export interface CapturedFlow {
   readonly from: number
@@ -41,6 +44,7 @@ export class Capture {
   /** Starts; `null` and the reason when it cannot be had. */
   static async start(ports: readonly number[]): Promise<Capture | string> {
     const capture = new Capture()
+    goAhead(1)
     const filter = `tcp and (${ports.map((port) => `port ${port}`).join(' or ')})`
     const args = ['-i', 'lo', '-s', '0', '-n', '-B', String(BUFFER_KIB), '-w', '-', filter]
     const child = spawn('tcpdump', args, { stdio: ['ignore', 'pipe', 'pipe'] })
@@ -54,7 +58,9 @@ export class Capture {
       const dropped = /^(\d+) packets dropped by kernel/.exec(line)
       if (dropped !== null) capture.dropped = Number(dropped[1])
     })
-    capture.#ended = once(child, 'close').catch(() => {})
+    capture.#ended = once(child, 'close')
+      .catch(() => {})
+      .finally(() => goAhead(-1))
     child.once('error', (error: NodeJS.ErrnoException) => resolve(`tcpdump cannot be run (${error.code})`))
     child.once('close', () => resolve(`tcpdump ended: ${words.join(' ')}`))
     const timer = setTimeout(() => resolve('tcpdump did not start'), START_MS)
@@ -73,5 +79,18 @@ export class Capture {
   /** At the exit of this process. */
   killNow(): void {
     this.#child?.kill('SIGKILL')
+  }
+}
+
+const OWN_PRIORITY = getPriority()
+let capturing = 0
+
+/** Counts captures that run; while there is one this process, and what it starts, goes before the nodes that it started earlier. */
+function goAhead(change: 1 | -1): void {
+  capturing += change
+  try {
+    setPriority(Math.max(-20, OWN_PRIORITY - (capturing > 0 ? AHEAD : 0)))
+  } catch {
+    // Not root: then it has the priority of all others, and says how many packets it missed.
   }
 }

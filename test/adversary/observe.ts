@@ -109,7 +109,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
     if (!paced) await ready
     const hosting = nodes.filter(({ index }) => hosts.has(index))
     const services = hostServices(hosting, { port: target.port, carriage: workload.carriage }, signal)
-    const sessions = paced ? openSessions(scenes, nodes, services) : null
+    const sessions = paced ? openSessions(scenes, nodes, services, signal) : null
     const published = publishLibrary(nodes, workload.bytes, rng.fork('library'), signal)
     published.catch(() => {})
     await ready

@@ -3,12 +3,20 @@ import { request } from 'node:http'
 import type { Socket } from 'node:net'
 import type { TestnetNode } from '../../client/testnet/index.ts'
 
-export function connectThrough(node: TestnetNode, host: string, port: number, user?: string): Promise<Socket> {
+/** Who gives a `signal` has what is still being asked broken off by it. */
+export function connectThrough(
+  node: TestnetNode,
+  host: string,
+  port: number,
+  user?: string,
+  signal?: AbortSignal,
+): Promise<Socket> {
   const { hostname, port: proxyPort } = new URL(node.proxy)
   const { promise, resolve, reject } = Promise.withResolvers<Socket>()
   const named = { 'proxy-authorization': `Basic ${Buffer.from(`${user}:x`).toString('base64')}` }
   const headers = { host: `${host}:${port}`, ...(user === undefined ? {} : named) }
-  const asked = request({ host: hostname, port: proxyPort, method: 'CONNECT', path: `${host}:${port}`, headers, agent: false })
+  const path = `${host}:${port}`
+  const asked = request({ host: hostname, port: proxyPort, method: 'CONNECT', path, headers, agent: false, signal })
   asked.on('connect', (response, socket) => {
     if (response.statusCode === 200) return resolve((socket as Socket).setNoDelay(true))
     socket.destroy()
