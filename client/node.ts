@@ -12,7 +12,7 @@ import { Rendezvous } from '../relay/rendezvous/index.ts'
 import { openStore, PutEffort, type ShareStore, storeService } from '../relay/store/index.ts'
 import type { NodeId } from '../src/bytes/index.ts'
 import { OnionKeyRing } from '../src/circuit/onion-keys.ts'
-import { RATE_LADDER } from '../src/circuit/setup/index.ts'
+import { RATE_LADDER, tickMsFor } from '../src/circuit/setup/index.ts'
 import type { ClockName, Config } from '../src/config/index.ts'
 import { canonicalAddress, formatKeyAddress, requireAddress } from '../src/content/address.ts'
 import type { ShareNetwork } from '../src/content/network.ts'
@@ -167,7 +167,8 @@ async function compose(
   const paced = pacedPlanOf(config)
   const slots = paced && controlSlotsOf(paced)
   // Whatever its own clock: it relays paced loops of others.
-  const pacing = { control: slots, nodeCellsPerSecond: lineCellsPerSecond(config.bandwidth) }
+  const tickMs = tickMsFor(config.holdMs ?? 0)
+  const pacing = { control: slots, nodeCellsPerSecond: lineCellsPerSecond(config.bandwidth), tickMs }
   const relay = new Switch({ cipher, clock, rng, apex, admission, control, pacing })
   const linkLog = log.child('link')
   const host = await createLibp2pHost({

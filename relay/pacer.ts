@@ -13,8 +13,8 @@ import type { MonotonicMs } from '../src/bytes/index.ts'
 import type { Link } from '../src/link/index.ts'
 import type { Clock, Timer } from '../src/runtime/index.ts'
 
-// Implementation constant.
-/** Between two ticks. A cell waits half of it on average at each member, beside its hold. */
+// Implementation constants.
+/** Between two ticks, unless cells are kept for long (`tickMsFor`). A cell waits half of it on average at each member, beside its hold. */
 export const TICK_MS = 10
 
 /** A tick that is later than so many is that of a process that stood still. */

@@ -9,7 +9,7 @@
  * A first cell's steps are nearly all alike, so that its times at two members differ by little more than a shift: it leaves in the middle of its
  * span most likely, and seldom at an end, where a shift tells most. A set-up's steps are mostly chance already: it leaves at any time alike.
  */
-import { EPOCH_MS, LIVE_LEAD_MS } from '../../src/circuit/setup/index.ts'
+import { EPOCH_MS, LIVE_LEAD_MS, tickMsFor } from '../../src/circuit/setup/index.ts'
 import type { Rng } from '../../src/runtime/index.ts'
 
 // Specification constants.
@@ -27,8 +27,6 @@ const TWIN_WAIT_MS = 120
 const ANSWER_SLOTS = 2
 /** For work on the way, and clocks that differ, beside the two seconds before `live` below which a hop refuses. */
 const MARGIN_MS = 1_000
-/** A cell waits for a tick so long at each member, on average. */
-const TICK_WAIT_MS = 5
 
 export interface SetUpTime {
   /** The set-up leaves a random time after the decision, from 0 to this: whole epochs, so that no part of an epoch is likelier than others. */
@@ -52,7 +50,7 @@ export function setUpTime(members: number, controlMs: number): SetUpTime {
 
 /** How long a cell takes at a member of a paced loop, on average. `rate`: cells a second. */
 function stepMs(holdMs: number, rate: number): number {
-  return holdMs + TICK_WAIT_MS + 500 / rate
+  return holdMs + tickMsFor(holdMs) / 2 + 500 / rate
 }
 
 /** Between telling one member of a twin and telling the one before it: as long as a cell takes from there to here, but no more than fit the slots. */

@@ -26,6 +26,8 @@ export interface Features {
 
 const BIN_MS = 100
 const FINE_MS = 10
+/** Between ticks of nodes that keep cells for 150 ms, as the lab’s do under a paced clock. */
+const GRID_MS = 20
 const GAPS_MS = [0.3, 1, 3, 10, 30, 100, 300]
 const SEGMENT_RECORDS = [1.5, 2.5, 4.5, 8.5, 16.5, 33]
 const LINKS_SHOWN = 4
@@ -226,18 +228,18 @@ function segments(add: Add, way: string, { bytes }: EventColumns): void {
   add(`segments ${way}: mean`, mean(bytes) / CELL_RECORD_BYTES)
 }
 
-/** How far events keep to a grid of 10 ms, and how late they are in it: a grid's phase is unknown, so lags are taken against their middle direction. */
+/** How far events keep to the grid of the lab's paced nodes, and how late they are in it: a grid's phase is unknown, so lags are taken against their middle direction. */
 function grid(add: Add, way: string, { at }: EventColumns): void {
   let cosine = 0
   let sine = 0
   for (const time of at) {
-    cosine += Math.cos((2 * Math.PI * time) / FINE_MS)
-    sine += Math.sin((2 * Math.PI * time) / FINE_MS)
+    cosine += Math.cos((2 * Math.PI * time) / GRID_MS)
+    sine += Math.sin((2 * Math.PI * time) / GRID_MS)
   }
   const count = Math.max(1, at.length)
   add(`grid ${way}: concentration`, Math.hypot(cosine, sine) / count)
-  const phase = (Math.atan2(sine, cosine) / (2 * Math.PI)) * FINE_MS
-  const lags = at.map((time) => ((((time - phase) % FINE_MS) + 1.5 * FINE_MS) % FINE_MS) - FINE_MS / 2)
+  const phase = (Math.atan2(sine, cosine) / (2 * Math.PI)) * GRID_MS
+  const lags = at.map((time) => ((((time - phase) % GRID_MS) + 1.5 * GRID_MS) % GRID_MS) - GRID_MS / 2)
   for (const share of [0.1, 0.5, 0.9, 0.99]) add(`grid ${way}: lag quantile ${share}`, quantile(lags, share))
   add(`grid ${way}: lag deviation`, Math.sqrt(mean(lags.map((lag) => lag ** 2))))
 }

@@ -8,7 +8,7 @@ import { Pacer, TICK_MS } from '../../relay/pacer.ts'
 import { LINES_BYTES_MAX, LINK_LINES_BYTES_MAX, Pacing } from '../../relay/pacing.ts'
 import type { MonotonicMs, NodeId, UnixMs } from '../../src/bytes/index.ts'
 import { BODY_BYTES, type CircuitId, Command } from '../../src/cell/index.ts'
-import { pacedPlan } from '../../src/circuit/setup/index.ts'
+import { pacedPlan, tickMsFor } from '../../src/circuit/setup/index.ts'
 import type { Lane, Link } from '../../src/link/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { faultyClock } from '../support/faulty-clock.ts'
@@ -520,4 +520,8 @@ test('room: memory of lines is bounded per link and for all, and given back to t
   for (const one of taken) pacing.release(one)
   assert.equal(pacing.heldBytes, 0)
   pacing.close()
+})
+
+test('ticks are a seventh of the hold apart, within bounds', () => {
+  assert.deepEqual([5, 28, 70, 75, 100, 140, 150, 1000].map(tickMsFor), [10, 10, 10, 10, 14, 20, 20, 20])
 })

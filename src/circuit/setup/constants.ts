@@ -57,6 +57,10 @@ export const HOLD_MIN_MS = 5
 export const HOLD_MAX_MS = 1_000
 /** `hold_ms` of the loops of this version: a start value, which the adversary lab decides. */
 export const HOLD_MS = 40
+/** Bounds of the grid of paced clocks, and the part of a hold that it is in between. */
+export const TICK_MIN_MS = 10
+export const TICK_MAX_MS = 20
+export const TICKS_PER_HOLD = 7
 /** Cells a second by the record's `rate` field (steady, fixed). */
 export const RATE_LADDER = [8, 32, 128, 512, 2048, 8192] as const
 

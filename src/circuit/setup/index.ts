@@ -38,6 +38,7 @@ export {
   refusePlan,
   SUPPORTED_CLOCKS,
   swiftPlan,
+  tickMsFor,
   twinPlan,
 } from './plan.ts'
 export type { LoopClock, SetUpPlan } from './record.ts'

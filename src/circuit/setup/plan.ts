@@ -17,6 +17,9 @@ import {
   LIVE_LEAD_MAX_MS,
   LIVE_LEAD_MS,
   RATE_LADDER,
+  TICK_MAX_MS,
+  TICK_MIN_MS,
+  TICKS_PER_HOLD,
 } from './constants.ts'
 import type { LoopClock, SetUpPlan } from './record.ts'
 
@@ -75,6 +78,14 @@ export function epochAt(unixMs: number): number {
 /** The first epoch that begins `leadMs` or more after `nowMs`. */
 export function epochAfter(nowMs: UnixMs, leadMs: number): number {
   return Math.ceil((nowMs + leadMs) / EPOCH_MS)
+}
+
+/**
+ * Between two ticks of a node in a network whose members keep cells for `holdMs`. Where that is long, because machines are busy, ticks are fewer
+ * and carry more each: a write costs more than the cells in it.
+ */
+export function tickMsFor(holdMs: number): number {
+  return Math.min(TICK_MAX_MS, Math.max(TICK_MIN_MS, Math.floor(holdMs / TICKS_PER_HOLD)))
 }
 
 /** Cells a second of a paced plan; 0 for swift. */
