@@ -2,7 +2,7 @@
  * How many cells real nodes lose under a paced clock, and what a cell costs them: node processes on loopback with constant loops (clock
  * `fixed`), for some holds and rates, on their own or beside busy loops that want the same cores.
  *
- * `node test/bench/paced-nodes.ts [--nodes 8] [--rate 512] [--holds 40,60,80] [--load 0,2] [--seconds 30]`. Noise is counted at the origins,
+ * `node test/bench/paced-nodes.ts [--nodes 8] [--loops 1] [--rate 512] [--holds 40,60,80] [--load 0,2] [--seconds 30]`. Noise is counted at the origins,
  * over all loops of all nodes; CPU over all processes, for each cell at each of the members it passes (link in, peel, line, link out).
  */
 import { spawn } from 'node:child_process'
@@ -71,6 +71,7 @@ async function measure(testnet: Testnet, seconds: number, load: number): Promise
 const { values } = parseArgs({
   options: {
     nodes: { type: 'string', default: '8' },
+    loops: { type: 'string', default: '1' },
     rate: { type: 'string', default: '512' },
     holds: { type: 'string', default: '40,60,80' },
     load: { type: 'string', default: '0,2' },
@@ -79,18 +80,18 @@ const { values } = parseArgs({
 })
 const nodes = Number(values.nodes)
 for (const hold of values.holds.split(',')) {
-  const flags = ['--hold', hold, '--fixed-loops', '1', '--fixed-rate', values.rate]
+  const flags = ['--hold', hold, '--fixed-loops', values.loops, '--fixed-rate', values.rate]
   const testnet = await startTestnet({ nodes, clock: 'fixed', signal: never, flags })
   try {
-    // The last of them begins at a public time that is at most two epochs ahead.
-    await systemClock.sleep(12_000, { signal: never })
+    // Further loops begin at public times, in the next half minute.
+    await systemClock.sleep(values.loops === '1' ? 12_000 : 40_000, { signal: never })
     for (const load of values.load.split(',')) {
       const { noise, cells, cpuSeconds, seconds, members } = await measure(testnet, Number(values.seconds), Number(load))
       const percent = ((100 * noise) / cells).toFixed(3)
       const each = ((cpuSeconds * 1e6) / (cells * (members + 1))).toFixed(1)
       const busy = ((100 * cpuSeconds) / seconds).toFixed(0)
       console.log(
-        `${nodes} nodes, ${values.rate} cells/s, hold ${hold} ms, ${load} busy loops: ${percent} % noise; nodes ${busy} % CPU, ${each} µs a cell and member`,
+        `${nodes} nodes, ${values.loops} × ${values.rate} cells/s, hold ${hold} ms, ${load} busy loops: ${percent} % noise; nodes ${busy} % CPU, ${each} µs a cell and member`,
       )
     }
   } finally {
