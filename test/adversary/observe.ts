@@ -4,7 +4,7 @@
  */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
-import { loadavg, tmpdir } from 'node:os'
+import { cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Testnet, type TestnetNode } from '../../client/testnet/index.ts'
@@ -59,6 +59,8 @@ export interface Observation {
   readonly readyMs: number
   /** Load of the machine at the end. */
   readonly load: number
+  /** Part of the processors' time that nothing wanted while scenes were played, 0 to 1: where none was left it was the machine that was measured. */
+  readonly spare: number
 }
 
 export interface RunOptions {
@@ -129,6 +131,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
     await rest(workload.settleMs, signal)
     const stage = { nodes, services: addresses, library, workload }
     const played: Played[] = []
+    const before = processorTimes()
     for (const [at, scene] of scenes.entries()) {
       signal.throwIfAborted()
       const from = now()
@@ -138,6 +141,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
       say(`run ${run}: ${scene.kind}, ${deeds.done.length} pieces of work, ${(deeds.bytes / 1e6).toFixed(1)} MB${failed}`)
       await rest(workload.pauseMs, signal)
     }
+    const after = processorTimes()
     signal.throwIfAborted()
     ;(await sessions)?.end()
     // A second for the taps' buffers.
@@ -163,6 +167,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
       ports,
       readyMs,
       load: loadavg()[0] ?? 0,
+      spare: (after.idle - before.idle) / Math.max(1, after.all - before.all),
     }
   } catch (error) {
     if (lines.length > 0) say(`run ${run}: the nodes said:\n${lines.slice(-10).join('\n')}`)
@@ -175,6 +180,13 @@ export async function observe(options: RunOptions): Promise<Observation> {
     process.off('exit', removeFolder)
     removeFolder()
   }
+}
+
+/** Of all processors since the machine's start, milliseconds. */
+function processorTimes(): { readonly idle: number; readonly all: number } {
+  const times = cpus().map((processor) => processor.times)
+  const idle = times.reduce((sum, each) => sum + each.idle, 0)
+  return { idle, all: times.reduce((sum, each) => sum + each.user + each.nice + each.sys + each.idle + each.irq, 0) }
 }
 
 /** As `startTestnet`, a node after the other, and not waiting until they are ready. */

@@ -80,6 +80,7 @@ const say = (text: string) => console.error(text)
 const began = performance.now()
 const digests: Digest[] = []
 const loads: number[] = []
+const spares: number[] = []
 if (values.again === undefined) {
   await playAll().catch((error: unknown) => {
     if (!stop.signal.aborted) throw error
@@ -128,6 +129,8 @@ function keep(observation: Observation): void {
 
 function take(observation: Observation): void {
   loads.push(observation.load)
+  // What was kept before this was looked at does not say.
+  spares.push(observation.spare ?? Number.NaN)
   digests.push(digest(observation, rngOf(`digest ${observation.run}`)))
 }
 
@@ -149,11 +152,12 @@ const facts = {
   minutes: Number(((performance.now() - began) / 60_000).toFixed(1)),
   minutesObserving: Number((observedMs / 60_000).toFixed(1)),
   load: loads.map((load) => Number(load.toFixed(1))),
+  processorsIdle: spares.map((spare) => (Number.isNaN(spare) ? null : Number(spare.toFixed(2)))),
   node: process.version,
 }
 
 console.log(
-  `\n## Adversary lab: clock ${clock}, ${digests.length} runs of ${nodes} nodes, ${windows} windows of 20 s, ${facts.loops} loops, seed ${seed},${hands === null ? '' : ` some nodes ${hands},`} ${facts.minutes} min (load ${facts.load.join(', ')})\n`,
+  `\n## Adversary lab: clock ${clock}, ${digests.length} runs of ${nodes} nodes, ${windows} windows of 20 s, ${facts.loops} loops, seed ${seed},${hands === null ? '' : ` some nodes ${hands},`} ${facts.minutes} min (load ${facts.load.join(', ')}; processors idle ${facts.processorsIdle.map((part) => (part === null ? '?' : `${Math.round(part * 100)} %`)).join(', ')})\n`,
 )
 console.log(
   table(
