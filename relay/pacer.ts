@@ -10,12 +10,13 @@
  * knows a circuit's purpose; an origin's lines and those of its relayed circuits stand in one list. Spec: SPEC.md §4.5.
  */
 import type { MonotonicMs } from '../src/bytes/index.ts'
+import { tickMsFor } from '../src/circuit/setup/index.ts'
 import type { Link } from '../src/link/index.ts'
 import type { Clock, Timer } from '../src/runtime/index.ts'
 
 // Implementation constants.
 /** Between two ticks, unless cells are kept for long (`tickMsFor`). A cell waits half of it on average at each member, beside its hold. */
-export const TICK_MS = 10
+export const TICK_MS = tickMsFor(0)
 
 /** A tick that is later than so many is that of a process that stood still. */
 const LATE_TICKS = 1

@@ -37,6 +37,7 @@ class SystemRng implements Rng {
   }
 
   scratch(length: number): Uint8Array {
+    if (length > SCRATCH_BYTES) throw new RangeError(`scratch of ${length} bytes`)
     this.#scratch ??= new Uint8Array(SCRATCH_BYTES)
     if (this.#scratchUsed + length > SCRATCH_BYTES) {
       randomFillSync(this.#scratch)

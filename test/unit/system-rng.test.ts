@@ -16,6 +16,7 @@ test('scratch bytes are never handed out twice, also across the draws that they 
 
 test('all lengths that may be asked for come', () => {
   for (const length of [0, 1, 65_535, 65_536]) assert.equal(systemRng.scratch(length).length, length)
+  assert.throws(() => systemRng.scratch(65_537), RangeError)
 })
 
 test('bytes are their caller’s own', () => {
