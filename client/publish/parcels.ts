@@ -26,6 +26,8 @@ const TRIES_PER_HOLDER = 2
 const SUSPECT_COST = 1000
 /** How often parcels that went elsewhere are sent once more, to even out what could not be placed as it should be. */
 const EVENINGS = 2
+/** With fewer holders than a publication needs, those that failed are tried again after so long: what is told of links takes a few seconds to come. */
+const TOO_FEW_MS = 5_000
 /** Holders tried for one parcel. */
 const HOLDERS_PER_PARCEL = 6
 
@@ -78,7 +80,10 @@ export class ParcelSender {
    */
   async sendAll(parcels: readonly Parcel[], k: number, what: string): Promise<readonly (NodeId | null)[]> {
     let held = await this.mend(parcels)
-    for (let left = EVENINGS; left > 0 && this.#broken(held, k) !== null; left--) held = await this.#even(parcels, held)
+    for (let left = EVENINGS; left > 0 && this.#broken(held, k) !== null; left--) {
+      await this.#waitIfTooFew(held)
+      held = await this.#even(parcels, held)
+    }
     const broken = this.#broken(held, k)
     if (broken === null) return held
     throw new OverlayError('unreachable', 'PUBLISH_FAILED', `${what} could not be stored as promised: ${broken}`)
@@ -86,12 +91,28 @@ export class ParcelSender {
 
   /** How what is held breaks the promise; `null`: it keeps it. */
   #broken(held: readonly (NodeId | null)[], k: number): string | null {
-    const { ranking, health } = this.#parts
     const tally = tallyOf(held)
-    const there = ranking.nodes.filter((node) => tally.has(node) || !health.isSuspect(node)).length
+    const there = this.#there(tally)
     if (there >= HOLDERS_MIN && keepsPromise([...tally.values()], there, k)) return null
     const count = held.filter((node) => node !== null).length
     return `${count} of ${held.length} parts on ${tally.size} of ${there} reachable holders.`
+  }
+
+  /** Holders that have something of it or did not fail just now. */
+  #there(tally: ReadonlyMap<NodeId, number>): number {
+    const { ranking, health } = this.#parts
+    return ranking.nodes.filter((node) => tally.has(node) || !health.isSuspect(node)).length
+  }
+
+  /**
+   * In a network of few nodes that has only begun, no loop may lead to some of them until the directory knows their links. Not where nobody
+   * but this node took anything: that is to fail soon.
+   */
+  async #waitIfTooFew(held: readonly (NodeId | null)[]): Promise<void> {
+    const { ranking, health, clock, signal } = this.#parts
+    if (this.#holders.size <= 1 || this.#there(tallyOf(held)) >= HOLDERS_MIN) return
+    await clock.sleep(TOO_FEW_MS, { signal })
+    for (const node of ranking.nodes) health.forgive(node)
   }
 
   /**

@@ -56,6 +56,11 @@ export class HolderHealth {
     if (oldest !== undefined) this.#failedAt.delete(oldest)
   }
 
+  /** What made `node` fail may be over. */
+  forgive(node: NodeId): void {
+    this.#failedAt.delete(node)
+  }
+
   /** Whether others should be asked before `node`. */
   isSuspect(node: NodeId): boolean {
     const failedAt = this.#failedAt.get(node)

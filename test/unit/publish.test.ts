@@ -131,6 +131,28 @@ test('holders that are back when all is sent are given what would have been thei
   )
 })
 
+test('too few can be reached at first, as where a small network has only begun: they are tried again after a while', async () => {
+  for (const awayMs of [3_000, 60_000]) {
+    const clock = new FakeClock()
+    const began = clock.monotonicMs()
+    const network = new FakeShareNetwork(4, 1, {
+      clock,
+      onPut: ({ id }) => {
+        const isAway = network.nodes.slice(1, 3).some((node) => node.id === id) && clock.monotonicMs() - began < awayMs
+        if (isAway) throw new OverlayError('unreachable', 'LOOP_NO_PATH', 'away')
+      },
+    })
+    const publishing = publishFile(network, streamOf(new Uint8Array(5)), { signal: never }, { rng: seededRng(5), clock })
+    const outcome = await clock.runFor(
+      publishing.catch((error: unknown) => error),
+      60_000,
+    )
+    if (awayMs < 10_000) {
+      assert.ok(network.nodes.every((node) => node.shares.size >= 1))
+    } else assert.ok(isOverlayError(outcome, 'PUBLISH_FAILED'))
+  }
+})
+
 test('small networks: 4 nodes do, 3 do not', async () => {
   const four = new FakeShareNetwork(4)
   assert.equal((await publishFile(four, streamOf(new Uint8Array(5)), { signal: never }, partsOf(7))).shares, 8)
