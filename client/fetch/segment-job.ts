@@ -250,15 +250,25 @@ export class SegmentJob {
     share.onTime = true
     this.#underWay++
     let current = true
-    const onLate = () => {
+    const leave = () => {
       current = false
       share.onTime = false
-      share.silent.add(node)
-      if (isPlaced) this.#gaps.set(share.index, 'silent')
       this.#goOn()
     }
+    const onLate = () => {
+      share.silent.add(node)
+      if (isPlaced) this.#gaps.set(share.index, 'silent')
+      leave()
+    }
+    const elsewhere = () => {
+      const found = this.#shares.some(
+        (other) => other.bytes === null && !other.onTime && other.untried?.length !== 0 && this.#isNear(other),
+      )
+      if (found) leave()
+      return found
+    }
     this.#asker
-      .ask(node, share.address, this.#signal, onLate)
+      .ask(node, share.address, this.#signal, { onLate, elsewhere })
       .then((answer) => {
         if (answer.kind === 'bad') this.#sawBad = true
         if (answer.kind === 'failed') share.silent.add(node)

@@ -76,30 +76,56 @@ export class ShareAsker {
     return this.#pace.next()
   }
 
-  async #readyFor(node: NodeId, signal: AbortSignal): Promise<void> {
-    try {
-      await this.parts.network.ready?.(node, SHARE_BYTES, { signal })
-      signal.throwIfAborted()
-    } catch (error) {
+  /**
+   * Waits for a loop that leads to `node`. Where there is none, `elsewhere` says after a while whether others can be asked meanwhile: then the permit
+   * is theirs. Returns whether it is.
+   */
+  async #readyFor(node: NodeId, signal: AbortSignal, elsewhere: () => boolean): Promise<boolean> {
+    const { network, health, clock } = this.parts
+    if (network.ready === undefined) return false
+    let given = false
+    const look = () => {
+      if (network.near?.(node) !== false || this.#late >= LATE_MAX || !elsewhere()) {
+        timer = clock.setTimer(health.patienceMs, look)
+        return
+      }
+      given = true
+      this.#late++
       this.#permits.give()
+    }
+    let timer = clock.setTimer(health.patienceMs, look)
+    try {
+      await network.ready(node, SHARE_BYTES, { signal })
+      signal.throwIfAborted()
+      return given
+    } catch (error) {
+      if (given) this.#late--
+      else this.#permits.give()
       throw error
+    } finally {
+      timer.cancel()
     }
   }
 
   /**
-   * Asks `node` for the share with `address`. `onLate` is called at most once, before the promise settles. Rejects with the signal's reason,
-   * or with an error that is no holder's fault.
+   * Asks `node` for the share with `address`. `onLate` is called at most once, before the promise settles. `elsewhere`: no loop leads to `node`; goes on
+   * without it, and returns true, if others can be asked. Rejects with the signal's reason, or with an error that is no holder's fault.
    */
-  async ask(node: NodeId, address: Uint8Array, signal: AbortSignal, onLate: () => void): Promise<Answer> {
+  async ask(
+    node: NodeId,
+    address: Uint8Array,
+    signal: AbortSignal,
+    { onLate, elsewhere }: { readonly onLate: () => void; readonly elsewhere: () => boolean },
+  ): Promise<Answer> {
     const { network, clock, health, trace } = this.parts
     await this.#permits.take(signal)
-    if (network.ready !== undefined) await this.#readyFor(node, signal)
+    let late = await this.#readyFor(node, signal, elsewhere)
     if (trace !== undefined && this.counters.asked === 0) this.#first = trace.stage('share')
     const ending = new AbortController()
     const deadline = clock.deadline(ASK_TIMEOUT_MS, AbortSignal.any([signal, ending.signal]))
     const startedMs = clock.monotonicMs()
-    let late = false
     const patience = clock.setTimer(health.patienceMs, () => {
+      if (late) return
       late = true
       this.#late++
       this.#permits.give()

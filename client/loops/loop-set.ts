@@ -257,6 +257,8 @@ export class LoopSet {
       return
     }
     place.fresh = unsent && member.wish.atOnce
+    // One that was there for as long as tries wait at most ends the row: such failures bring no more changes than those do.
+    if (this.#epoch - member.wish.liveEpoch >= RETRY_MAX_EPOCHS) place.failures = 0
     place.notBefore = this.#epoch + backoff(++place.failures)
   }
 

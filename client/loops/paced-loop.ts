@@ -44,8 +44,8 @@ const STALL_MIN_MS = 3_000
 const STALL_ROUND_TRIPS = 8
 /** Cells on their way to a hop whose answer cannot wait. */
 const URGENT_CELLS = 2
-/** How long a loop with too much noise may be used until there is another. */
-const WORN_MS = 20_000
+/** How long a loop with too much noise may be used until there is another: what it takes to set one up, in any network. */
+const WORN_MS = 90_000
 /** The first cell is home by then. */
 const FIRST_HOME_MS = 8_000
 
@@ -75,7 +75,7 @@ export interface PacedLoopParts {
   readonly clock: Clock
   /** The loop is of no more use, for whatever reason but `close()`. Once. */
   readonly onEnd: (loop: PacedLoop, reason: LoopEndReason) => void
-  /** More of it is noise than accidents explain: another one is to take its place. Until then, for `WORN_MS`, it is used. Absent: no use at once. */
+  /** More of it is noise than accidents explain: another one is to take its place. Until then, for `WORN_MS` at most, it is used. Absent: no use at once. */
   readonly onWorn?: (() => void) | undefined
 }
 

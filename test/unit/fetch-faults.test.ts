@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { openFile, PERSIST_MS } from '../../client/fetch.ts'
 import { publishFile } from '../../client/publish.ts'
-import { concat, toHex } from '../../src/bytes/index.ts'
+import { concat, type NodeId, toHex } from '../../src/bytes/index.ts'
 import { formatFileAddress, parseAddress } from '../../src/content/address.ts'
 import { SHARE_BYTES } from '../../src/content/constants.ts'
 import { shapeOf } from '../../src/content/layout.ts'
@@ -346,4 +346,38 @@ test('P10: an index block that is damaged everywhere is an error, and no byte of
   for (const node of network.nodes) node.lie = flip
   const reading = collect(file.read({ start: 11_000_000, end: 11_000_001 }, waiting))
   await assert.rejects(reading, (error) => isOverlayError(error, 'CONTENT_DAMAGED'))
+})
+
+test('a holder that no loop leads to any more is not waited for where others can be asked; nobody else is asked where none can', async () => {
+  const clock = new FakeClock()
+  const { network, body, address } = await published(2 * 10 * SHARE_BYTES, 8, 21, clock)
+  /** Nodes that a loop leads to, and how many asks wait for one. */
+  let reached = new Set(network.nodes.map(({ id }) => id))
+  let waits = 0
+  Object.assign(network, {
+    near: (node: NodeId) => reached.has(node),
+    ready: async (node: NodeId, _: number, { signal }: { signal: AbortSignal }) => {
+      await clock.sleep(1, { signal })
+      if (reached.has(node)) return
+      waits++
+      await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }))
+    },
+  })
+  const file = await clock.runFor(openFile(network, address, { rng: seededRng(1), clock }, waiting), 1_000)
+  const all = { start: 0, end: file.bytes }
+  const reading = collect(file.read(all, waiting))
+  await clock.advance(0) // asks wait for their turn
+  reached = new Set(network.nodes.slice(0, 5).map(({ id }) => id))
+  assert.equal(Buffer.compare(await clock.runFor(reading, 5_000), body), 0)
+  assert.ok(waits > 0)
+
+  reached = new Set()
+  const ending = new AbortController()
+  const lost = collect(file.read(all, { signal: ending.signal })).catch(() => {})
+  await clock.advance(100)
+  const before = waits
+  await clock.advance(60_000)
+  assert.equal(waits, before)
+  ending.abort()
+  await lost
 })
