@@ -14,7 +14,7 @@ import type { Clock } from '../runtime/index.ts'
 import type { CellPools } from './cell-pool.ts'
 import { INBOX_CELLS_MAX, INBOX_HIGH_CELLS, INBOX_LOW_CELLS, Inbox } from './inbox.ts'
 import { type Lane, type Link, type LinkCloseReason, type LinkReceiver, TURN_CELLS } from './index.ts'
-import { type CellWire, Outbox } from './lanes.ts'
+import { type CellWire, Outbox, type WireUser } from './lanes.ts'
 import { TurnAccount } from './turns.ts'
 
 /** Who a link is between, and how. */
@@ -33,7 +33,7 @@ export interface LinkHooks {
   onFault(error: unknown): void
 }
 
-export class CellLink implements Link {
+export class CellLink implements Link, WireUser {
   readonly peer: NodeId
   readonly dialled: boolean
   readonly transport: Link['transport']

@@ -45,7 +45,15 @@ export interface LinkReceiver {
   onClose(link: Link, reason: LinkCloseReason): void
 }
 
-export interface Link {
+/** Where cells are queued for a link. */
+export interface LaneSource {
+  /** A lane for `id`. One per circuit and link; the caller closes it. */
+  lane(id: CircuitId): Lane
+  /** Writes what is queued, as far as the socket takes it, in one write. Cheap when there is nothing. What is left goes when the socket drains. */
+  flush(): void
+}
+
+export interface Link extends LaneSource {
   /** Authenticated by the handshake. */
   readonly peer: NodeId
   /** Whether this side opened it. */
@@ -56,18 +64,14 @@ export interface Link {
   readonly open: boolean
   /** Hands over the receiver; cells wait until then. Called once, in the turn in which the link was got. */
   start(receiver: LinkReceiver): void
-  /** A lane for `id`. One per circuit and link; the caller closes it. */
-  lane(id: CircuitId): Lane
-  /** Writes what is queued, as far as the socket takes it, in one write. Cheap when there is nothing. What is left goes when the socket drains. */
-  flush(): void
   /** Its cells make this node work for `ms` outside of their turn, which its peer pays as if the turn had taken longer. */
   bill(ms: number): void
   /** Idempotent. `onClose` follows in a later turn. */
   close(reason: LinkCloseReason): void
 }
 
-/** Opens and accepts links. */
-export interface LinkHost {
+/** Opens and accepts links, of the kind `L`. */
+export interface LinkHost<L = Link> {
   /** This node's id. */
   readonly id: NodeId
   /** Multiaddrs (each with its /p2p part) that peers can dial, known after `start()`. */
@@ -79,7 +83,7 @@ export interface LinkHost {
    * Dials one of `addresses` (multiaddr texts, of `peer`), in order, and authenticates `peer`.
    * Errors: `LINK_UNREACHABLE`, `LINK_WRONG_PEER`, `TIMEOUT`, or the signal's reason.
    */
-  dial(peer: NodeId, addresses: readonly string[], waiting: { signal: AbortSignal }): Promise<Link>
+  dial(peer: NodeId, addresses: readonly string[], waiting: { signal: AbortSignal }): Promise<L>
   /** Set before `start()`; called for each link that a peer opened, after the handshake. The callee must `start` or `close` it in the same turn. */
-  onInbound: (link: Link) => void
+  onInbound(link: L): void
 }

@@ -23,7 +23,7 @@ import {
   writeHeader,
 } from '../cell/index.ts'
 import { type CellPools, NO_SLOT } from './cell-pool.ts'
-import { LANE_CELLS_MAX, type Lane, LINK_CELLS_MAX, LINK_WRITE_AHEAD_BYTES } from './index.ts'
+import { LANE_CELLS_MAX, type Lane, LINK_CELLS_MAX, LINK_WRITE_AHEAD_BYTES, type LinkCloseReason } from './index.ts'
 
 // Implementation constant.
 /** Most writes unfinished on one wire: each holds a whole block, however few cells it carries, so bytes alone would not bound memory. */
@@ -43,6 +43,16 @@ export interface CellWire {
   end(): void
   /** Ends both directions at once. */
   destroy(): void
+}
+
+/** What a wire tells whoever stands on it. */
+export interface WireUser {
+  /** Bytes that came, cut anywhere. Borrowed until return. */
+  onBytes(chunk: Uint8Array): void
+  /** The wire has finished its oldest write. */
+  onWritten(): void
+  /** The wire has ended. */
+  onEnd(reason: LinkCloseReason): void
 }
 
 /** The outgoing side of one link. */

@@ -3,7 +3,7 @@
  * no identify, ping, monitor, discovery or reconnection, so that nothing but cells follows a handshake.
  *
  * It owns: who is linked with whom (one link per peer: `duel.ts`), dialling with its time-outs and errors, the sweep that ends stalled
- * links, and a close that leaves nothing behind. It leaves cells to `CellLink`, and whom to dial to its caller. Spec: SPEC.md §3.1, §3.3.
+ * links, and a close that leaves nothing behind. It leaves cells to what it makes of a connection (`CellLink`), and whom to dial to its caller. Spec: SPEC.md §3.1, §3.3.
  */
 
 import type { Socket } from 'node:net'
@@ -16,10 +16,11 @@ import type { MonotonicMs, NodeId } from '../../bytes/index.ts'
 import { isOverlayError, OverlayError } from '../../errors/index.ts'
 import { type Clock, ClockJumps, laterTurn, type Timer } from '../../runtime/index.ts'
 import { ADMISSION_DEFAULTS, Admission, type AdmissionLimits } from '../admission.ts'
-import { CellLink } from '../cell-link.ts'
+import { CellLink, type LinkFacts } from '../cell-link.ts'
 import { cellPools } from '../cell-pool.ts'
 import { duel } from '../duel.ts'
-import type { Link, LinkHost } from '../index.ts'
+import type { LinkCloseReason, LinkHost } from '../index.ts'
+import type { CellWire, WireUser } from '../lanes.ts'
 import { dialError } from './dial-error.ts'
 import { endpointOf, identityFromSeed, nodeIdOfPeer, parseAddress, withPeer } from './identity.ts'
 import { CellMuxers } from './muxer.ts'
@@ -78,45 +79,69 @@ interface Libp2pParts {
   readonly events: TypedEventTarget<Libp2pEvents>
 }
 
+/** What a host asks of what it makes of an authenticated connection: a link, or what stands for one in this thread. */
+export interface HostedLink extends WireUser {
+  readonly peer: NodeId
+  readonly dialled: boolean
+  readonly open: boolean
+  /** See `CellLink`. */
+  readonly writing: { readonly finishedWrites: number; readonly unfinishedBytes: number }
+  /** Idempotent. */
+  close(reason: LinkCloseReason): void
+}
+
+/** Makes a link of a wire; calls `onEnded` once, when it has ended. */
+export type MakeLink<L extends HostedLink> = (facts: LinkFacts, wire: CellWire, onEnded: (link: L) => void) => L
+
 /** Makes a host. Errors: `CONFIG_BAD` for a listen address that is not one; `start()` adds `LINK_LISTEN`. */
-export async function createLibp2pHost(options: Libp2pHostOptions): Promise<LinkHost> {
+export function createLibp2pHost(options: Libp2pHostOptions): Promise<LinkHost> {
+  const { clock, log } = options
+  const pools = cellPools()
+  const onFault = (error: unknown) => log.error({ err: error }, 'a fault while handling cells; the link is closed')
+  return createHostOf(options, (facts, wire, onEnded: (link: CellLink) => void) => {
+    return new CellLink(facts, wire, pools, clock, { onEnded, onFault })
+  })
+}
+
+/** The same for links of another make. */
+export async function createHostOf<L extends HostedLink>(options: Libp2pHostOptions, make: MakeLink<L>): Promise<LinkHost<L>> {
   for (const address of [...options.listen, ...(options.announce ?? [])]) {
     if (parseAddress(address) === null) {
       throw new OverlayError('config', 'CONFIG_BAD', `${address} is not /ip4|ip6/HOST/tcp/PORT, with or without /ws.`)
     }
   }
   const identity = await identityFromSeed(options.signingSeed)
-  return new Libp2pHost(options, identity)
+  return new Libp2pHost(options, identity, make)
 }
 
-interface Known {
-  readonly link: CellLink
+interface Known<L> {
+  readonly link: L
   readonly sinceMs: MonotonicMs
   /** Writes finished at the last sweep, and sweeps since that changed while some were unfinished. */
   finishedWrites: number
   stalledSweeps: number
 }
 
-class Libp2pHost implements LinkHost {
+class Libp2pHost<L extends HostedLink> implements LinkHost<L> {
   readonly id: NodeId
-  onInbound: (link: Link) => void = (link) => link.close('local')
+  onInbound: (link: L) => void = (link) => link.close('local')
   readonly #options: Libp2pHostOptions
   readonly #identity: Ed25519PrivateKey
   readonly #limits: LinkLimits
   readonly #clock: Clock
-  readonly #pools = cellPools()
+  readonly #make: MakeLink<L>
   readonly #muxers: CellMuxers
   readonly #admission: Admission
   readonly #sockets: WsSockets
   readonly #closing = new AbortController()
   /** The one link with each peer. */
-  readonly #links = new Map<NodeId, Known>()
+  readonly #links = new Map<NodeId, Known<L>>()
   /** Peers being dialled; aborting one ends its dial. */
   readonly #dials = new Map<NodeId, AbortController>()
   /** Inbound links that wait for the end of our own dial to the same peer; at most one for each of `#dials`. */
-  readonly #held = new Map<NodeId, CellLink>()
+  readonly #held = new Map<NodeId, L>()
   /** Links that a dial has opened, until it takes them. */
-  readonly #dialled = new WeakMap<Connection, { readonly link: CellLink; readonly replaced: boolean }>()
+  readonly #dialled = new WeakMap<Connection, { readonly link: L; readonly replaced: boolean }>()
   #node: { start(): void | Promise<void>; stop(): void | Promise<void> } | null = null
   #parts: Libp2pParts | null = null
   #sweeper: Timer | null = null
@@ -125,7 +150,8 @@ class Libp2pHost implements LinkHost {
   #renewCertificate: () => void = () => {}
   #closed: Promise<void> | null = null
 
-  constructor(options: Libp2pHostOptions, identity: Ed25519PrivateKey) {
+  constructor(options: Libp2pHostOptions, identity: Ed25519PrivateKey, make: MakeLink<L>) {
+    this.#make = make
     this.#options = options
     this.#identity = identity
     this.#limits = { ...LINK_LIMITS, ...options.limits }
@@ -228,7 +254,7 @@ class Libp2pHost implements LinkHost {
     this.#sockets.close()
   }
 
-  async dial(peer: NodeId, addresses: readonly string[], { signal }: { signal: AbortSignal }): Promise<Link> {
+  async dial(peer: NodeId, addresses: readonly string[], { signal }: { signal: AbortSignal }): Promise<L> {
     signal.throwIfAborted()
     this.#closing.signal.throwIfAborted()
     if (this.#parts === null) throw new OverlayError('bug', 'INTERNAL', 'Dialled before the start.')
@@ -250,7 +276,7 @@ class Libp2pHost implements LinkHost {
   }
 
   /** Tries the addresses in order. */
-  async #dialEach(peer: NodeId, addresses: readonly string[], signal: AbortSignal): Promise<CellLink> {
+  async #dialEach(peer: NodeId, addresses: readonly string[], signal: AbortSignal): Promise<L> {
     let failure = new OverlayError('unreachable', 'LINK_UNREACHABLE', 'None of its addresses can be dialled.')
     for (const text of addresses.slice(0, DIAL_ADDRESSES_MAX)) {
       const endpoint = parseAddress(text)
@@ -277,7 +303,7 @@ class Libp2pHost implements LinkHost {
     throw failure
   }
 
-  async #dialOne(address: Multiaddr, signal: AbortSignal): Promise<CellLink> {
+  async #dialOne(address: Multiaddr, signal: AbortSignal): Promise<L> {
     const endpoint = endpointOf(address)!
     const expected = endpoint.transport === 'ws' ? this.#sockets.expect(endpoint.host, endpoint.port) : null
     let linked = false
@@ -316,10 +342,7 @@ class Libp2pHost implements LinkHost {
       if (duel({ lower, existing: known, fresh: { dialled }, windowMs }) === 'existing') return wire.destroy()
     }
     const facts = { self: this.id, peer, dialled, transport: wire instanceof WsWire ? 'ws' : 'tls' } as const
-    const link = new CellLink(facts, wire, this.#pools, this.#clock, {
-      onEnded: (ended) => this.#forget(ended),
-      onFault: (error) => this.#options.log.error({ err: error }, 'a fault while handling cells; the link is closed'),
-    })
+    const link = this.#make(facts, wire, (ended) => this.#forget(ended))
     wire.attach(link)
     if (dialled) {
       this.#dialled.set(connection, { link, replaced: this.#enter(link) })
@@ -348,7 +371,7 @@ class Libp2pHost implements LinkHost {
   }
 
   /** Our dial to `peer` is over: the inbound link that waited for it is closed, or used. */
-  #settleHeld(peer: NodeId, won: CellLink | null): void {
+  #settleHeld(peer: NodeId, won: L | null): void {
     const held = this.#held.get(peer)
     this.#held.delete(peer)
     if (held === undefined) return
@@ -357,20 +380,20 @@ class Libp2pHost implements LinkHost {
   }
 
   /** Enters an inbound link and gives it to the owner; if it replaces another, after that one's `onClose`. */
-  #handOver(link: CellLink): void {
+  #handOver(link: L): void {
     if (this.#enter(link)) this.#clock.nextTurn(() => this.onInbound(link))
     else this.onInbound(link)
   }
 
   /** Makes `link` the one link with its peer; `true` if it replaced another. */
-  #enter(link: CellLink): boolean {
+  #enter(link: L): boolean {
     const before = this.#links.get(link.peer)
     this.#links.set(link.peer, { link, sinceMs: this.#clock.monotonicMs(), finishedWrites: 0, stalledSweeps: 0 })
     before?.link.close('local')
     return before !== undefined
   }
 
-  #forget(link: CellLink): void {
+  #forget(link: L): void {
     if (this.#links.get(link.peer)?.link === link) this.#links.delete(link.peer)
     if (this.#held.get(link.peer) === link) this.#held.delete(link.peer)
   }

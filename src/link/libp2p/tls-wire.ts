@@ -7,15 +7,14 @@
  */
 import type { TLSSocket } from 'node:tls'
 import type { Clock, Timer } from '../../runtime/index.ts'
-import type { CellLink } from '../cell-link.ts'
 import type { LinkCloseReason } from '../index.ts'
-import type { CellWire } from '../lanes.ts'
+import type { CellWire, WireUser } from '../lanes.ts'
 import { type Reading, readDirectly } from './direct-read.ts'
 
 /** A wire that learns late which link it carries. */
 export interface AttachableWire extends CellWire {
   /** Starts reading, and passes on what happens from now on. */
-  attach(link: CellLink): void
+  attach(link: WireUser): void
 }
 
 // Implementation constant.
@@ -26,7 +25,7 @@ export class TlsWire implements AttachableWire {
   readonly #socket: TLSSocket
   readonly #clock: Clock
   readonly #direct: boolean
-  #link: CellLink | null = null
+  #link: WireUser | null = null
   #reading: Reading | null = null
   #unfinishedWrites = 0
   #ending: Timer | null = null
@@ -50,7 +49,7 @@ export class TlsWire implements AttachableWire {
     })
   }
 
-  attach(link: CellLink): void {
+  attach(link: WireUser): void {
     this.#link = link
     if (this.#socket.destroyed) return this.#clock.nextTurn(() => link.onEnd(this.#failure))
     this.#reading = readDirectly(this.#socket, (bytes) => link.onBytes(bytes), { direct: this.#direct })

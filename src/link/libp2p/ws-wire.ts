@@ -10,7 +10,7 @@
 import type { MessageStream, StreamMessageEvent } from '@libp2p/interface'
 import { CELL_BYTES } from '../../cell/index.ts'
 import type { Clock } from '../../runtime/index.ts'
-import type { CellLink } from '../cell-link.ts'
+import type { WireUser } from '../lanes.ts'
 import { type AttachableWire, END_TIMEOUT_MS } from './tls-wire.ts'
 
 /** The TCP socket under a WebSocket, as far as a wire needs it. */
@@ -24,7 +24,7 @@ export class WsWire implements AttachableWire {
   readonly #stream: MessageStream
   readonly #clock: Clock
   #below: SocketBelow | null = null
-  #link: CellLink | null = null
+  #link: WireUser | null = null
   #unfinishedWrites = 0
   #turnAsked = false
   #ended = false
@@ -45,7 +45,7 @@ export class WsWire implements AttachableWire {
     this.#below = below
   }
 
-  attach(link: CellLink): void {
+  attach(link: WireUser): void {
     this.#link = link
     if (this.#stream.status !== 'open') return this.#clock.nextTurn(() => link.onEnd('remote'))
     this.#stream.addEventListener('message', (event: StreamMessageEvent) => {
