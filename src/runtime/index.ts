@@ -5,7 +5,7 @@
 import type { MonotonicMs, UnixMs } from '../bytes/index.ts'
 
 export { ClockJumps, JUMP_MS_MIN } from './clock-jumps.ts'
-export { systemClock, systemRng } from './real.ts'
+export { type ClockMoment, clockMoment, clockOf, systemClock, systemRng } from './real.ts'
 export { TokenBucket } from './token-bucket.ts'
 export { deadlineOn, laterTurn, sleepOn, unlessAborted } from './waiting.ts'
 

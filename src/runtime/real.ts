@@ -20,6 +20,28 @@ export const systemClock: Clock = {
   sleep: (ms, { signal }) => sleepOn(systemClock, ms, signal),
 }
 
+/** One moment, as this thread's monotonic clock and the machine's tell it: by it another thread of the process reads the same clock. */
+export interface ClockMoment {
+  readonly monotonicMs: number
+  readonly machineNs: bigint
+}
+
+export function clockMoment(): ClockMoment {
+  return { monotonicMs: performance.now(), machineNs: process.hrtime.bigint() }
+}
+
+/** `systemClock` as the thread has it in which `moment` was told. */
+export function clockOf({ monotonicMs, machineNs }: ClockMoment): Clock {
+  const aheadMs = monotonicMs + Number(process.hrtime.bigint() - machineNs) / 1e6 - performance.now()
+  const clock: Clock = {
+    ...systemClock,
+    monotonicMs: () => (performance.now() + aheadMs) as MonotonicMs,
+    deadline: (ms, signal) => deadlineOn(clock, ms, signal),
+    sleep: (ms, { signal }) => sleepOn(clock, ms, signal),
+  }
+  return clock
+}
+
 /** Bytes that are drawn ahead for `scratch`: a call to the system for each cell that is late cost a third of what a cell costs. */
 const SCRATCH_BYTES = 65_536
 

@@ -171,6 +171,21 @@ async function sendAll(pair: HostPair, link: Link, lanes: readonly NumberedLane[
   }, 'all cells to be taken')
 }
 
+/** Pushes until the lanes are full and nothing moves any more. */
+async function fill(pair: HostPair, link: Link, lanes: readonly NumberedLane[]): Promise<void> {
+  for (let moved = true; moved; ) {
+    moved = false
+    await pair.until(() => {
+      let taken = false
+      for (const lane of lanes) while (lane.push()) taken = true
+      link.flush()
+      moved ||= taken
+      return !taken
+    }, 'the lanes to be full')
+    await pair.quiet()
+  }
+}
+
 export function linkContract(name: string, makePair: () => Promise<HostPair>, { deadAddress }: ContractOptions): void {
   const contract = (title: string, body: (pair: HostPair) => Promise<void>) =>
     test(title, { timeout: 60_000 }, async () => {
@@ -236,27 +251,22 @@ export function linkContract(name: string, makePair: () => Promise<HostPair>, { 
     contract('echoed from within onCells, every cell comes back', async (pair) => {
       const { link, far, sender, receiver } = await join(pair)
       const back = new NumberedLane(far, 7)
-      let owed = 0
-      receiver.onEach = () => {
-        for (owed = receiver.cells - back.sent; owed > 0 && back.push(); owed--);
+      const echo = () => {
+        for (let owed = receiver.cells - back.sent; owed > 0 && back.push(); owed--);
         far.flush()
       }
+      receiver.onEach = echo
       await sendAll(pair, link, [new NumberedLane(link, 2)], 3_000)
-      await pair.until(() => sender.cells === 3_000, 'the echoes')
+      await pair.until(() => {
+        echo() // what found its lane full
+        return sender.cells === 3_000
+      }, 'the echoes')
     })
 
     contract('a receiver that stalls bounds the sender; limits refuse, and nothing accepted is lost', async (pair) => {
       const { link, far, receiver } = await join(pair, { start: false })
       const lanes = Array.from({ length: LINK_CELLS_MAX / LANE_CELLS_MAX }, (_, at) => new NumberedLane(link, 2 * at + 2))
-      for (let idle = 0; idle < 3; idle++) {
-        await pair.until(() => {
-          let taken = false
-          for (const lane of lanes) while (lane.push()) taken = true
-          link.flush()
-          return !taken
-        }, 'the link to be full')
-        await pair.quiet()
-      }
+      await fill(pair, link, lanes)
       const queued = lanes.reduce((sum, { lane }) => sum + lane.queuedCells, 0)
       assert.equal(queued, LINK_CELLS_MAX)
       for (const { lane } of lanes) assert.ok(lane.queuedCells <= LANE_CELLS_MAX)
@@ -272,15 +282,7 @@ export function linkContract(name: string, makePair: () => Promise<HostPair>, { 
     contract('lanes that wait are served in turn, one cell each', async (pair) => {
       const { link, far, receiver } = await join(pair, { start: false })
       const flood = new NumberedLane(link, 2)
-      for (let idle = 0; idle < 3; idle++) {
-        await pair.until(() => {
-          let taken = false
-          while (flood.push()) taken = true
-          link.flush()
-          return !taken
-        }, 'the lane to be full')
-        await pair.quiet()
-      }
+      await fill(pair, link, [flood])
       const few = [4, 6].map((id) => new NumberedLane(link, id))
       for (const lane of few) for (let cell = 0; cell < 50; cell++) assert.ok(lane.push())
       far.start(receiver)
@@ -297,15 +299,7 @@ export function linkContract(name: string, makePair: () => Promise<HostPair>, { 
       const { link, far, receiver } = await join(pair, { start: false })
       const lane = new NumberedLane(link, 2)
       const other = new NumberedLane(link, 4)
-      for (let idle = 0; idle < 3; idle++) {
-        await pair.until(() => {
-          let taken = false
-          while (lane.push()) taken = true
-          link.flush()
-          return !taken
-        }, 'the lane to be full')
-        await pair.quiet()
-      }
+      await fill(pair, link, [lane])
       for (let cell = 0; cell < 20; cell++) assert.ok(other.push())
       const waiting = lane.lane.queuedCells
       assert.equal(waiting, LANE_CELLS_MAX)

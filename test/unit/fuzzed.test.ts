@@ -7,6 +7,7 @@ import { sourceFiles } from '../support/source-tree.ts'
 
 /** What is no parser of its own, or is reached through another one. */
 const OTHERS: Readonly<Record<string, string>> = {
+  decodeText: 'what one thread of this process says to another',
   decodeWith: 'every parser of wire/ goes through it',
   verifySignature: 'libsodium; slots, records and descriptors are verified through it',
   verifyWork: 'a hash of 8 bytes; descriptors, introductions and stored bytes are verified through it',
