@@ -5,7 +5,7 @@
  *   identity → directory → links → switch ← neighbours;  store → apex → switch;  builder → pool → sessions → publish, fetch
  */
 import { join } from 'node:path'
-import { Admission, Apex, Switch } from '../relay/index.ts'
+import { Admission, Apex, LINK_THREAD, type LinesParts, Switch, ThreadLines } from '../relay/index.ts'
 import { Introductions } from '../relay/introduction/index.ts'
 import { openRecordHolder, RECORDS_MAX, recordService } from '../relay/record/index.ts'
 import { Rendezvous } from '../relay/rendezvous/index.ts'
@@ -19,8 +19,9 @@ import type { ShareNetwork } from '../src/content/network.ts'
 import { openCellCipher } from '../src/crypto/index.ts'
 import { DESCRIPTOR_WORK_BITS, Directory, networkIdOf } from '../src/directory/index.ts'
 import { OverlayError } from '../src/errors/index.ts'
-import type { Link, LinkCloseReason } from '../src/link/index.ts'
-import { createLibp2pHost } from '../src/link/libp2p/index.ts'
+import type { Link, LinkCloseReason, LinkHost } from '../src/link/index.ts'
+import type { Libp2pHostOptions } from '../src/link/libp2p/index.ts'
+import { ThreadHost } from '../src/link/thread/index.ts'
 import type { Logger } from '../src/log/index.ts'
 import { laterTurn, systemClock, systemRng, type Timer } from '../src/runtime/index.ts'
 import { Session, SLOW_PATIENCE } from '../src/service/index.ts'
@@ -168,15 +169,20 @@ async function compose(
   const slots = paced && controlSlotsOf(paced)
   // Whatever its own clock: it relays paced loops of others.
   const tickMs = tickMsFor(config.holdMs ?? 0)
-  const pacing = { control: slots, nodeCellsPerSecond: lineCellsPerSecond(config.bandwidth), tickMs }
-  const relay = new Switch({ cipher, clock, rng, apex, admission, control, pacing })
   const linkLog = log.child('link')
-  const host = await createLibp2pHost({
+  const linking = {
     signingSeed: identity.seed,
     listen: config.listen,
     clock,
-    log: { debug: (_, text) => linkLog.debug(text), error: (_, text) => linkLog.error(text) },
-  })
+    log: { debug: (_: object, text: string) => linkLog.debug(text), error: (_: object, text: string) => linkLog.error(text) },
+  }
+  // Where this node's own work must not show in when its links send, they have a thread of their own.
+  const threaded = paced && new ThreadHost({ ...linking, id: self, program: LINK_THREAD, pollMs: tickMs / 2, other: { tickMs } })
+  const host = threaded ?? (await hostHere(linking))
+  closers.push(() => host.close())
+  const lines = threaded && ((parts: LinesParts) => new ThreadLines(threaded, parts))
+  const pacing = { control: slots, nodeCellsPerSecond: lineCellsPerSecond(config.bandwidth), tickMs, ...(lines && { lines }) }
+  const relay = new Switch({ cipher, clock, rng, apex, admission, control, pacing })
   const neighbours = new Neighbours({
     host,
     directory,
@@ -492,6 +498,12 @@ async function compose(
   })
   closers.push(() => resolver.close())
   return { face, addresses: host.addresses, pool, builder, directory, close }
+}
+
+/** Links in this thread. Their library is loaded where it is used: it takes 35 MB. */
+async function hostHere(options: Libp2pHostOptions): Promise<LinkHost> {
+  const { createLibp2pHost } = await import('../src/link/libp2p/index.ts')
+  return createLibp2pHost(options)
 }
 
 function loopStatus({ number, hops }: Loop, clock: ClockName, taken: boolean): LoopStatus {

@@ -9,7 +9,7 @@
  */
 import type { MonotonicMs } from '../src/bytes/index.ts'
 import { BODY_BYTES, type CircuitId, Command, NO_CIRCUIT } from '../src/cell/index.ts'
-import type { Lane, Link } from '../src/link/index.ts'
+import type { Lane, LaneSource } from '../src/link/index.ts'
 import type { Paced } from './pacer.ts'
 
 // Specification constant.
@@ -37,8 +37,8 @@ interface Packet {
   readonly bodies: Uint8Array[]
 }
 
-export interface ControlLineParts {
-  readonly link: Link
+/** When the bursts of one link go. */
+export interface ControlTimes {
   readonly everyMs: number
   /** When the first burst goes: a random time within `everyMs`. */
   readonly firstAt: MonotonicMs
@@ -46,8 +46,15 @@ export interface ControlLineParts {
   readonly young?: { readonly everyMs: number; readonly firstAt: MonotonicMs }
 }
 
+export interface ControlLineParts extends ControlTimes {
+  readonly link: LaneSource
+  /** Cells of a lane have gone. */
+  onSent?(lane: Lane, command: Command, cells: number): void
+}
+
 export class ControlLine implements Paced {
-  readonly #link: Link
+  readonly #link: LaneSource
+  readonly #onSent: NonNullable<ControlLineParts['onSent']>
   readonly #everyMs: number
   readonly #pad: Lane
   /** From here on bursts go each `everyMs`; before, as while the link is young. */
@@ -58,8 +65,9 @@ export class ControlLine implements Paced {
   #packets: Packet[] = []
   #packetsTurn = true
 
-  constructor({ link, everyMs, firstAt, young }: ControlLineParts) {
+  constructor({ link, everyMs, firstAt, young, onSent = () => {} }: ControlLineParts) {
     this.#link = link
+    this.#onSent = onSent
     this.#everyMs = everyMs
     this.#grownAt = firstAt
     this.#youngMs = young?.everyMs ?? everyMs
@@ -110,13 +118,17 @@ export class ControlLine implements Paced {
       this.#packets.shift()
       this.#packetsTurn = false
       for (const body of packet.bodies) packet.lane.send(Command.SETUP, body)
-      return
+      return this.#onSent(packet.lane, Command.SETUP, packet.bodies.length)
     }
     this.#packetsTurn = true
     for (let cell = 0; cell < BURST_CELLS; cell++) {
       const next = this.#queue.shift()
-      if (next === undefined) this.#pad.push(Command.PAD, PAD_BODY)
-      else next.lane.send(next.command, next.body)
+      if (next === undefined) {
+        this.#pad.push(Command.PAD, PAD_BODY)
+        continue
+      }
+      next.lane.send(next.command, next.body)
+      this.#onSent(next.lane, next.command, 1)
     }
   }
 

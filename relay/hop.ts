@@ -12,12 +12,12 @@ import { rateOf, type SetUpPlan } from '../src/circuit/setup/index.ts'
 import { type Lane, type Link, TURN_CELLS } from '../src/link/index.ts'
 import { EXCHANGES_MAX, type MuxStream, type PayloadFlow, ResetCode, StreamMux } from '../src/stream/index.ts'
 import type { Apex, HopPort } from './apex.ts'
-import type { PacedLine } from './paced-line.ts'
+import type { Line } from './lines.ts'
 import type { Reservation } from './pacing.ts'
 
 /** What a paced circuit has besides. */
 export interface PacedHop {
-  readonly line: PacedLine
+  readonly line: Line
   readonly plan: SetUpPlan
   readonly reservation: Reservation
 }

@@ -76,6 +76,24 @@ const NO_TIME = -1 as MonotonicMs
 /** What a line is at: `waiting` for open, `padding` until its cells go, `running`, or `over`. */
 export type LineState = 'waiting' | 'padding' | 'running' | 'over'
 
+export type LineOver = 'expired' | 'idle' | 'overload'
+
+/** When CIRCUIT cells go: that of counter c in slot `firstSlot` + c, slot k at `baseMs` + k / rate. */
+export interface LineSlots {
+  readonly baseMs: number
+  readonly firstSlot: number
+}
+
+/** Cells of one hold and of one tick, so that none is missing when its slot comes: what an origin keeps in a line. */
+export function wantedCellsOf({ rate, holdMs }: LinePlan, tickMs: number): number {
+  return Math.min(ringCells(rate, holdMs), Math.ceil(((holdMs + tickMs) * rate) / 1000) + 1)
+}
+
+/** Slots of a line up to `now`. */
+export function slotsBy(now: number, baseMs: number, { rate, closeAt }: LinePlan): number {
+  return Math.floor((Math.min(now, closeAt) - baseMs) / (1000 / rate)) + 1
+}
+
 /** Cells that a line of this rate and hold can keep. */
 function ringCells(rate: number, holdMs: number): number {
   const burst = Math.min(BURST_CELLS_MAX, Math.max(BURST_CELLS_MIN, Math.ceil((rate * BURST_MS) / 1000)))
@@ -99,7 +117,7 @@ export interface LineParts {
   /** The time now; asked once a turn or less. */
   readonly now: () => MonotonicMs
   /** The line is over: its time is up, it was never fed, its predecessor is gone, or the link takes nothing more. Once. */
-  readonly onOver: (why: 'expired' | 'idle' | 'overload') => void
+  readonly onOver: (why: LineOver) => void
 }
 
 export class PacedLine implements Lane, Paced, PacedSupply {
@@ -154,7 +172,7 @@ export class PacedLine implements Lane, Paced, PacedSupply {
     this.#base = plan.openAt + rng.unit() * this.#slotMs
     this.#ringCells = ringCells(plan.rate, plan.holdMs)
     this.#holdCells = plan.holdMs / this.#slotMs
-    this.wantedCells = Math.min(this.#ringCells, Math.ceil((plan.holdMs + tickMs) / this.#slotMs) + 1)
+    this.wantedCells = wantedCellsOf(plan, tickMs)
     this.#lastArrivalAt = plan.openAt
     this.#driftAt = plan.openAt
   }
@@ -178,6 +196,12 @@ export class PacedLine implements Lane, Paced, PacedSupply {
   /** Cells that came too late, or did not fit: each went out as random bytes. Never reported for a circuit of somebody else's. */
   get lateCells(): number {
     return this.#late
+  }
+
+  /** Once the first cell has its slot. Of an own line: for good. */
+  get slots(): LineSlots | null {
+    if (this.#firstSlot === Number.POSITIVE_INFINITY) return null
+    return { baseMs: this.#base, firstSlot: this.#firstSlot }
   }
 
   get over(): boolean {
@@ -263,9 +287,8 @@ export class PacedLine implements Lane, Paced, PacedSupply {
     return true
   }
 
-  /** Slots up to `now`. */
   #slotsBy(now: number): number {
-    return Math.floor((Math.min(now, this.#plan.closeAt) - this.#base) / this.#slotMs) + 1
+    return slotsBy(now, this.#base, this.#plan)
   }
 
   #slotAt(slot: number): number {
@@ -304,7 +327,7 @@ export class PacedLine implements Lane, Paced, PacedSupply {
     else if (least > most) this.#base -= step
   }
 
-  #end(why: 'expired' | 'idle' | 'overload'): void {
+  #end(why: LineOver): void {
     if (this.#over) return
     this.close()
     this.#onOver(why)

@@ -11,7 +11,7 @@
  */
 import type { MonotonicMs } from '../src/bytes/index.ts'
 import { tickMsFor } from '../src/circuit/setup/index.ts'
-import type { Link } from '../src/link/index.ts'
+import type { LaneSource } from '../src/link/index.ts'
 import type { Clock, Timer } from '../src/runtime/index.ts'
 
 // Implementation constants.
@@ -35,25 +35,35 @@ export interface Paced {
 export interface PacerParts {
   readonly clock: Clock
   readonly tickMs?: number
-  /** After each tick, when everything is written. */
+  /**
+   * Where others read the sockets' cells and handle them: so long after a late tick is what is due sent, which gives them time to. Default: this
+   * thread reads first, for `READ_TURNS`.
+   */
+  readonly readMs?: number
+  /** Before each tick, and after it, when everything is written. */
+  beforeTick?(): void
   onTick?(): void
 }
 
 export class Pacer {
   readonly #clock: Clock
   readonly #tickMs: number
+  readonly #readMs: number | null
+  readonly #beforeTick: () => void
   readonly #onTick: () => void
   /** What goes over each link, in the order in which it was added. */
-  readonly #links = new Map<Link, Set<Paced>>()
+  readonly #links = new Map<LaneSource, Set<Paced>>()
   #next: MonotonicMs
   #timer: Timer | null = null
   /** Between a late tick and what it sends. */
   #reading = false
   #closed = false
 
-  constructor({ clock, tickMs = TICK_MS, onTick = () => {} }: PacerParts) {
+  constructor({ clock, tickMs = TICK_MS, readMs, beforeTick = () => {}, onTick = () => {} }: PacerParts) {
     this.#clock = clock
     this.#tickMs = tickMs
+    this.#readMs = readMs ?? null
+    this.#beforeTick = beforeTick
     this.#onTick = onTick
     this.#next = clock.monotonicMs()
   }
@@ -63,7 +73,7 @@ export class Pacer {
     return this.#links.size === 0
   }
 
-  add(link: Link, paced: Paced): void {
+  add(link: LaneSource, paced: Paced): void {
     if (this.#closed) return
     const all = this.#links.get(link) ?? new Set()
     this.#links.set(link, all)
@@ -71,12 +81,12 @@ export class Pacer {
     if (this.#timer === null && !this.#reading) this.#schedule()
   }
 
-  remove(link: Link, paced: Paced): void {
+  remove(link: LaneSource, paced: Paced): void {
     const all = this.#links.get(link)
     if (all?.delete(paced) && all.size === 0) this.#links.delete(link)
   }
 
-  removeLink(link: Link): void {
+  removeLink(link: LaneSource): void {
     this.#links.delete(link)
   }
 
@@ -98,7 +108,11 @@ export class Pacer {
   #tick(): void {
     this.#timer = null
     if (this.#clock.monotonicMs() - this.#next <= LATE_TICKS * this.#tickMs) return this.#emit()
-    this.#read(READ_TURNS)
+    if (this.#readMs === null) return this.#read(READ_TURNS)
+    this.#timer = this.#clock.setTimer(this.#readMs, () => {
+      this.#timer = null
+      this.#emit()
+    })
   }
 
   /** This process stood still: what came meanwhile lies in sockets, and is read before what is due is sent. */
@@ -113,6 +127,7 @@ export class Pacer {
   }
 
   #emit(): void {
+    this.#beforeTick()
     const now = this.#clock.monotonicMs()
     for (const [link, all] of this.#links) {
       for (const paced of all) paced.emit(now)

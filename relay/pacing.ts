@@ -1,5 +1,5 @@
 /**
- * What the switch needs for paced circuits, in one place: the pacer, the control line of each neighbour link, and the books by which a paced
+ * What the switch needs for paced circuits, in one place: who runs their lines and the control slots of neighbour links (`lines.ts`), and the books by which a paced
  * circuit is let in. The sum of rates over a link, and over all links, stays below four fifths of what they are configured to carry, in each
  * direction, and the memory of lines is bounded, per link that brings them and for all. What does not fit is refused at set-up, in silence; what was let in is
  * never slowed down. Threats met: set-ups that reserve a link, or the node's memory, for ever; a link whose queue shows what else passes it.
@@ -10,9 +10,9 @@ import { type CircuitId, NO_CIRCUIT } from '../src/cell/index.ts'
 import { EPOCH_MS, rateOf, type SetUpPlan } from '../src/circuit/setup/index.ts'
 import type { Lane, Link } from '../src/link/index.ts'
 import type { Clock, Rng } from '../src/runtime/index.ts'
-import { ControlLine } from './control-line.ts'
-import { type LinePlan, lineBytes, PacedLine } from './paced-line.ts'
-import { Pacer, TICK_MS } from './pacer.ts'
+import { type Line, type Lines, type LineUse, LocalLines, type MakeLines } from './lines.ts'
+import { type LinePlan, lineBytes } from './paced-line.ts'
+import { TICK_MS } from './pacer.ts'
 
 // Implementation constants.
 /** Cells a second that a link is taken to carry each way, if nothing else is configured: 64 MiB/s. */
@@ -41,6 +41,8 @@ export interface PacingOptions {
   /** What all links of this node carry together, each way. Default: as much as `LINKS_CARRIED` links. */
   readonly nodeCellsPerSecond?: number
   readonly tickMs?: number
+  /** Who runs the lines. Default: this thread. */
+  readonly lines?: MakeLines
 }
 
 export interface PacingDeps extends PacingOptions {
@@ -69,12 +71,11 @@ interface Load {
 export class Pacing {
   readonly #clock: Clock
   readonly #rng: Rng
-  readonly #pacer: Pacer
+  readonly #lines: Lines
   readonly #control: PacingOptions['control']
   readonly #linkRate: number
   readonly #nodeRate: number
-  readonly #tickMs: number
-  readonly #controlLines = new Map<Link, ControlLine>()
+  readonly #slotted = new Set<Link>()
   readonly #loads = new Map<Link, Load>()
   #bytes = 0
   /** Cells a second of all paced circuits, each way. */
@@ -87,6 +88,7 @@ export class Pacing {
     linkCellsPerSecond = LINK_CELLS_PER_SECOND,
     nodeCellsPerSecond = LINKS_CARRIED * linkCellsPerSecond,
     tickMs = TICK_MS,
+    lines = (parts) => new LocalLines(parts),
     onTick,
   }: PacingDeps) {
     this.#clock = clock
@@ -94,8 +96,7 @@ export class Pacing {
     this.#control = control
     this.#linkRate = PACED_PART * linkCellsPerSecond
     this.#nodeRate = PACED_PART * nodeCellsPerSecond
-    this.#pacer = new Pacer({ clock, onTick, tickMs })
-    this.#tickMs = tickMs
+    this.#lines = lines({ clock, rng, tickMs, onTick })
   }
 
   /** Memory that lines may take now. */
@@ -105,42 +106,38 @@ export class Pacing {
 
   /** A neighbour link is there. */
   addLink(link: Link): void {
-    if (this.#control === null || this.#control === undefined || this.#controlLines.has(link)) return
+    if (this.#control === null || this.#control === undefined || this.#slotted.has(link)) return
     const { everyMs, young } = this.#control
     const now = this.#clock.monotonicMs()
     // Both times are drawn: what links that opened together do later must not go together.
     const within = (ms: number, afterMs: number) => (now + afterMs + this.#rng.unit() * ms) as MonotonicMs
-    const line = new ControlLine({
-      link,
+    this.#slotted.add(link)
+    this.#lines.addLink(link, {
       everyMs,
       firstAt: within(everyMs, young?.forMs ?? 0),
       ...(young === undefined ? {} : { young: { everyMs: young.everyMs, firstAt: within(young.everyMs, 0) } }),
     })
-    this.#controlLines.set(link, line)
-    this.#pacer.add(link, line)
   }
 
   /** The link is no neighbour's any more. Its circuits are ended by their owner. */
   removeLink(link: Link): void {
-    this.#controlLines.delete(link)
-    this.#pacer.removeLink(link)
+    this.#slotted.delete(link)
+    this.#lines.removeLink(link)
   }
 
   close(): void {
-    this.#pacer.close()
-    this.#controlLines.clear()
+    this.#lines.close()
+    this.#slotted.clear()
   }
 
   /** A lane in the link's control slots, or `null` if it has none. */
   controlLane(link: Link, id: CircuitId = NO_CIRCUIT): Lane | null {
-    return this.#controlLines.get(link)?.lane(id) ?? null
+    return this.#lines.controlLane(link, id)
   }
 
   /** Says in a control slot that circuit `id` is not known here. `false`: the link has none. */
   destroy(link: Link, id: CircuitId): boolean {
-    const line = this.#controlLines.get(link)
-    line?.destroy(id)
-    return line !== undefined
+    return this.#lines.destroy(link, id)
   }
 
   /** Room for a circuit from one link to another, or `null`. */
@@ -179,29 +176,13 @@ export class Pacing {
   }
 
   /** The line of a circuit that goes out as `id` over `link`. It runs until it is over or `stop`ped. */
-  line(link: Link, id: CircuitId, plan: SetUpPlan, { own, onOver }: LineUse): PacedLine {
-    const control = this.controlLane(link, id)
-    const line: PacedLine = new PacedLine({
-      lane: link.lane(id),
-      ...(control === null ? {} : { control }),
-      own,
-      tickMs: this.#tickMs,
-      plan: this.#linePlan(plan),
-      rng: this.#rng,
-      now: () => this.#clock.monotonicMs(),
-      onOver: (why) => {
-        this.#pacer.remove(link, line)
-        onOver(why)
-      },
-    })
-    this.#pacer.add(link, line)
-    return line
+  line(link: Link, id: CircuitId, plan: SetUpPlan, use: Omit<LineUse, 'plan'>): Line {
+    return this.#lines.line(link, id, { ...use, plan: this.#linePlan(plan) })
   }
 
   /** Ends a line before its time. */
-  stop(link: Link, line: PacedLine): void {
-    this.#pacer.remove(link, line)
-    line.close()
+  stop(link: Link, line: Line): void {
+    this.#lines.stop(link, line)
   }
 
   /** Public epochs on this node's monotonic clock. */
@@ -221,10 +202,4 @@ export class Pacing {
   quietUntil(plan: SetUpPlan): MonotonicMs {
     return this.#linePlan(plan).closeAt
   }
-}
-
-export interface LineUse {
-  /** Whether an origin of this node supplies it. */
-  readonly own: boolean
-  onOver(why: 'expired' | 'idle' | 'overload'): void
 }

@@ -41,7 +41,7 @@ import type { Admission, OpenedSetUp } from './admission.ts'
 import type { Apex } from './apex.ts'
 import { HomeCircuit, isPeersId, LinkState, type OwnLoop, SILENT_END, twinId } from './circuits.ts'
 import { type PacedHop, RelayHop } from './hop.ts'
-import type { PacedLine } from './paced-line.ts'
+import type { Line } from './lines.ts'
 import { Pacing, type PacingOptions, type Reservation } from './pacing.ts'
 
 // Implementation constants.
@@ -315,7 +315,7 @@ export class Switch implements LinkReceiver, CellPlane, LoopPort {
     if (plan.clock === 'swift') return null
     const reservation: Reservation | null = this.#pacing.reserve(from, to, plan)
     if (reservation === null) return 'refused'
-    const line: PacedLine = this.#pacing.line(to, id, plan, { own, onOver })
+    const line: Line = this.#pacing.line(to, id, plan, { own, onOver })
     return { line, plan, reservation }
   }
 

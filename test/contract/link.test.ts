@@ -1,9 +1,11 @@
 /** The link contract over every transport. */
 import { setTimeout as pause, setImmediate as turn } from 'node:timers/promises'
+import { LINK_THREAD } from '../../relay/index.ts'
 import { nodeIdOf } from '../../src/bytes/index.ts'
 import type { LinkHost } from '../../src/link/index.ts'
 import { createLibp2pHost } from '../../src/link/libp2p/index.ts'
 import { memoryNetwork } from '../../src/link/memory.ts'
+import { ThreadHost } from '../../src/link/thread/index.ts'
 import { systemClock } from '../../src/runtime/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { seededRng } from '../support/seeded-rng.ts'
@@ -38,17 +40,22 @@ async function memoryPair(shape?: { delayMs: number; bytesPerSec: number }): Pro
   }
 }
 
-async function realPair(suffix: string, directRead: boolean): Promise<HostPair> {
+interface Real {
+  readonly suffix?: string
+  readonly directRead?: boolean
+  /** Whether sockets are in a thread of their own. */
+  readonly thread?: boolean
+}
+
+async function realPair({ suffix = '', directRead = true, thread = false }: Real = {}): Promise<HostPair> {
   const rng = seededRng('seeds')
   const log = { debug: () => {}, error: (details: object) => console.error(details) }
-  const host = (): Promise<LinkHost> =>
-    createLibp2pHost({
-      signingSeed: rng.bytes(32),
-      listen: [`/ip4/127.0.0.1/tcp/0${suffix}`],
-      clock: systemClock,
-      log,
-      directRead,
-    })
+  const host = async (): Promise<LinkHost> => {
+    const signingSeed = rng.bytes(32)
+    const options = { signingSeed, listen: [`/ip4/127.0.0.1/tcp/0${suffix}`], clock: systemClock, log, directRead }
+    const made = await createLibp2pHost(options)
+    return thread ? new ThreadHost({ ...options, id: made.id, program: LINK_THREAD, pollMs: 5, other: { tickMs: 10 } }) : made
+  }
   const [a, b] = [await host(), await host()]
   await Promise.all([a.start(), b.start()])
   return {
@@ -74,6 +81,10 @@ linkContract('memory with delay and a slow wire', () => memoryPair({ delayMs: 5,
   deadAddress: '/ip4/10.255.0.1/tcp/4001',
 })
 // Port 9 (discard) is closed on every machine that this runs on.
-linkContract('TLS', () => realPair('', true), { deadAddress: '/ip4/127.0.0.1/tcp/9' })
-linkContract('TLS, read by data events', () => realPair('', false), { deadAddress: '/ip4/127.0.0.1/tcp/9' })
-linkContract('WebSocket', () => realPair('/ws', true), { deadAddress: '/ip4/127.0.0.1/tcp/9/ws' })
+linkContract('TLS', () => realPair(), { deadAddress: '/ip4/127.0.0.1/tcp/9' })
+linkContract('TLS, read by data events', () => realPair({ directRead: false }), { deadAddress: '/ip4/127.0.0.1/tcp/9' })
+linkContract('TLS, in a thread of its own', () => realPair({ thread: true }), { deadAddress: '/ip4/127.0.0.1/tcp/9' })
+linkContract('WebSocket, in a thread of its own', () => realPair({ suffix: '/ws', thread: true }), {
+  deadAddress: '/ip4/127.0.0.1/tcp/9/ws',
+})
+linkContract('WebSocket', () => realPair({ suffix: '/ws' }), { deadAddress: '/ip4/127.0.0.1/tcp/9/ws' })

@@ -122,6 +122,13 @@ test('libsodium only in src/crypto, libp2p only in src/link/libp2p, protobufjs o
   )
 })
 
+test('threads only where links have one', () => {
+  assert.deepEqual(
+    breaches(({ path }, { target }) => target !== 'node:worker_threads' || path.startsWith('src/link/thread/')),
+    [],
+  )
+})
+
 test('sockets and the DNS only where links, proxies and the API are', () => {
   assert.deepEqual(
     breaches(({ path }, { target, typeOnly }) => {
@@ -190,6 +197,7 @@ test('no promise, listener or timer in what handles each cell', () => {
     'relay/hop.ts',
     'relay/paced-line.ts',
     'relay/control-line.ts',
+    'relay/thread-lines.ts',
     'relay/rendezvous/meeting.ts',
     'relay/rendezvous/payload-queue.ts',
   ]
