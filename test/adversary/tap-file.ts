@@ -119,11 +119,30 @@ export function parseRecords(bytes: Buffer): TapRecords {
   return { count, at, kind, local, remote, size, number }
 }
 
+/** Where a process's thread of the links writes, beside `path`. */
+export function linksPath(path: string): string {
+  return `${path}-links`
+}
+
+/** The records of two threads in one order of time. */
+function merge(one: Buffer, other: Buffer): Buffer {
+  if (other.length === 0) return one
+  const whole = (bytes: Buffer) => bytes.subarray(0, bytes.length - (bytes.length % RECORD_BYTES))
+  const [a, b] = [whole(one), whole(other)]
+  const merged = Buffer.allocUnsafe(a.length + b.length)
+  for (let at = 0, left = 0, right = 0; at < merged.length; at += RECORD_BYTES) {
+    const first = right === b.length || (left < a.length && a.readDoubleLE(left) <= b.readDoubleLE(right))
+    if (first) left += a.copy(merged, at, left, left + RECORD_BYTES)
+    else right += b.copy(merged, at, right, right + RECORD_BYTES)
+  }
+  return merged
+}
+
 /** What one process wrote; empty where it wrote nothing. */
 export function readTap(path: string): { readonly records: TapRecords; readonly facts: readonly TapFact[] } {
   const facts = readIfThere(`${path}.jsonl`).toString('utf8').split('\n')
   return {
-    records: parseRecords(readIfThere(`${path}.bin`)),
+    records: parseRecords(merge(readIfThere(`${path}.bin`), readIfThere(`${linksPath(path)}.bin`))),
     facts: facts.filter((line) => line !== '').map((line) => JSON.parse(line) as TapFact),
   }
 }

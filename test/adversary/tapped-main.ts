@@ -3,13 +3,16 @@
  * that opens a socket or makes a circuit is loaded. `ADVERSARY_TAPS` names the folder that the records go to, one pair of files per process;
  * `ADVERSARY_HANDS` (`delay:3,7`) which nodes, by the number in their data folder's name, do more than look.
  */
+import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
+import workerThreads, { type WorkerOptions } from 'node:worker_threads'
 import { tapCircuits } from './tap-circuits.ts'
 import { monotonicClock, TapWriter } from './tap-file.ts'
 import { HANDS, type Hands, layHands } from './tap-hands.ts'
 import { tapSockets } from './tap-sockets.ts'
 
 const FLUSH_MS = 1_000
+const THREAD = new URL('./tapped-thread.ts', import.meta.url)
 
 const folder = process.env.ADVERSARY_TAPS
 if (folder === undefined) throw new Error('ADVERSARY_TAPS is not set')
@@ -21,6 +24,15 @@ const hands = handsOfThisNode(process.env.ADVERSARY_HANDS ?? '')
 if (hands !== null) layHands(hands, now)
 setInterval(() => writer.flush(), FLUSH_MS).unref()
 process.on('exit', () => writer.close())
+
+/** The thread of the links begins with a tap of its own. */
+class TappedWorker extends workerThreads.Worker {
+  constructor(program: URL, options: WorkerOptions) {
+    super(THREAD, { ...options, env: { ...process.env, ADVERSARY_PROGRAM: program.href } })
+  }
+}
+workerThreads.Worker = TappedWorker as typeof workerThreads.Worker
+syncBuiltinESMExports()
 
 await import('../../client/cli/main.ts')
 
