@@ -1,6 +1,6 @@
 /**
- * For how long a node holds back its links' ticks when its user begins something (ARCHITECTURE D-109): real node processes on loopback, each of
- * which watches its own event loop. What it computed in one piece is told from what the machine kept from it by the thread's processor time.
+ * For how long a node's links hold back their ticks when its user begins something, and for how long the node itself stands still (ARCHITECTURE
+ * D-109, D-112): real node processes on loopback, each of which watches its own event loop and that of its links' thread. What it computed in one piece is told from what the machine kept from it by the thread's processor time.
  * `node test/bench/standstill.ts [--nodes 8] [--clock steady] [--rounds 3] [--load 0] [--json]`: one line for each thing that a user does, over the rounds'
  * nodes, none of which did it before. Nothing else may run on the machine.
  */
@@ -30,20 +30,21 @@ const rest = (ms: number) => systemClock.sleep(ms, { signal })
 
 class Watch {
   readonly #dir = mkdtempSync(join(tmpdir(), 'gyre-standstill-'))
-  readonly found = new Map<string, Standstill[]>()
+  readonly found = new Map<string, { readonly node: Standstill; readonly links: Standstill }[]>()
 
   get env(): Record<string, string> {
     const preload = new URL('../support/watch-preload.ts', import.meta.url).href
     return { NODE_OPTIONS: `--import=${preload}`, WATCH_FILE: join(this.#dir, 'node') }
   }
 
-  async #taken({ pid }: TestnetNode): Promise<Standstill[]> {
-    const file = join(this.#dir, `node-${pid}.json`)
-    rmSync(file, { force: true })
+  async #taken({ pid }: TestnetNode): Promise<{ node: Standstill; links: Standstill }> {
+    const files = [`node-${pid}.json`, `node-${pid}-links.json`].map((name) => join(this.#dir, name))
+    for (const file of files) rmSync(file, { force: true })
     process.kill(pid, 'SIGUSR2')
-    while (!existsSync(file)) await rest(WRITTEN_MS)
+    while (!existsSync(files[0]!)) await rest(WRITTEN_MS)
     await rest(WRITTEN_MS)
-    return JSON.parse(readFileSync(file, 'utf8')) as Standstill[]
+    const [node, links] = files.map((file) => longest(existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : []))
+    return { node: node!, links: links! }
   }
 
   /** What `run` gives; the node's standstills meanwhile are noted under `what`, the longest for each call. */
@@ -51,16 +52,18 @@ class Watch {
     await this.#taken(node)
     const value = await run()
     await rest(AFTER_MS)
-    const stood = await this.#taken(node)
-    const none: Standstill = { wallMs: 0, cpuMs: 0, collectorMs: 0 }
-    const worst = stood.reduce((most, one) => (one.wallMs > most.wallMs ? one : most), none)
-    this.found.set(what, [...(this.found.get(what) ?? []), worst])
+    this.found.set(what, [...(this.found.get(what) ?? []), await this.#taken(node)])
     return value
   }
 
   close(): void {
     rmSync(this.#dir, { recursive: true, force: true })
   }
+}
+
+function longest(stood: readonly Standstill[]): Standstill {
+  const none: Standstill = { wallMs: 0, cpuMs: 0, collectorMs: 0 }
+  return stood.reduce((most, one) => (one.wallMs > most.wallMs ? one : most), none)
 }
 
 async function fetchByProxy(node: TestnetNode, address: string, bytes: number): Promise<void> {
@@ -116,10 +119,13 @@ try {
   }
   if (values.json) console.log(JSON.stringify(Object.fromEntries(watch.found)))
   else {
-    console.log('longest standstill of each node, ms: by the clock (its own computing; in pauses of the collector)')
+    console.log(
+      "longest standstill, ms: by the clock (own computing; in pauses of the collector), of each node's links, and of the node",
+    )
+    const text = (one: Standstill) => `${one.wallMs.toFixed(0)} (${one.cpuMs.toFixed(1)}; ${one.collectorMs.toFixed(1)})`
     for (const [what, stood] of watch.found) {
-      const each = stood.map((one) => `${one.wallMs.toFixed(0)} (${one.cpuMs.toFixed(1)}; ${one.collectorMs.toFixed(1)})`)
-      console.log(`${what.padEnd(30)} ${each.join(', ')}`)
+      const links = stood.map((one) => text(one.links)).join(', ')
+      console.log(`${what.padEnd(30)} ${links.padEnd(45)} ${stood.map((one) => text(one.node)).join(', ')}`)
     }
   }
 } finally {

@@ -1,9 +1,10 @@
 /**
- * Loaded before a node's program (`--import`): on SIGUSR2 writes how long the node's event loop stood still since the last signal, to the file
- * that `WATCH_FILE` names with the process id added. Only `start`, the node itself.
+ * Loaded before a node's program (`--import`): on SIGUSR2 writes how long the node's event loop, and that of its links' thread, stood still since the
+ * last signal, to the files that `WATCH_FILE` names with the process id added, and `-links`. Only `start`, the node itself.
  */
 import { writeFileSync } from 'node:fs'
 import { PerformanceObserver } from 'node:perf_hooks'
+import { isMainThread } from 'node:worker_threads'
 
 /** One standstill, ms: by the clock; of that the processor time of the node's own thread, and the collector's pauses. */
 export interface Standstill {
@@ -22,7 +23,11 @@ const EVERY_MS = 2
 const LEAST_MS = 4
 const MOST = 1_000
 
-if (process.argv.includes('start')) {
+/** From the node's thread to that of its links. */
+const signals = new BroadcastChannel('watch')
+signals.unref()
+
+if (!isMainThread || process.argv.includes('start')) {
   const cpuMs = () => {
     const { user, system } = process.threadCpuUsage()
     return (user + system) / 1_000
@@ -41,12 +46,20 @@ if (process.argv.includes('start')) {
       stood.push({ from: last.at, to: now.at, cpuMs: now.cpuMs - last.cpuMs })
     last = now
   }, EVERY_MS).unref()
-  process.on('SIGUSR2', () => {
+  const file = `${process.env.WATCH_FILE}-${process.pid}${isMainThread ? '' : '-links'}.json`
+  const write = () => {
     const within = ({ from, to }: Span) =>
       pauses.reduce((sum, pause) => sum + Math.max(0, Math.min(to, pause.to) - Math.max(from, pause.from)), 0)
     const found = stood.map((each): Standstill => ({ wallMs: each.to - each.from, cpuMs: each.cpuMs, collectorMs: within(each) }))
-    writeFileSync(`${process.env.WATCH_FILE}-${process.pid}.json`, JSON.stringify(found))
+    writeFileSync(file, JSON.stringify(found))
     stood = []
     pauses = []
-  })
+  }
+  signals.onmessage = write
+  if (isMainThread) {
+    process.on('SIGUSR2', () => {
+      signals.postMessage(null)
+      write()
+    })
+  }
 }
