@@ -31,6 +31,8 @@ export const FromLines = {
   LINE_OVER: OTHER_KINDS + 2,
   /** A tick is over: of each own line that runs two u32, its number and how many cells it has sent. */
   TICK: OTHER_KINDS + 3,
+  /** Of link `id`: it was said that circuit `a` is unknown here. */
+  UNKNOWN_SAID: OTHER_KINDS + 4,
 } as const
 
 export const LINE_ENDS = ['expired', 'idle', 'overload'] as const

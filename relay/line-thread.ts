@@ -91,7 +91,14 @@ export class LineThread implements OtherPart {
   #addControl(number: number, times: ControlTimes): void {
     const link = this.#parts.link(number)
     if (link === undefined) return
-    const line = new ControlLine({ link, ...times, onSent: (lane, command, cells) => this.#tellGone(lane, command, cells) })
+    const line = new ControlLine({
+      link,
+      ...times,
+      onSent: (lane, command, cells) => {
+        if (command === Command.DESTROY) this.#parts.events.write(FromLines.UNKNOWN_SAID, number, { a: lane.id })
+        else this.#tellGone(lane, command, cells)
+      },
+    })
     this.#control.set(link, line)
     this.#pacer.add(link, line)
   }

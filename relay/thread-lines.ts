@@ -21,6 +21,8 @@ export class ThreadLines implements Lines {
   readonly #clock: Clock
   readonly #tickMs: number
   readonly #control = new Map<Link, ControlSlots>()
+  /** The same, by the links' numbers. */
+  readonly #slots = new Map<number, ControlSlots>()
   readonly #lanes = new Map<number, ThreadLane>()
   readonly #lines = new Map<number, ThreadLine>()
   #numbers = 0
@@ -39,6 +41,8 @@ export class ThreadLines implements Lines {
         }
         case FromLines.LANE_GONE:
           return this.#lanes.get(id)?.onGone(a, b)
+        case FromLines.UNKNOWN_SAID:
+          return this.#slots.get(id)?.said(a)
         case FromLines.LINE_BEGUN: {
           const [baseMs, firstSlot] = new Float64Array(bytes.slice().buffer)
           return this.#lines.get(id)?.onBegun({ baseMs: baseMs!, firstSlot: firstSlot! })
@@ -53,16 +57,21 @@ export class ThreadLines implements Lines {
   }
 
   addLink(link: Link, times: ControlTimes): void {
-    this.#control.set(link, new ControlSlots())
-    this.#orders.write(ToLines.CONTROL, this.#numberOf(link), { bytes: encodeText(times) })
+    const slots = new ControlSlots()
+    const number = this.#numberOf(link)
+    this.#control.set(link, slots)
+    this.#slots.set(number, slots)
+    this.#orders.write(ToLines.CONTROL, number, { bytes: encodeText(times) })
   }
 
   removeLink(link: Link): void {
     const slots = this.#control.get(link)
     if (slots === undefined) return
+    const number = this.#numberOf(link)
     this.#control.delete(link)
+    this.#slots.delete(number)
     for (const lane of [...slots.lanes]) lane.close()
-    this.#orders.write(ToLines.UNPACED, this.#numberOf(link))
+    this.#orders.write(ToLines.UNPACED, number)
   }
 
   controlLane(link: Link, id: CircuitId): Lane | null {
@@ -80,8 +89,9 @@ export class ThreadLines implements Lines {
   }
 
   destroy(link: Link, id: CircuitId): boolean {
-    if (!this.#control.has(link)) return false
-    this.#orders.write(ToLines.UNKNOWN, this.#numberOf(link), { a: id, later: true })
+    const slots = this.#control.get(link)
+    if (slots === undefined) return false
+    if (slots.say(id)) this.#orders.write(ToLines.UNKNOWN, this.#numberOf(link), { a: id, later: true })
     return true
   }
 
@@ -103,6 +113,7 @@ export class ThreadLines implements Lines {
 
   close(): void {
     this.#control.clear()
+    this.#slots.clear()
     this.#lanes.clear()
     this.#lines.clear()
   }
@@ -117,9 +128,14 @@ export class ThreadLines implements Lines {
   }
 }
 
-/** What waits in the control slots of one link. */
+/**
+ * What waits in the control slots of one link: never less than waits there, so that the thread takes whatever was let in here. What strangers make wait
+ * (unknown circuits) is counted with all else.
+ */
 class ControlSlots {
   readonly lanes = new Set<ThreadLane>()
+  /** Circuits of which it waits to be said that they are unknown. */
+  readonly #unknown = new Set<number>()
   /** Cells that wait, those of set-ups apart. */
   cells = 0
   packetCells = 0
@@ -134,6 +150,18 @@ class ControlSlots {
   count(command: number, cells: number): void {
     if (command === Command.SETUP) this.packetCells += cells
     else this.cells += cells
+  }
+
+  /** Lets it be said once that a circuit is unknown. `false`: that waits already, or there is no room. */
+  say(id: number): boolean {
+    if (this.#unknown.has(id) || this.cells >= QUEUE_CELLS_MAX) return false
+    this.#unknown.add(id)
+    this.cells++
+    return true
+  }
+
+  said(id: number): void {
+    if (this.#unknown.delete(id)) this.cells--
   }
 }
 
@@ -198,7 +226,7 @@ interface ThreadLineParts {
   readonly use: LineUse
 }
 
-/** See `Line`. What it says of its cells is as of the last tick that this thread has heard of. */
+/** See `Line`. What it says of its cells is as of the last tick that this thread has heard of, and for own lines alone. */
 class ThreadLine implements Line {
   readonly id: CircuitId
   readonly number: number

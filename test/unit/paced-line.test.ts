@@ -6,47 +6,14 @@ import { BURST_CELLS, ControlLine, PACKETS_MAX, QUEUE_CELLS_MAX } from '../../re
 import { type LinePlan, lineBytes, PacedLine, STALL_MS, UNFED_MS } from '../../relay/paced-line.ts'
 import { Pacer, TICK_MS } from '../../relay/pacer.ts'
 import { LINES_BYTES_MAX, LINK_LINES_BYTES_MAX, Pacing } from '../../relay/pacing.ts'
-import type { MonotonicMs, NodeId, UnixMs } from '../../src/bytes/index.ts'
+import type { MonotonicMs, UnixMs } from '../../src/bytes/index.ts'
 import { BODY_BYTES, type CircuitId, Command } from '../../src/cell/index.ts'
 import { pacedPlan, tickMsFor } from '../../src/circuit/setup/index.ts'
-import type { Lane, Link } from '../../src/link/index.ts'
+import type { Lane } from '../../src/link/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
 import { faultyClock } from '../support/faulty-clock.ts'
+import { notedLink, type Sent } from '../support/noted-link.ts'
 import { SeededRng } from '../support/seeded-rng.ts'
-
-interface Sent {
-  readonly at: number
-  readonly command: number
-  readonly tag: number
-}
-
-/** A link that notes what is pushed, and counts writes. */
-function recorder(clock: FakeClock) {
-  const sent: Sent[] = []
-  const flushes: number[] = []
-  const lane = (id: CircuitId): Lane => ({
-    id,
-    queuedCells: 0,
-    push: (command, body) => {
-      sent.push({ at: clock.monotonicMs(), command, tag: body[0]! })
-      return true
-    },
-    close: () => {},
-  })
-  const link: Link = {
-    peer: 'aa' as NodeId,
-    dialled: true,
-    transport: 'memory',
-    even: true,
-    open: true,
-    start: () => {},
-    bill: () => {},
-    lane,
-    flush: () => void flushes.push(clock.monotonicMs()),
-    close: () => {},
-  }
-  return { sent, flushes, link }
-}
 
 const PLAN = { rate: 128, holdMs: 40, openAt: 100 as MonotonicMs, liveAt: 100 as MonotonicMs, closeAt: 3_100 as MonotonicMs }
 
@@ -57,7 +24,7 @@ function cell(tag: number): Uint8Array {
 /** Runs a line whose cells come at the given times; gives what left. */
 function runLine(arrivals: readonly number[], plan: LinePlan = PLAN, untilMs = 3_500, seed = 5) {
   const clock = new FakeClock()
-  const { sent, flushes, link } = recorder(clock)
+  const { sent, flushes, link } = notedLink(clock)
   const over: string[] = []
   const pacer = new Pacer({ clock })
   const line = new PacedLine({
@@ -133,7 +100,7 @@ test('drift: a predecessor 100 ppm faster or slower is followed over ten minutes
   const plan = { ...PLAN, rate: 512, closeAt: 600_000 as MonotonicMs }
   for (const factor of [1.0001, 0.9999]) {
     const clock = new FakeClock()
-    const { sent, link } = recorder(clock)
+    const { sent, link } = notedLink(clock)
     const line = new PacedLine({
       lane: link.lane(2 as CircuitId),
       plan,
@@ -179,7 +146,7 @@ test('a process that stood still: up to the limit all slots are made up for, bey
     [STALL_MS + 200, false],
   ] as const) {
     const clock = new FakeClock()
-    const { sent, link } = recorder(clock)
+    const { sent, link } = notedLink(clock)
     const over: string[] = []
     const plan = { ...PLAN, closeAt: 60_000 as MonotonicMs }
     const line = new PacedLine({
@@ -205,7 +172,7 @@ test('a link that takes nothing for a while makes the line late: positions are k
     [STALL_MS + 300, false],
   ] as const) {
     const clock = new FakeClock()
-    const { sent, link } = recorder(clock)
+    const { sent, link } = notedLink(clock)
     let full = false
     const free = link.lane(2 as CircuitId)
     const lane: Lane = { ...free, push: (command, body) => !full && free.push(command, body) }
@@ -243,7 +210,7 @@ test('one write per link and tick; a link without anything paced is not written;
 test('a process that stood still reads what came meanwhile before it sends what is due: nothing of it goes as random bytes', () => {
   for (const stoodMs of [25, 60, 80]) {
     const clock = new FakeClock()
-    const { sent, link } = recorder(clock)
+    const { sent, link } = notedLink(clock)
     let late = 0
     const pacer = new Pacer({ clock: faultyClock(clock, { late: () => late }) })
     const line = new PacedLine({
@@ -278,8 +245,8 @@ test('a process that stood still reads what came meanwhile before it sends what 
 
 test('something paced that begins within a tick does not make the pacer tick twice', () => {
   const clock = new FakeClock()
-  const { flushes, link } = recorder(clock)
-  const other = recorder(clock).link
+  const { flushes, link } = notedLink(clock)
+  const other = notedLink(clock).link
   const pacer = new Pacer({ clock })
   const second = { emit: () => {} }
   pacer.add(link, { emit: () => pacer.add(other, second) })
@@ -292,7 +259,7 @@ test('something paced that begins within a tick does not make the pacer tick twi
 test('control slots: bursts of a set-up packet at fixed times, PAD where nothing waits, the same times whatever waits', () => {
   const run = (queue: number) => {
     const clock = new FakeClock()
-    const { sent, link } = recorder(clock)
+    const { sent, link } = notedLink(clock)
     const control = new ControlLine({ link, everyMs: 1_000, firstAt: 300 as MonotonicMs })
     const pacer = new Pacer({ clock })
     pacer.add(link, control)
@@ -325,7 +292,7 @@ test('control slots: bursts of a set-up packet at fixed times, PAD where nothing
 test('control slots of a young link: more bursts until it is older, at times that nothing else decides; after a standstill two at once', () => {
   const run = (queue: number, steps: readonly number[]) => {
     const clock = new FakeClock()
-    const { sent, link } = recorder(clock)
+    const { sent, link } = notedLink(clock)
     const young = { everyMs: 250, firstAt: 100 as MonotonicMs }
     const control = new ControlLine({ link, everyMs: 1_000, firstAt: 2_300 as MonotonicMs, young })
     const lane = control.lane(0 as CircuitId)
@@ -351,7 +318,7 @@ test('drift at eight cells a second: a predecessor 100 ppm off is followed over 
   for (const factor of [1.0001, 0.9999]) {
     for (let seed = 1; seed <= 8; seed++) {
       const clock = new FakeClock()
-      const { link } = recorder(clock)
+      const { link } = notedLink(clock)
       const line = new PacedLine({
         lane: link.lane(2 as CircuitId),
         plan: { ...PLAN, rate: 8, closeAt: 1_200_000 as MonotonicMs },
@@ -384,7 +351,7 @@ test('a first cell that comes before this node thinks that the loop is open: its
 test("an origin's own line: what comes home is its sign of life, without it it ends as a member's would", () => {
   for (const homeUntil of [0, 12_000]) {
     const clock = new FakeClock()
-    const { sent, link } = recorder(clock)
+    const { sent, link } = notedLink(clock)
     const over: number[] = []
     const line = new PacedLine({
       lane: link.lane(2 as CircuitId),
@@ -419,7 +386,7 @@ test('a ring is as large as twice the hold, and some: admission counts the same'
 
 test('a set-up packet goes whole in one burst, in turn with all else; so many wait, and one DESTROY for each circuit', () => {
   const clock = new FakeClock()
-  const { sent, link } = recorder(clock)
+  const { sent, link } = notedLink(clock)
   const control = new ControlLine({ link, everyMs: 1_000, firstAt: 500 as MonotonicMs })
   const pacer = new Pacer({ clock })
   pacer.add(link, control)
@@ -460,7 +427,7 @@ function commandOf(text: string): number {
 }
 
 /** A link that is nothing but itself. */
-const bareLink = (clock: FakeClock) => recorder(clock).link
+const bareLink = (clock: FakeClock) => notedLink(clock).link
 const planOf = (rate: number, holdMs = 40) =>
   pacedPlan(FakeClock.START_UNIX_MS as UnixMs, { clock: 'steady', rate, liveEpoch: 1, closeEpoch: 2, holdMs })
 

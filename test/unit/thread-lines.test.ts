@@ -10,50 +10,17 @@ import { microsOf, timeOf } from '../../relay/line-kinds.ts'
 import { LineThread } from '../../relay/line-thread.ts'
 import { type Line, type Lines, LocalLines } from '../../relay/lines.ts'
 import { type LinkThread, ThreadLines } from '../../relay/thread-lines.ts'
-import type { MonotonicMs, NodeId } from '../../src/bytes/index.ts'
+import type { MonotonicMs } from '../../src/bytes/index.ts'
 import { BODY_BYTES, type CircuitId, Command } from '../../src/cell/index.ts'
-import type { Lane, Link } from '../../src/link/index.ts'
+import type { Link } from '../../src/link/index.ts'
 import type { OnRecord } from '../../src/link/thread/index.ts'
 import { RecordReader, RecordWriter, ringMemory } from '../../src/link/thread/record-ring.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { notedLink, type Sent } from '../support/noted-link.ts'
 import { SeededRng } from '../support/seeded-rng.ts'
-
-interface Sent {
-  readonly at: number
-  readonly id: number
-  readonly command: number
-  readonly tag: number
-}
 
 const TICK_MS = 10
 const SEED = 7
-
-/** A link that notes what goes over it. */
-function recorder(clock: FakeClock) {
-  const sent: Sent[] = []
-  const lane = (id: CircuitId): Lane => ({
-    id,
-    queuedCells: 0,
-    push: (command, body) => {
-      sent.push({ at: clock.monotonicMs(), id, command, tag: command === Command.PAD ? 0 : body[0]! })
-      return true
-    },
-    close: () => {},
-  })
-  const link: Link = {
-    peer: 'aa' as NodeId,
-    dialled: true,
-    transport: 'memory',
-    even: true,
-    open: true,
-    start: () => {},
-    bill: () => {},
-    lane,
-    flush: () => {},
-    close: () => {},
-  }
-  return { sent, link }
-}
 
 interface World {
   readonly clock: FakeClock
@@ -67,7 +34,7 @@ interface World {
 
 function local(): World {
   const clock = new FakeClock()
-  const { sent, link } = recorder(clock)
+  const { sent, link } = notedLink(clock)
   let ticks = 0
   const lines = new LocalLines({ clock, rng: new SeededRng(SEED), tickMs: TICK_MS, onTick: () => void ticks++ })
   return { clock, sent, link, lines, ticks: () => ticks, lose: () => {} }
@@ -75,7 +42,7 @@ function local(): World {
 
 function threaded(): World {
   const clock = new FakeClock()
-  const { sent, link } = recorder(clock)
+  const { sent, link } = notedLink(clock)
   const [there, back] = [ringMemory(), ringMemory()]
   const toThread = new RecordReader(there)
   const toNode = new RecordReader(back)
@@ -204,6 +171,25 @@ test('what waits in control slots is bounded as in the line itself, and room com
     assert.ok(other.push(Command.CONTROL, cell(3)))
     assert.equal(lane.push(Command.CONTROL, cell(1)), false)
   }
+})
+
+test('unknown circuits of a stranger wait once each, within the same bound, and room comes back when they are said', () => {
+  const found = [local(), threaded()].map(({ clock, lines, link, sent }) => {
+    lines.addLink(link, { everyMs: 1_000, firstAt: 500 as MonotonicMs })
+    const lane = lines.controlLane(link, 0 as CircuitId)!
+    for (let round = 0; round < 2; round++)
+      for (let id = 1; id <= QUEUE_CELLS_MAX + 50; id++) lines.destroy(link, id as CircuitId)
+    assert.equal(lane.push(Command.CONTROL, cell(1)), false)
+    clock.advanceNow(2_800)
+    assert.equal(sent.filter(({ command }) => command === Command.DESTROY).length, 3 * BURST_CELLS)
+    for (let at = 0; at < 3 * BURST_CELLS; at++) assert.ok(lane.push(Command.CONTROL, cell(1)), `${at}`)
+    assert.equal(lane.push(Command.CONTROL, cell(1)), false)
+    clock.advanceNow(Math.ceil(QUEUE_CELLS_MAX / BURST_CELLS) * 1_000)
+    // Everything that was let in has gone, and nothing of it twice.
+    assert.equal(sent.filter(({ command }) => command === Command.CONTROL).length, 3 * BURST_CELLS)
+    return sent
+  })
+  assert.deepEqual(found[1], found[0])
 })
 
 test('a line that is stopped sends nothing more; one on a link that has ended is over; nothing is left', () => {
