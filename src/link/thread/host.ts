@@ -131,7 +131,7 @@ export class ThreadHost implements LinkHost {
     const ended = new Promise((resolve) => this.#worker.once('exit', resolve))
     const late = clock.deadline(END_TIMEOUT_MS, new AbortController().signal)
     const timeout = new Promise((resolve) => late.signal.addEventListener('abort', resolve, { once: true }))
-    void this.#call({ op: 'close' }).catch(() => {})
+    void this.#call({ op: 'close' }).catch(() => {}) // a thread that cannot close is terminated
     await Promise.race([ended, timeout])
     late.clear()
     this.#worker.removeAllListeners()
