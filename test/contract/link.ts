@@ -430,9 +430,14 @@ export function linkContract(name: string, makePair: () => Promise<HostPair>, { 
           (error: unknown) => assert.ok(isOverlayError(error, 'LINK_DUPLICATE'), String(error)),
         )
       await pair.run(Promise.all([dial(first, second), dial(second, first)]))
+      const links = () => [...live.values()].map(([link]) => link)
+      // Both dials are over when either side may still have to hear of the other's: of the link that stays, or of the end of one that did not.
+      await pair.until(() => {
+        const [one, other] = links()
+        return one !== undefined && other !== undefined && one.dialled !== other.dialled
+      }, 'the same link on both sides')
       await pair.quiet()
-      const [one] = live.get(pair.a)!
-      const [other] = live.get(pair.b)!
+      const [one, other] = links()
       assert.ok(one !== undefined && other !== undefined)
       assert.equal(one.dialled, !other.dialled)
       const lane = new NumberedLane(one, 2)

@@ -208,11 +208,16 @@ test('one write per link and tick; a link without anything paced is not written;
 })
 
 test('a process that stood still reads what came meanwhile before it sends what is due: nothing of it goes as random bytes', () => {
-  for (const stoodMs of [25, 60, 80]) {
+  // In one thread, and where another one handles what the sockets have: that takes it some milliseconds.
+  const threads = [
+    { parts: {}, handledMs: 0 },
+    { parts: { readMs: TICK_MS }, handledMs: TICK_MS / 2 },
+  ]
+  for (const [stoodMs, { parts, handledMs }] of [25, 60, 80].flatMap((ms) => threads.map((each) => [ms, each] as const))) {
     const clock = new FakeClock()
     const { sent, link } = notedLink(clock)
     let late = 0
-    const pacer = new Pacer({ clock: faultyClock(clock, { late: () => late }) })
+    const pacer = new Pacer({ clock: faultyClock(clock, { late: () => late }), ...parts })
     const line = new PacedLine({
       lane: link.lane(2 as CircuitId),
       plan: { ...PLAN, rate: 512, closeAt: 5_000 as MonotonicMs },
@@ -222,10 +227,11 @@ test('a process that stood still reads what came meanwhile before it sends what 
     })
     pacer.add(link, line)
     const arrivals = regular(600, 150, 1000 / 512)
-    const stands = (ms: number) => ms > 400 && ms < 400 + stoodMs
+    const handledAt = 400 + stoodMs + handledMs
+    const stands = (ms: number) => ms > 400 && ms < handledAt
     for (const [at, ms] of arrivals.entries()) {
       // What comes while the process stands still lies in the socket, and is handed out in a turn after the late timer's.
-      clock.setTimer(stands(ms) ? 400 + stoodMs : ms, () => {
+      clock.setTimer(stands(ms) ? handledAt : ms, () => {
         if (stands(ms)) clock.nextTurn(() => clock.nextTurn(() => line.push(Command.CIRCUIT, cell(1 + (at % 250)))))
         else line.push(Command.CIRCUIT, cell(1 + (at % 250)))
       })
