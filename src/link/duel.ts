@@ -9,6 +9,7 @@
  * A side with the lower id that is still dialling holds an inbound connection back until its own dial has succeeded (the held one is
  * closed) or failed (it is used). Spec: SPEC.md §3.1.
  */
+import { OverlayError } from '../errors/index.ts'
 
 /** What of the two connections decides. `dialled`: by this side. */
 export interface Duel {
@@ -23,4 +24,9 @@ export interface Duel {
 export function duel({ lower, existing, fresh, windowMs }: Duel): 'existing' | 'fresh' {
   if (existing.ageMs > windowMs || existing.dialled === fresh.dialled) return 'fresh'
   return fresh.dialled === lower ? 'fresh' : 'existing'
+}
+
+/** What a dial fails with whose connection lost, or is not needed. */
+export function duplicateLink(): OverlayError {
+  return new OverlayError('unreachable', 'LINK_DUPLICATE', 'There is a link with that node already, or one is being opened.')
 }

@@ -18,7 +18,7 @@ import { type Clock, ClockJumps, laterTurn, type Timer } from '../../runtime/ind
 import { ADMISSION_DEFAULTS, Admission, type AdmissionLimits } from '../admission.ts'
 import { CellLink, type LinkFacts } from '../cell-link.ts'
 import { cellPools } from '../cell-pool.ts'
-import { duel } from '../duel.ts'
+import { duel, duplicateLink } from '../duel.ts'
 import type { LinkCloseReason, LinkHost } from '../index.ts'
 import type { CellWire, WireUser } from '../lanes.ts'
 import { dialError } from './dial-error.ts'
@@ -258,7 +258,7 @@ class Libp2pHost<L extends HostedLink> implements LinkHost<L> {
     signal.throwIfAborted()
     this.#closing.signal.throwIfAborted()
     if (this.#parts === null) throw new OverlayError('bug', 'INTERNAL', 'Dialled before the start.')
-    if (this.#links.has(peer) || this.#dials.has(peer)) throw duplicate()
+    if (this.#links.has(peer) || this.#dials.has(peer)) throw duplicateLink()
     if (this.#links.size >= this.#limits.links) throw new OverlayError('overload', 'LINK_LIMIT', 'No further link may be opened.')
     const cancel = new AbortController()
     this.#dials.set(peer, cancel)
@@ -310,7 +310,7 @@ class Libp2pHost<L extends HostedLink> implements LinkHost<L> {
     try {
       const connection = await this.#parts!.transportManager.dial(address, { signal })
       const opened = this.#dialled.get(connection)
-      if (opened === undefined) throw duplicate()
+      if (opened === undefined) throw duplicateLink()
       linked = true
       // The link that this one replaces says `onClose` in the next turn: its owner hears of that first.
       if (opened.replaced) await laterTurn(this.#clock)
@@ -350,7 +350,7 @@ class Libp2pHost<L extends HostedLink> implements LinkHost<L> {
       this.#held.get(peer)?.close('local')
       this.#held.set(peer, link)
     } else {
-      this.#dials.get(peer)?.abort(duplicate())
+      this.#dials.get(peer)?.abort(duplicateLink())
       this.#handOver(link)
     }
   }
@@ -411,8 +411,4 @@ class Libp2pHost<L extends HostedLink> implements LinkHost<L> {
     if (this.#jumps.look() !== 0) this.#renewCertificate()
     this.#sweeper = this.#clock.setTimer(SWEEP_MS, () => this.#sweep())
   }
-}
-
-function duplicate(): OverlayError {
-  return new OverlayError('unreachable', 'LINK_DUPLICATE', 'There is a link with that node already, or one is being opened.')
 }

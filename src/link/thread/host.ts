@@ -9,6 +9,7 @@ import { type ErrorCode, type ErrorKind, OverlayError } from '../../errors/index
 import { type Clock, clockMoment, laterTurn } from '../../runtime/index.ts'
 import { CellLink, type LinkFacts } from '../cell-link.ts'
 import { type CellPools, cellPools } from '../cell-pool.ts'
+import { duplicateLink } from '../duel.ts'
 import type { Link, LinkHost } from '../index.ts'
 import type { CellWire } from '../lanes.ts'
 import type { Libp2pHostOptions } from '../libp2p/index.ts'
@@ -116,8 +117,10 @@ export class ThreadHost implements LinkHost {
     const link = 'link' in answer ? this.#links.get(answer.link ?? 0) : undefined
     // One that this one replaces says `onClose` in the next turn: its owner hears of that first.
     await laterTurn(this.#options.clock)
-    if (link === undefined) throw new OverlayError('unreachable', 'LINK_UNREACHABLE', 'The link has ended already.')
-    return link
+    if (link !== undefined) return link
+    // Both had dialled, and the other's link has taken the place of this one on the way here.
+    if ([...this.#links.values()].some((other) => other.peer === peer)) throw duplicateLink()
+    throw new OverlayError('unreachable', 'LINK_UNREACHABLE', 'The link has ended already.')
   }
 
   close(): Promise<void> {
