@@ -16,7 +16,7 @@ import type { Rng } from '../src/runtime/index.ts'
 import { ControlLine, type ControlTimes } from './control-line.ts'
 import { FromLines, LINE_ENDS, type LineOrder, type LineThreadOptions, ToLines, timeOf } from './line-kinds.ts'
 import { PacedLine } from './paced-line.ts'
-import { Pacer } from './pacer.ts'
+import { Pacer, TICK_MS } from './pacer.ts'
 
 interface Running {
   readonly link: LaneSource
@@ -43,13 +43,17 @@ export class LineThread implements OtherPart {
     this.#rng = rng
     const { tickMs } = parts.options as LineThreadOptions
     this.#tickMs = tickMs
-    // A thread that was late gives the node one tick to handle what came meanwhile.
+    // A thread that was late gives the node one tick to handle what came meanwhile. Where ticks are longer than the shortest, cells are kept for long, and
+    // may lie in their sockets until the next tick.
     this.#pacer = new Pacer({
       clock: parts.clock,
       tickMs,
       readMs: tickMs,
       beforeTick: () => parts.drain(),
-      onTick: () => this.#tellTick(),
+      onTick: (next) => {
+        this.#tellTick()
+        if (next !== null && tickMs > TICK_MS) parts.rest(next)
+      },
     })
   }
 

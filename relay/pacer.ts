@@ -40,9 +40,9 @@ export interface PacerParts {
    * thread reads first, for `READ_TURNS`.
    */
   readonly readMs?: number
-  /** Before each tick, and after it, when everything is written. */
+  /** Before each tick, and after it, when everything is written. `next`: the time of the next one, if there is to be one. */
   beforeTick?(): void
-  onTick?(): void
+  onTick?(next: MonotonicMs | null): void
 }
 
 export class Pacer {
@@ -50,7 +50,7 @@ export class Pacer {
   readonly #tickMs: number
   readonly #readMs: number | null
   readonly #beforeTick: () => void
-  readonly #onTick: () => void
+  readonly #onTick: (next: MonotonicMs | null) => void
   /** What goes over each link, in the order in which it was added. */
   readonly #links = new Map<LaneSource, Set<Paced>>()
   #next: MonotonicMs
@@ -133,8 +133,8 @@ export class Pacer {
       for (const paced of all) paced.emit(now)
       link.flush()
     }
-    this.#onTick()
     // What began in this tick may have set the timer already.
     if (!this.#closed && this.#timer === null && this.#links.size > 0) this.#schedule()
+    this.#onTick(this.#timer === null ? null : this.#next)
   }
 }

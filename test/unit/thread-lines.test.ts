@@ -63,6 +63,7 @@ function threaded(): World {
       options: { tickMs: TICK_MS },
       link: (number) => links.get(number),
       drain: () => toThread.drain(thread.onRecord),
+      rest: () => {},
     },
     new SeededRng(SEED),
   )

@@ -137,7 +137,10 @@ export class RecordWriter {
 
   #ask(): void {
     if (Atomics.load(this.#ring.control, POLLED) === 1 && !this.urgent()) return
-    if (Atomics.exchange(this.#ring.control, ASKED, 1) === 0) this.#wake()
+    const { control } = this.#ring
+    if (Atomics.exchange(control, ASKED, 1) !== 0) return
+    Atomics.notify(control, ASKED)
+    this.#wake()
   }
 
   #retryLater(): void {
@@ -178,6 +181,11 @@ export class RecordReader {
   /** Says whether this side looks by itself from now on, every few milliseconds. Who stops is to drain once more. */
   poll(on: boolean): void {
     Atomics.store(this.#ring.control, POLLED, on ? 1 : 0)
+  }
+
+  /** Blocks this side's thread until the writer asks it to come, or for so long. Never in the node's own thread. */
+  rest(ms: number): void {
+    Atomics.wait(this.#ring.control, ASKED, 0, ms)
   }
 
   /** Hands out all records that are there. Within a call of itself it does nothing. */

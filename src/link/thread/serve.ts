@@ -3,6 +3,7 @@
  * nothing. `other` adds what is not of links: the lines that send by time (`relay/link-thread.ts`).
  */
 import { parentPort, workerData } from 'node:worker_threads'
+import type { MonotonicMs } from '../../bytes/index.ts'
 import { isOverlayError, OverlayError } from '../../errors/index.ts'
 import { type Clock, clockOf } from '../../runtime/index.ts'
 import { cellPools } from '../cell-pool.ts'
@@ -15,6 +16,8 @@ import { type OnRecord, RecordReader, RecordWriter } from './record-ring.ts'
 // Implementation constants.
 /** Who writes cells that do not go by time is not kept waiting, for so long after each. */
 const URGENT_MS = 1_000
+/** This thread is back from its rest so long before the time: sockets are read then. */
+const READ_MS = 1
 
 /** What there is in the thread besides links. */
 export interface OtherPart {
@@ -31,6 +34,11 @@ export interface ThreadParts {
   link(number: number): LaneSource | undefined
   /** Handles what the node has written by now. */
   drain(): void
+  /**
+   * Once this turn is over, nothing is done until then, unless the node wants something: what comes meanwhile lies in the sockets and is read in one
+   * turn. To be woken for each neighbour's write costs more than to read it.
+   */
+  rest(until: MonotonicMs): void
 }
 
 /** Runs this thread: called once, at its top. */
@@ -126,7 +134,13 @@ export function serveLinks(other: (parts: ThreadParts) => OtherPart): void {
     }
   }
   const drain = () => reader.drain(onRecord)
-  const part = other({ clock, events, options: options.other, link: (number) => links.get(number), drain })
+  const rest = (until: MonotonicMs) => {
+    clock.nextTurn(() => {
+      const ms = until - READ_MS - clock.monotonicMs()
+      if (ms > 0 && !events.full && !events.urgent()) reader.rest(ms)
+    })
+  }
+  const part = other({ clock, events, options: options.other, link: (number) => links.get(number), drain, rest })
   port.on('message', drain)
   drain()
 }
