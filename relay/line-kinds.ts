@@ -47,12 +47,15 @@ export interface LineThreadOptions {
   readonly tickMs: number
 }
 
-/** A time in microseconds, u32, that wraps: how long ago it was is known for an hour. */
+/** A time in microseconds, u32, that wraps: how long ago it was is known for half an hour. */
 export function microsOf(ms: number): number {
   return Math.floor(ms * 1_000) >>> 0
 }
 
-/** The time that `micros` tells, seen at `nowMs`. */
+/**
+ * The time that `micros` tells, seen at `nowMs`. Two threads' clocks are the same but for the moment between two readings: what the other one says may be
+ * a little ahead, and is now.
+ */
 export function timeOf(micros: number, nowMs: number): number {
-  return nowMs - ((microsOf(nowMs) - micros) >>> 0) / 1_000
+  return nowMs - Math.max(0, (microsOf(nowMs) - micros) | 0) / 1_000
 }

@@ -218,3 +218,9 @@ test('times cross the border to a microsecond, over the wrap', () => {
     for (const later of [0, 3.25, 900_000]) assert.ok(Math.abs(timeOf(microsOf(ms), ms + later) - ms) < 0.002, `${ms} ${later}`)
   }
 })
+
+test('a time that the other thread’s clock has a little ahead is now, not an hour ago', () => {
+  for (const ms of [5_000, 4_294_967.2955, 9e9 + 0.123]) {
+    for (const ahead of [0.001, 0.4, 12]) assert.ok(Math.abs(timeOf(microsOf(ms + ahead), ms) - ms) < 0.002, `${ms} ${ahead}`)
+  }
+})
