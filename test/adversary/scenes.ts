@@ -61,8 +61,8 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     restMs: { message: 900, page: 2_500, bulk: 4_000 },
     settleMs: 3_000,
     pauseMs: 500,
-    carriage: { loops: 2, rate: 32 },
-    flags: ['--hold', '150', '--bandwidth', '32Mbit'],
+    carriage: { loops: 1, rate: 32 },
+    flags: ['--hold', '150', '--bandwidth', '24Mbit'],
   },
   fixed: {
     bytes: { message: 2 * KiB, page: 32 * KiB, bulk: 64 * KiB },
