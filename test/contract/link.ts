@@ -173,7 +173,7 @@ async function sendAll(pair: HostPair, link: Link, lanes: readonly NumberedLane[
 
 /** Pushes until the lanes are full and nothing moves any more. */
 async function fill(pair: HostPair, link: Link, lanes: readonly NumberedLane[]): Promise<void> {
-  for (let moved = true; moved; ) {
+  for (let moved = true; ; ) {
     moved = false
     await pair.until(() => {
       let taken = false
@@ -182,6 +182,8 @@ async function fill(pair: HostPair, link: Link, lanes: readonly NumberedLane[]):
       moved ||= taken
       return !taken
     }, 'the lanes to be full')
+    // At once: however long it has been quiet, what lies under the lanes may move again.
+    if (!moved) return
     await pair.quiet()
   }
 }
