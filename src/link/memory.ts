@@ -11,6 +11,7 @@ import { OverlayError } from '../errors/index.ts'
 import type { Clock } from '../runtime/index.ts'
 import { CellLink } from './cell-link.ts'
 import { type CellPools, cellPools } from './cell-pool.ts'
+import { duplicateLink } from './duel.ts'
 import type { Link, LinkCloseReason, LinkHost } from './index.ts'
 import type { CellWire } from './lanes.ts'
 
@@ -147,7 +148,7 @@ class MemoryHost implements LinkHost {
   async dial(peer: NodeId, addresses: readonly string[], { signal }: { signal: AbortSignal }): Promise<Link> {
     signal.throwIfAborted()
     this.#ending.signal.throwIfAborted()
-    if (this.#dialling.has(peer)) throw duplicate(peer)
+    if (this.#dialling.has(peer)) throw duplicateLink()
     this.#dialling.add(peer)
     try {
       await this.#turn(AbortSignal.any([signal, this.#ending.signal]))
@@ -158,7 +159,7 @@ class MemoryHost implements LinkHost {
   }
 
   #connect(peer: NodeId, addresses: readonly string[]): Link {
-    if (this.links.has(peer)) throw duplicate(peer)
+    if (this.links.has(peer)) throw duplicateLink()
     let wrong = false
     for (const address of addresses) {
       const there = this.#network.listening.get(address.replace(/\/p2p\/[^/]*$/, ''))
@@ -189,10 +190,6 @@ class MemoryHost implements LinkHost {
     })
     return promise
   }
-}
-
-function duplicate(peer: NodeId): OverlayError {
-  return new OverlayError('unreachable', 'LINK_DUPLICATE', `There is a link with ${peer} already.`)
 }
 
 /** One end of a memory link, and the direction that leads from it. */
