@@ -1,6 +1,9 @@
 /** Records between two threads: whole, in order, whatever their lengths; what finds no room waits; the reader is woken once, and not if it looks by itself. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import { RECORD_BYTES_MAX, RecordReader, RecordWriter, RING_BYTES, ringMemory } from '../../src/link/thread/record-ring.ts'
 import { FakeClock } from '../support/fake-clock.ts'
@@ -129,4 +132,45 @@ test('a record whose reader throws is not handed out again, and those after it a
     got.map(({ id }) => id),
     [2],
   )
+})
+
+test('a reader that rests is back in time, and at once where it was asked or is', () => {
+  const { writer, reader, drain, wakes } = pair()
+  const rested = (ms: number) => {
+    const began = performance.now()
+    reader.rest(ms)
+    return performance.now() - began
+  }
+  assert.ok(rested(30) >= 29)
+  writer.write(1, 1, { later: true })
+  assert.ok(rested(30) >= 29, 'what can wait wakes nobody')
+  writer.write(1, 2)
+  assert.equal(wakes(), 1)
+  assert.ok(rested(10_000) < 5_000)
+  drain()
+  assert.ok(rested(30) >= 29)
+})
+
+test('a reader that rests in its own thread is woken by the writer', { timeout: 20_000 }, async () => {
+  const memory = ringMemory()
+  const program = `
+    const { workerData, parentPort } = require('node:worker_threads')
+    import(workerData.module).then(({ RecordReader }) => {
+      const reader = new RecordReader(workerData.memory)
+      parentPort.postMessage('rests')
+      reader.rest(60_000)
+      reader.drain((kind) => parentPort.postMessage(kind))
+    })`
+  const module = new URL('../../src/link/thread/record-ring.ts', import.meta.url).href
+  const worker = new Worker(program, { eval: true, workerData: { memory, module } })
+  try {
+    assert.deepEqual(await once(worker, 'message'), ['rests'])
+    await pause(100) // it rests by now; if it does not yet, it is asked before, and does not
+    const writer = new RecordWriter(memory, new FakeClock(), () => {})
+    const got = once(worker, 'message')
+    writer.write(7, 1)
+    assert.deepEqual(await got, [7])
+  } finally {
+    await worker.terminate()
+  }
 })

@@ -15,7 +15,9 @@ import { BODY_BYTES, type CircuitId, Command } from '../../src/cell/index.ts'
 import type { Link } from '../../src/link/index.ts'
 import type { OnRecord } from '../../src/link/thread/index.ts'
 import { RecordReader, RecordWriter, ringMemory } from '../../src/link/thread/record-ring.ts'
+import type { Clock } from '../../src/runtime/index.ts'
 import { FakeClock } from '../support/fake-clock.ts'
+import { faultyClock } from '../support/faulty-clock.ts'
 import { notedLink, type Sent } from '../support/noted-link.ts'
 import { SeededRng } from '../support/seeded-rng.ts'
 
@@ -40,8 +42,13 @@ function local(): World {
   return { clock, sent, link, lines, ticks: () => ticks, lose: () => {} }
 }
 
-function threaded(): World {
+/** `behindMs`: how far the thread's clock is behind the node's. */
+function threaded(behindMs = 0): World {
   const clock = new FakeClock()
+  const threadClock: Clock = {
+    ...faultyClock(clock, {}),
+    monotonicMs: () => (clock.monotonicMs() - behindMs) as MonotonicMs,
+  }
   const { sent, link } = notedLink(clock)
   const [there, back] = [ringMemory(), ringMemory()]
   const toThread = new RecordReader(there)
@@ -58,7 +65,7 @@ function threaded(): World {
   const links = new Map([[1, link]])
   const thread = new LineThread(
     {
-      clock,
+      clock: threadClock,
       events,
       options: { tickMs: TICK_MS },
       link: (number) => links.get(number),
@@ -223,4 +230,14 @@ test('a time that the other thread’s clock has a little ahead is now, not an h
   for (const ms of [5_000, 4_294_967.2955, 9e9 + 0.123]) {
     for (const ahead of [0.001, 0.4, 12]) assert.ok(Math.abs(timeOf(microsOf(ms + ahead), ms) - ms) < 0.002, `${ms} ${ahead}`)
   }
+})
+
+test('a circuit whose first cell is taken up as soon as it came has its hold, though the thread’s clock is a little behind', () => {
+  // Ticks are at whole tens: the first cell comes just before one.
+  const arrivals = Array.from({ length: 200 }, (_, at) => 209.8 + (at * 1000) / 128)
+  const { sent } = play(threaded(0.4), arrivals)
+  const cells = sent.filter(({ command }) => command === Command.CIRCUIT)
+  assert.ok(cells.length > arrivals.length)
+  assert.ok(cells[0]!.at - arrivals[0]! >= PLAN.holdMs - TICK_MS, `${cells[0]!.at}`)
+  for (const at of arrivals.keys()) assert.equal(cells[at]!.tag, 1 + (at % 250), `cell ${at}`)
 })
