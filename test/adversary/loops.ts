@@ -2,6 +2,8 @@
  * The true loops of a run, put together from what each node wrote down: a loop's origin knows its first link, each member the two links of a circuit;
  * the ids on links join them. And each member's cells, as an insider there counts them. Pure.
  */
+import { twinId } from '../../relay/circuits.ts'
+import type { CircuitId } from '../../src/cell/index.ts'
 import type { Observation } from './observe.ts'
 import { type TapFact, TapKind, type TapRecords } from './tap-file.ts'
 
@@ -25,6 +27,9 @@ export interface CircuitCells {
   readonly cells: Float64Array
 }
 
+/** Places for twins of a loop (SPEC §4.7). */
+const TWINS_MAX = 15
+
 type HopFact = Extract<TapFact, { type: 'hop' }>
 
 export function trueLoops({ taps, ids }: Pick<Observation, 'taps' | 'ids'>): TrueLoop[] {
@@ -33,23 +38,35 @@ export function trueLoops({ taps, ids }: Pick<Observation, 'taps' | 'ids'>): Tru
   for (const [node, { facts }] of taps.entries()) {
     for (const fact of facts) if (fact.type === 'hop') hops.set(`${node} ${fact.from} ${fact.fromId}`, fact)
   }
+  /** The loop that leaves `origin` as circuit `id` of its link to `first`; `null`: none came home. */
+  const follow = (origin: number, first: string, firstId: number): TrueLoop | null => {
+    const members: Member[] = []
+    let launchedAt = Number.NaN
+    let node = indexOf.get(first)
+    let from = ids[origin]!
+    let id = firstId
+    while (node !== undefined && node !== origin && members.length < ids.length) {
+      const hop = hops.get(`${node} ${from} ${id}`)
+      if (hop === undefined) return null
+      if (members.length === 0) launchedAt = hop.at
+      members.push({ node, circuit: hop.number })
+      from = ids[node]!
+      id = hop.toId
+      node = indexOf.get(hop.to)
+    }
+    return node === origin && members.length > 0 ? { origin, members, launchedAt } : null
+  }
   const loops: TrueLoop[] = []
   for (const [origin, { facts }] of taps.entries()) {
     for (const fact of facts) {
       if (fact.type !== 'launch') continue
-      const members: Member[] = []
-      let node = indexOf.get(fact.first)
-      let from = ids[origin]!
-      let id = fact.id
-      while (node !== undefined && node !== origin && members.length < ids.length) {
-        const hop = hops.get(`${node} ${from} ${id}`)
-        if (hop === undefined) break
-        members.push({ node, circuit: hop.number })
-        from = ids[node]!
-        id = hop.toId
-        node = indexOf.get(hop.to)
+      const loop = follow(origin, fact.first, fact.id)
+      if (loop !== null) loops.push({ ...loop, launchedAt: fact.at })
+      // Its twins go the same way, and are launched nowhere: their ids follow from its own.
+      for (let place = 1; place <= TWINS_MAX; place++) {
+        const twin = follow(origin, fact.first, twinId(fact.id as CircuitId, place))
+        if (twin !== null) loops.push(twin)
       }
-      if (node === origin && members.length > 0) loops.push({ origin, members, launchedAt: fact.at })
     }
   }
   return loops

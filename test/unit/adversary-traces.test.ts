@@ -1,6 +1,8 @@
 /** From traces to features, labels, loops and pairs, on traces of which the truth is known. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { twinId } from '../../relay/circuits.ts'
+import type { CircuitId } from '../../src/cell/index.ts'
 import { featuresOf, type LinkWindow, linksOf } from '../adversary/features.ts'
 import { circuitFeatures } from '../adversary/insider.ts'
 import { roleOf, type Services } from '../adversary/labels.ts'
@@ -172,7 +174,8 @@ test('scenes: hosts serve, nobody plays two parts at once, roles move over the n
   for (const nodes of played.values()) assert.ok(nodes.size >= 14, `${nodes.size} nodes`)
 })
 
-test('loops are put together from what each of their nodes wrote down; one that never came home is none', () => {
+test('loops, and their twins, are put together from what each of their nodes wrote down; one that never came home is none', () => {
+  const twinned = (id: number) => twinId(id as CircuitId, 3)
   const ids = ['aa', 'bb', 'cc', 'dd']
   const hop = (number: number, from: string, fromId: number, to: string, toId: number): TapFact => ({
     ...{ type: 'hop', number, from, fromId, to, toId, at: 1 },
@@ -186,9 +189,9 @@ test('loops are put together from what each of their nodes wrote down; one that 
         { type: 'launch', first: 'cc', last: 'dd', id: 99, at: 6 },
       ] satisfies TapFact[],
     },
-    { records, facts: [hop(1, 'aa', 10, 'cc', 20)] },
-    { records, facts: [hop(7, 'bb', 20, 'dd', 30)] },
-    { records, facts: [hop(3, 'cc', 30, 'aa', 40), hop(4, 'cc', 31, 'bb', 41)] },
+    { records, facts: [hop(1, 'aa', 10, 'cc', 20), hop(2, 'aa', twinned(10), 'cc', twinned(20))] },
+    { records, facts: [hop(7, 'bb', 20, 'dd', 30), hop(8, 'bb', twinned(20), 'dd', twinned(30))] },
+    { records, facts: [hop(3, 'cc', 30, 'aa', 40), hop(4, 'cc', 31, 'bb', 41), hop(5, 'cc', twinned(30), 'aa', twinned(40))] },
   ]
   assert.deepEqual(trueLoops({ taps, ids }), [
     {
@@ -199,6 +202,15 @@ test('loops are put together from what each of their nodes wrote down; one that 
         { node: 3, circuit: 3 },
       ],
       launchedAt: 5,
+    },
+    {
+      origin: 0,
+      members: [
+        { node: 1, circuit: 2 },
+        { node: 2, circuit: 8 },
+        { node: 3, circuit: 5 },
+      ],
+      launchedAt: 1,
     },
   ])
 })
