@@ -57,6 +57,8 @@ export class ParcelSender {
   readonly #parts: ParcelParts
   readonly #puts: Permits
   readonly #holders = new Set<NodeId>()
+  /** Nodes that have failed, however long ago: while nobody but this node has taken anything, none is tried a second time. */
+  readonly #failed = new Set<NodeId>()
   #stored = 0
 
   constructor(parts: ParcelParts) {
@@ -100,17 +102,23 @@ export class ParcelSender {
 
   /** Holders that have something of it or did not fail just now. */
   #there(tally: ReadonlyMap<NodeId, number>): number {
-    const { ranking, health } = this.#parts
-    return ranking.nodes.filter((node) => tally.has(node) || !health.isSuspect(node)).length
+    return this.#parts.ranking.nodes.filter((node) => tally.has(node) || !this.#isSuspect(node)).length
   }
 
-  /**
-   * In a network of few nodes that has only begun, no loop may lead to some of them until the directory knows their links. Not where nobody
-   * but this node took anything: that is to fail soon.
-   */
+  /** Whether nobody but this node has taken anything: then there is nothing to try again for, and the publication is to fail soon. */
+  get #isAlone(): boolean {
+    return this.#holders.size <= 1
+  }
+
+  /** Whether others should be tried before `node`. */
+  #isSuspect(node: NodeId): boolean {
+    return this.#parts.health.isSuspect(node) || (this.#isAlone && this.#failed.has(node))
+  }
+
+  /** In a network of few nodes that has only begun, no loop may lead to some of them until the directory knows their links. */
   async #waitIfTooFew(held: readonly (NodeId | null)[]): Promise<void> {
     const { ranking, health, clock, signal } = this.#parts
-    if (this.#holders.size <= 1 || this.#there(tallyOf(held)) >= HOLDERS_MIN) return
+    if (this.#isAlone || this.#there(tallyOf(held)) >= HOLDERS_MIN) return
     await clock.sleep(TOO_FEW_MS, { signal })
     for (const node of ranking.nodes) health.forgive(node)
   }
@@ -152,12 +160,12 @@ export class ParcelSender {
    * to date.
    */
   async #sendOne(parcel: Parcel, first: NodeId, tally: Map<NodeId, number>): Promise<NodeId | null> {
-    const { signal, health, avoid } = this.#parts
+    const { signal, avoid } = this.#parts
     await this.#puts.take(signal)
     try {
       const tried = new Set<NodeId>(avoid)
       const triedMax = tried.size + HOLDERS_PER_PARCEL
-      let node: NodeId | undefined = health.isSuspect(first) || tried.has(first) ? undefined : first
+      let node: NodeId | undefined = this.#isSuspect(first) || tried.has(first) ? undefined : first
       move(tally, first, -1)
       node ??= this.#nextHolder(parcel, tried, tally)
       while (node !== undefined && tried.size < triedMax) {
@@ -179,17 +187,15 @@ export class ParcelSender {
 
   /** The holder to try next: not suspect before suspect, few of this lot before many, then by rank. */
   #nextHolder(parcel: Parcel, tried: ReadonlySet<NodeId>, tally: ReadonlyMap<NodeId, number>): NodeId | undefined {
-    const { ranking, health } = this.#parts
     let best: NodeId | undefined
     let bestCost = Number.POSITIVE_INFINITY
-    for (const node of ranking.order(parcel.place)) {
+    for (const node of this.#parts.ranking.order(parcel.place)) {
       if (tried.has(node)) continue
-      const cost = (tally.get(node) ?? 0) + (health.isSuspect(node) ? SUSPECT_COST : 0)
+      const cost = (tally.get(node) ?? 0) + (this.#isSuspect(node) ? SUSPECT_COST : 0)
       if (cost < bestCost) [best, bestCost] = [node, cost]
       if (cost === 0) break
     }
-    // Where nobody can be reached there is nothing to try again for: the publication is to fail soon.
-    return bestCost >= SUSPECT_COST && this.#holders.size <= 1 ? undefined : best
+    return bestCost >= SUSPECT_COST && this.#isAlone ? undefined : best
   }
 
   async #putAt(parcel: Parcel, node: NodeId): Promise<boolean> {
@@ -205,9 +211,10 @@ export class ParcelSender {
       } catch (error) {
         signal.throwIfAborted()
         if (!isHolderFault(error)) throw error
-        const again = attempt < TRIES_PER_HOLDER && mayGoElsewhere(error) && !health.isSuspect(node)
+        const again = attempt < TRIES_PER_HOLDER && !this.#isAlone && mayGoElsewhere(error) && !this.#isSuspect(node)
         if (again) continue
         health.failed(node)
+        this.#failed.add(node)
         return false
       } finally {
         deadline.clear()

@@ -153,6 +153,29 @@ test('too few can be reached at first, as where a small network has only begun: 
   }
 })
 
+test('where nobody can be reached a publication fails after every holder was tried once, however long each takes to fail', async () => {
+  const clock = new FakeClock()
+  let asks = 0
+  const network = new FakeShareNetwork(7, 1)
+  // The longest: each holder is given up at another time, the first of them so early that it would not be suspect any more when the last is.
+  network.putShare = async (node) => {
+    if (node === network.self) return
+    asks++
+    await clock.sleep(10_000 + 6_000 * network.nodes.findIndex(({ id }) => id === node), { signal: never })
+    throw new OverlayError('unreachable', 'STORE_UNREACHABLE', 'away', new OverlayError('timeout', 'TIMEOUT', 'away'))
+  }
+  const beganMs = clock.monotonicMs()
+  const publishing = publishFile(network, streamOf(new Uint8Array(9)), { signal: never }, { rng: seededRng(6), clock })
+  const outcome = await clock.runFor(
+    publishing.catch((error: unknown) => error),
+    300_000,
+  )
+  assert.ok(isOverlayError(outcome, 'PUBLISH_FAILED'), String(outcome))
+  // Two shares may be at the same holder at once.
+  assert.ok(asks <= 9, `${asks} asks`)
+  assert.ok(clock.monotonicMs() - beganMs < 200_000)
+})
+
 test('small networks: 4 nodes do, 3 do not', async () => {
   const four = new FakeShareNetwork(4)
   assert.equal((await publishFile(four, streamOf(new Uint8Array(5)), { signal: never }, partsOf(7))).shares, 8)
