@@ -28,6 +28,8 @@ const SUSPECT_COST = 1000
 const EVENINGS = 2
 /** With fewer holders than a publication needs, those that failed are tried again after so long: what is told of links takes a few seconds to come. */
 const TOO_FEW_MS = 5_000
+/** They are tried again once, and once more only if so little time has passed: who fails by time-outs is not waited for three times. */
+const TOO_FEW_FOR_MS = 15_000
 /** Holders tried for one parcel. */
 const HOLDERS_PER_PARCEL = 6
 
@@ -81,9 +83,13 @@ export class ParcelSender {
    * holders that are there: the directory still lists nodes that left, and they can neither hold a share nor vanish once more.
    */
   async sendAll(parcels: readonly Parcel[], k: number, what: string): Promise<readonly (NodeId | null)[]> {
+    const triesUntilMs = this.#parts.clock.monotonicMs() + TOO_FEW_FOR_MS
     let held = await this.mend(parcels)
     for (let left = EVENINGS; left > 0 && this.#broken(held, k) !== null; left--) {
-      await this.#waitIfTooFew(held)
+      if (this.#areTooFew(held)) {
+        if (left < EVENINGS && this.#parts.clock.monotonicMs() > triesUntilMs) break
+        await this.#waitForMore()
+      }
       held = await this.#even(parcels, held)
     }
     const broken = this.#broken(held, k)
@@ -115,10 +121,14 @@ export class ParcelSender {
     return this.#parts.health.isSuspect(node) || (this.#isAlone && this.#failed.has(node))
   }
 
+  /** Whether fewer holders than a publication needs are there, this node not the only one. */
+  #areTooFew(held: readonly (NodeId | null)[]): boolean {
+    return !this.#isAlone && this.#there(tallyOf(held)) < HOLDERS_MIN
+  }
+
   /** In a network of few nodes that has only begun, no loop may lead to some of them until the directory knows their links. */
-  async #waitIfTooFew(held: readonly (NodeId | null)[]): Promise<void> {
+  async #waitForMore(): Promise<void> {
     const { ranking, health, clock, signal } = this.#parts
-    if (this.#isAlone || this.#there(tallyOf(held)) >= HOLDERS_MIN) return
     await clock.sleep(TOO_FEW_MS, { signal })
     for (const node of ranking.nodes) health.forgive(node)
   }

@@ -176,6 +176,29 @@ test('where nobody can be reached a publication fails after every holder was tri
   assert.ok(clock.monotonicMs() - beganMs < 200_000)
 })
 
+test('too few can be reached, and each fails by a time-out: they are tried twice, not three times', async () => {
+  const clock = new FakeClock()
+  const network = new FakeShareNetwork(7, 1)
+  const [, near, ...far] = network.nodes.map(({ id }) => id)
+  const asked = new Map<string, number>()
+  network.putShare = async (node) => {
+    if (node === network.self || node === near) return
+    asked.set(node, (asked.get(node) ?? 0) + 1)
+    await clock.sleep(12_000, { signal: never })
+    throw new OverlayError('unreachable', 'STORE_UNREACHABLE', 'away', new OverlayError('unreachable', 'LOOP_FAILED', 'away'))
+  }
+  const beganMs = clock.monotonicMs()
+  const publishing = publishFile(network, streamOf(new Uint8Array(9)), { signal: never }, { rng: seededRng(6), clock })
+  const outcome = await clock.runFor(
+    publishing.catch((error: unknown) => error),
+    300_000,
+  )
+  assert.ok(isOverlayError(outcome, 'PUBLISH_FAILED'), String(outcome))
+  assert.ok(asked.size <= far.length)
+  const tookMs = clock.monotonicMs() - beganMs
+  assert.ok(tookMs > 20_000 && tookMs < 90_000, `${tookMs} ms`)
+})
+
 test('small networks: 4 nodes do, 3 do not', async () => {
   const four = new FakeShareNetwork(4)
   assert.equal((await publishFile(four, streamOf(new Uint8Array(5)), { signal: never }, partsOf(7))).shares, 8)
