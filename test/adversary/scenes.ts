@@ -62,7 +62,7 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     settleMs: 3_000,
     pauseMs: 500,
     carriage: { loops: 1, rate: 32 },
-    flags: ['--hold', '150', '--bandwidth', '44Mbit'],
+    flags: ['--hold', '150', '--bandwidth', '48Mbit'],
   },
   fixed: {
     bytes: { message: 2 * KiB, page: 32 * KiB, bulk: 64 * KiB },
