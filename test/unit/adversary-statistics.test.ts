@@ -16,6 +16,7 @@ import {
   truePositivesAt,
   upperBound,
 } from '../adversary/statistics.ts'
+import { together } from '../adversary/together.ts'
 import { seededRng } from '../support/seeded-rng.ts'
 
 const near = (found: number, wanted: number, within = 1e-6) =>
@@ -150,4 +151,15 @@ test('inner folds keep to the rows they are given and part nodes of runs', () =>
       }
     }),
   )
+})
+
+test('runs judged one by one: counts of the same task are added, and bounds are those of the sum', () => {
+  const task = (name: string, right: number, windows: number) => ({ task: name, advantage: advantage(right, windows) }) as never
+  const none = { pairs: [], further: [], placebo: [], colluding: { task: null } as never, direction: null }
+  const found = together([
+    { ...none, pairs: [task('a / b', 30, 50)], direction: task('which way', 5, 10) },
+    { ...none, pairs: [task('a / b', 20, 40)], placebo: [task('placebo: a / b', 1, 2)] },
+  ])
+  assert.deepEqual([...found.keys()], ['a / b', 'which way', 'placebo: a / b'])
+  assert.deepEqual(found.get('a / b'), advantage(50, 90))
 })
