@@ -20,7 +20,7 @@ import { type Clock, type Rng, shuffled } from '../../src/runtime/index.ts'
 const PUTS_MAX = 24
 /** Time for one put, over everything that the network does for it. */
 const PUT_TIMEOUT_MS = 45_000
-/** Tries at one holder: the second goes over another loop. */
+/** Tries at one holder: the second goes over another loop. One, while nobody but this node has taken anything. */
 const TRIES_PER_HOLDER = 2
 /** A suspect holder comes after all others. */
 const SUSPECT_COST = 1000
