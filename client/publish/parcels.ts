@@ -20,7 +20,7 @@ import { type Clock, type Rng, shuffled } from '../../src/runtime/index.ts'
 const PUTS_MAX = 24
 /** Time for one put, over everything that the network does for it. */
 const PUT_TIMEOUT_MS = 45_000
-/** Tries at one holder: the second goes over another loop. One, while nobody but this node has taken anything. */
+/** Tries at one holder: the second goes over another loop. One for a holder that failed before, or while nobody but this node has taken anything. */
 const TRIES_PER_HOLDER = 2
 /** A suspect holder comes after all others. */
 const SUSPECT_COST = 1000
@@ -32,6 +32,8 @@ const TOO_FEW_MS = 5_000
 const TOO_FEW_FOR_MS = 15_000
 /** Holders tried for one parcel. */
 const HOLDERS_PER_PARCEL = 6
+
+const NOBODY: ReadonlySet<NodeId> = new Set()
 
 export interface ParcelParts {
   readonly ranking: Ranking
@@ -55,11 +57,19 @@ export interface Parcel {
   ready?(node: NodeId, signal: AbortSignal): Promise<void> | undefined
 }
 
+/** Sending a lot once. */
+interface Round {
+  /** Parcels of the lot that each node has or is being sent. */
+  readonly tally: Map<NodeId, number>
+  /** Nodes that have failed in it and taken nothing since: others come before them until it ends, however long it takes. */
+  readonly failed: Set<NodeId>
+}
+
 export class ParcelSender {
   readonly #parts: ParcelParts
   readonly #puts: Permits
   readonly #holders = new Set<NodeId>()
-  /** Nodes that have failed, however long ago: while nobody but this node has taken anything, none is tried a second time. */
+  /** Nodes that have failed and taken nothing since, however long ago. While nobody but this node has taken anything, none is tried a second time. */
   readonly #failed = new Set<NodeId>()
   #stored = 0
 
@@ -84,13 +94,15 @@ export class ParcelSender {
    */
   async sendAll(parcels: readonly Parcel[], k: number, what: string): Promise<readonly (NodeId | null)[]> {
     const triesUntilMs = this.#parts.clock.monotonicMs() + TOO_FEW_FOR_MS
-    let held = await this.mend(parcels)
+    let failed = new Set<NodeId>()
+    let held = await this.#send(parcels, [], failed)
     for (let left = EVENINGS; left > 0 && this.#broken(held, k) !== null; left--) {
-      if (this.#areTooFew(held)) {
+      if (this.#areTooFew(held, failed)) {
         if (left < EVENINGS && this.#parts.clock.monotonicMs() > triesUntilMs) break
         await this.#waitForMore()
       }
-      held = await this.#even(parcels, held)
+      failed = new Set()
+      held = await this.#even(parcels, held, failed)
     }
     const broken = this.#broken(held, k)
     if (broken === null) return held
@@ -106,9 +118,9 @@ export class ParcelSender {
     return `${count} of ${held.length} parts on ${tally.size} of ${there} reachable holders.`
   }
 
-  /** Holders that have something of it or did not fail just now. */
-  #there(tally: ReadonlyMap<NodeId, number>): number {
-    return this.#parts.ranking.nodes.filter((node) => tally.has(node) || !this.#isSuspect(node)).length
+  /** Holders that have something of it or did not fail just now, nor in a round in which they `failed`. */
+  #there(tally: ReadonlyMap<NodeId, number>, failed: ReadonlySet<NodeId> = NOBODY): number {
+    return this.#parts.ranking.nodes.filter((node) => tally.has(node) || !this.#isSuspect(node, failed)).length
   }
 
   /** Whether nobody but this node has taken anything: then there is nothing to try again for, and the publication is to fail soon. */
@@ -116,14 +128,14 @@ export class ParcelSender {
     return this.#holders.size <= 1
   }
 
-  /** Whether others should be tried before `node`. */
-  #isSuspect(node: NodeId): boolean {
-    return this.#parts.health.isSuspect(node) || (this.#isAlone && this.#failed.has(node))
+  /** Whether others should be tried before `node`. `failed`: who failed in the same round. */
+  #isSuspect(node: NodeId, failed: ReadonlySet<NodeId>): boolean {
+    return failed.has(node) || this.#parts.health.isSuspect(node) || (this.#isAlone && this.#failed.has(node))
   }
 
-  /** Whether fewer holders than a publication needs are there, this node not the only one. */
-  #areTooFew(held: readonly (NodeId | null)[]): boolean {
-    return !this.#isAlone && this.#there(tallyOf(held)) < HOLDERS_MIN
+  /** Whether fewer holders than a publication needs were there in the round in which nodes `failed`, this node not the only one. */
+  #areTooFew(held: readonly (NodeId | null)[], failed: ReadonlySet<NodeId>): boolean {
+    return !this.#isAlone && this.#there(tallyOf(held), failed) < HOLDERS_MIN
   }
 
   /** In a network of few nodes that has only begun, no loop may lead to some of them until the directory knows their links. */
@@ -137,10 +149,14 @@ export class ParcelSender {
    * Sends once more what is not where it should be: holders that failed a while ago may be back, and hold less than others then. What nobody else
    * takes stays where it is.
    */
-  async #even(parcels: readonly Parcel[], held: readonly (NodeId | null)[]): Promise<readonly (NodeId | null)[]> {
+  async #even(
+    parcels: readonly Parcel[],
+    held: readonly (NodeId | null)[],
+    failed: Set<NodeId>,
+  ): Promise<readonly (NodeId | null)[]> {
     const placed = this.#parts.ranking.place(parcels.map((parcel) => parcel.place))
     const stay = held.map((node, at) => (node === placed[at] ? node : null))
-    const now = await this.mend(parcels, stay)
+    const now = await this.#send(parcels, stay, failed)
     return now.map((node, at) => node ?? held[at] ?? null)
   }
 
@@ -148,15 +164,24 @@ export class ParcelSender {
    * Sends those of a whole lot of parcels that nobody has, without judging the result. `held`: who has each one already; nothing is sent of
    * these. Returns who has each one now.
    */
-  async mend(parcels: readonly Parcel[], held: readonly (NodeId | null)[] = []): Promise<readonly (NodeId | null)[]> {
+  async mend(parcels: readonly Parcel[], held: readonly (NodeId | null)[]): Promise<readonly (NodeId | null)[]> {
+    return await this.#send(parcels, held, new Set())
+  }
+
+  /** Sends a lot once; adds to `failed` who failed and took nothing after that. */
+  async #send(
+    parcels: readonly Parcel[],
+    held: readonly (NodeId | null)[],
+    failed: Set<NodeId>,
+  ): Promise<readonly (NodeId | null)[]> {
     const { ranking, rng } = this.#parts
     const placed = ranking.place(parcels.map((parcel) => parcel.place))
     // Where each one is, or is on its way to.
-    const tally = tallyOf(placed.map((node, at) => held[at] ?? node))
+    const round: Round = { tally: tallyOf(placed.map((node, at) => held[at] ?? node)), failed }
     const missing = [...parcels.entries()].filter(([at]) => (held[at] ?? null) === null)
     const now = parcels.map((_, at) => held[at] ?? null)
     const jobs = shuffled(missing, rng).map(async ([at, parcel]) => {
-      now[at] = await this.#sendOne(parcel, placed[at]!, tally)
+      now[at] = await this.#sendOne(parcel, placed[at]!, round)
     })
     // Every job is waited for, also after the first failure: they borrow the segment's buffer.
     const outcomes = await Promise.allSettled(jobs)
@@ -166,28 +191,28 @@ export class ParcelSender {
   }
 
   /**
-   * Brings one parcel to its holder or, if need be, to another; `null`: nobody took it. `tally`: parcels of the same lot at each node, kept up
-   * to date.
+   * Brings one parcel to its holder or, if need be, to another; `null`: nobody took it. Keeps `round` up to date.
    */
-  async #sendOne(parcel: Parcel, first: NodeId, tally: Map<NodeId, number>): Promise<NodeId | null> {
+  async #sendOne(parcel: Parcel, first: NodeId, round: Round): Promise<NodeId | null> {
+    const { tally, failed } = round
     const { signal, avoid } = this.#parts
     await this.#puts.take(signal)
     try {
       const tried = new Set<NodeId>(avoid)
       const triedMax = tried.size + HOLDERS_PER_PARCEL
-      let node: NodeId | undefined = this.#isSuspect(first) || tried.has(first) ? undefined : first
+      let node: NodeId | undefined = this.#isSuspect(first, failed) || tried.has(first) ? undefined : first
       move(tally, first, -1)
-      node ??= this.#nextHolder(parcel, tried, tally)
+      node ??= this.#nextHolder(parcel, tried, round)
       while (node !== undefined && tried.size < triedMax) {
         tried.add(node)
         move(tally, node, 1)
-        if (await this.#putAt(parcel, node)) {
+        if (await this.#putAt(parcel, node, failed)) {
           this.#stored++
           this.#holders.add(node)
           return node
         }
         move(tally, node, -1)
-        node = this.#nextHolder(parcel, tried, tally)
+        node = this.#nextHolder(parcel, tried, round)
       }
       return null
     } finally {
@@ -196,19 +221,19 @@ export class ParcelSender {
   }
 
   /** The holder to try next: not suspect before suspect, few of this lot before many, then by rank. */
-  #nextHolder(parcel: Parcel, tried: ReadonlySet<NodeId>, tally: ReadonlyMap<NodeId, number>): NodeId | undefined {
+  #nextHolder(parcel: Parcel, tried: ReadonlySet<NodeId>, { tally, failed }: Round): NodeId | undefined {
     let best: NodeId | undefined
     let bestCost = Number.POSITIVE_INFINITY
     for (const node of this.#parts.ranking.order(parcel.place)) {
       if (tried.has(node)) continue
-      const cost = (tally.get(node) ?? 0) + (this.#isSuspect(node) ? SUSPECT_COST : 0)
+      const cost = (tally.get(node) ?? 0) + (this.#isSuspect(node, failed) ? SUSPECT_COST : 0)
       if (cost < bestCost) [best, bestCost] = [node, cost]
       if (cost === 0) break
     }
     return bestCost >= SUSPECT_COST && this.#isAlone ? undefined : best
   }
 
-  async #putAt(parcel: Parcel, node: NodeId): Promise<boolean> {
+  async #putAt(parcel: Parcel, node: NodeId, failed: Set<NodeId>): Promise<boolean> {
     const { clock, signal, health } = this.#parts
     for (let attempt = 1; attempt <= TRIES_PER_HOLDER; attempt++) {
       await parcel.ready?.(node, signal)
@@ -217,14 +242,15 @@ export class ParcelSender {
       try {
         await parcel.put(node, deadline.signal)
         health.answered(node, clock.monotonicMs() - startedMs)
+        for (const failures of [failed, this.#failed]) failures.delete(node)
         return true
       } catch (error) {
         signal.throwIfAborted()
         if (!isHolderFault(error)) throw error
-        const again = attempt < TRIES_PER_HOLDER && !this.#isAlone && mayGoElsewhere(error) && !this.#isSuspect(node)
-        if (again) continue
+        const failedBefore = this.#failed.has(node) || this.#isSuspect(node, failed)
+        if (attempt < TRIES_PER_HOLDER && !this.#isAlone && mayGoElsewhere(error) && !failedBefore) continue
         health.failed(node)
-        this.#failed.add(node)
+        for (const failures of [failed, this.#failed]) failures.add(node)
         return false
       } finally {
         deadline.clear()
