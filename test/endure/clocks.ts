@@ -25,7 +25,7 @@ const HELP = `npm run clocks -- [options]
   --nodes N           default 6
   --mib N             size of what is published and fetched; default 100
   --cover COVER       steady, fixed: ${COVERS.join(', ')}; default medium
-  --fixed-loops N     default 8
+  --fixed-loops N     default 5
   --fixed-rate CELLS  default 128
   --hold MS           steady, fixed: default the nodes' own; more where the machine does other things
   --limit S           seconds until all of it is given up; default 3600
@@ -38,7 +38,7 @@ const { values } = parseArgs({
     nodes: { type: 'string', default: '6' },
     mib: { type: 'string', default: '100' },
     cover: { type: 'string', default: 'medium' },
-    'fixed-loops': { type: 'string', default: '8' },
+    'fixed-loops': { type: 'string', default: '5' },
     'fixed-rate': { type: 'string', default: '128' },
     hold: { type: 'string' },
     limit: { type: 'string', default: '3600' },
