@@ -18,6 +18,7 @@ import { tarOf } from '../support/tar-maker.ts'
 import { contentServer, downloadWatched, fetchWatched, hashOf, offerService, publishContent } from '../support/transfers.ts'
 
 const MiB = 2 ** 20
+const ASK_EVERY_MS = 10_000
 const WHATS = ['page', 'live', 'bulk'] as const
 const HELP = `npm run clocks -- [options]
   --clock LIST        of ${CLOCKS.join(', ')}; default all
@@ -27,6 +28,7 @@ const HELP = `npm run clocks -- [options]
   --cover COVER       steady, fixed: ${COVERS.join(', ')}; default medium
   --fixed-loops N     default 5
   --fixed-rate CELLS  default 128
+  --minutes N         live: the service is then asked for 1 KiB every ten seconds for so long, and may not fail; default 0
   --hold MS           steady, fixed: default the nodes' own; more where the machine does other things
   --limit S           seconds until all of it is given up; default 3600
   --verbose           what nodes say`
@@ -40,6 +42,7 @@ const { values } = parseArgs({
     cover: { type: 'string', default: 'medium' },
     'fixed-loops': { type: 'string', default: '5' },
     'fixed-rate': { type: 'string', default: '128' },
+    minutes: { type: 'string', default: '0' },
     hold: { type: 'string' },
     limit: { type: 'string', default: '3600' },
     verbose: { type: 'boolean', default: false },
@@ -120,6 +123,28 @@ async function read(node: TestnetNode, address: string): Promise<void> {
   )
 }
 
+/** Asks again and again, as `--minutes` says; throws if any ask failed. */
+async function asked(ask: () => Promise<number>): Promise<string> {
+  const endMs = systemClock.monotonicMs() + Number(values.minutes) * 60_000
+  const tookMs: number[] = []
+  let failures = 0
+  while (systemClock.monotonicMs() < endMs) {
+    await systemClock.sleep(ASK_EVERY_MS, { signal })
+    const began = systemClock.monotonicMs()
+    await ask().then(
+      (ms) => tookMs.push(ms),
+      (error: unknown) => {
+        failures++
+        say(`  asked, and after ${seconds(systemClock.monotonicMs() - began)}: ${String(error)}`)
+      },
+    )
+  }
+  const [middle, worst] = [0.5, 1].map((part) => tookMs.toSorted((a, b) => a - b).at(Math.ceil(part * tookMs.length) - 1) ?? 0)
+  const text = `asked ${tookMs.length + failures} times for 1 KiB: ${failures} failed, ${seconds(middle!)} in the middle, ${seconds(worst!)} at most`
+  if (failures > 0) throw new Error(text)
+  return text
+}
+
 const WORKS: Readonly<Record<(typeof WHATS)[number], (owner: TestnetNode, user: TestnetNode) => Promise<string>>> = {
   async page(owner, user) {
     const [address, publishMs] = await timed(() => publishSite(owner))
@@ -144,7 +169,10 @@ const WORKS: Readonly<Record<(typeof WHATS)[number], (owner: TestnetNode, user: 
         return ms
       }
       const [firstMs, nextMs, longMs] = [await get(1024), await get(1024), await get(MiB)]
-      return `a live service is up after ${seconds(upMs)}; 1 KiB of it: first ${seconds(firstMs)}, then ${seconds(nextMs)}; 1 MiB: ${seconds(longMs)}`
+      const text = `a live service is up after ${seconds(upMs)}; 1 KiB of it: first ${seconds(firstMs)}, then ${seconds(nextMs)}; 1 MiB: ${seconds(longMs)}`
+      if (Number(values.minutes) === 0) return text
+      say(`  ${text}`)
+      return await asked(() => get(1024))
     } finally {
       server.close()
     }
