@@ -70,7 +70,7 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     settleMs: 5_000,
     pauseMs: 500,
     carriage: { loops: 1, rate: 32 },
-    flags: ['--hold', '150', '--bandwidth', '32Mbit', '--fixed-loops', '5', '--fixed-rate', '32'],
+    flags: ['--hold', '150', '--bandwidth', '60Mbit', '--fixed-loops', '5', '--fixed-rate', '32'],
   },
 }
 
