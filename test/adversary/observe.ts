@@ -68,6 +68,8 @@ export interface RunOptions {
   readonly nodes: number
   readonly clock: string
   readonly scenes: readonly SceneKind[]
+  /** Whether it is a run of the short kind (`Workload.shortFlags`). */
+  readonly short: boolean
   /** What some of the nodes do with the circuits that they relay; `null`: all of them only look. */
   readonly hands: Hands | null
   readonly rng: SeededRng
@@ -98,9 +100,8 @@ export async function observe(options: RunOptions): Promise<Observation> {
   const target = await startTarget()
   try {
     const began = now()
-    testnet = await startNetwork(count, { clock, flags: workload.flags, env }, signal, (index, line) =>
-      lines.push(`node ${index}: ${line}`),
-    )
+    const flags = options.short ? (workload.shortFlags ?? workload.flags) : workload.flags
+    testnet = await startNetwork(count, { clock, flags, env }, signal, (index, line) => lines.push(`node ${index}: ${line}`))
     const nodes = testnet.nodes
     const hosts = planHosts(count, rng.fork('hosts'))
     const scenes = planScenes(kinds, hosts, count, rng.fork('scenes'))

@@ -116,7 +116,7 @@ async function playInTurn(numbers: readonly number[]): Promise<void> {
 
 function observing(run: number): Parameters<typeof observe>[0] {
   const scenes = values.short ? SHORT_RUN : FULL_RUN
-  return { run, nodes, clock, scenes, hands, rng: rngOf(`run ${run}`), signal: stop.signal, say }
+  return { run, nodes, clock, scenes, short: values.short, hands, rng: rngOf(`run ${run}`), signal: stop.signal, say }
 }
 
 function keep(observation: Observation): void {

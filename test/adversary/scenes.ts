@@ -35,6 +35,8 @@ export interface Workload {
   readonly carriage: ServiceCarriage | null
   /** What nodes are started with besides: sixteen of them are to run on two cores, far from what these can do. */
   readonly flags: readonly string[]
+  /** The same in short runs, which play two networks at once, where it differs: with twice the lines these take all that two cores have (FINDINGS.md). */
+  readonly shortFlags?: readonly string[]
 }
 
 /** What carries a service under a paced clock. */
@@ -63,6 +65,7 @@ export const WORKLOADS: Readonly<Record<string, Workload>> = {
     pauseMs: 500,
     carriage: { loops: 1, rate: 32 },
     flags: ['--hold', '150', '--bandwidth', '48Mbit'],
+    shortFlags: ['--hold', '150', '--bandwidth', '24Mbit'],
   },
   fixed: {
     bytes: { message: 2 * KiB, page: 32 * KiB, bulk: 64 * KiB },
