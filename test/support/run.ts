@@ -7,7 +7,7 @@ import { globSync } from 'node:fs'
 
 const PARTS = ['unit', 'vectors', 'contract', 'sim', 'fuzz', 'e2e'] as const
 /** e2e starts many processes of its own: one file at a time. */
-const SERIAL: ReadonlySet<string> = new Set(['e2e', 'sim'])
+const SERIAL: ReadonlySet<string> = new Set(['e2e'])
 
 const args = process.argv.slice(2)
 // `--clock NAME`: which clock the networks of e2e have (`e2e-clock.ts`).
