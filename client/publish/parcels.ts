@@ -61,7 +61,7 @@ export interface Parcel {
 interface Round {
   /** Parcels of the lot that each node has or is being sent. */
   readonly tally: Map<NodeId, number>
-  /** Nodes that have failed in it and taken nothing since: others come before them until it ends, however long it takes. */
+  /** Nodes that have failed in it and taken nothing of it since: others come before them until it ends, however long it takes. */
   readonly failed: Set<NodeId>
 }
 
