@@ -93,13 +93,17 @@ export interface Verdicts {
 }
 
 /** What tells serving from receiving where cells go one way. */
-const BALANCE: ReadonlySet<string> = new Set(['total: balance', 'cumulative: most in less out', 'cumulative: least in less out'])
+export const BALANCE: ReadonlySet<string> = new Set([
+  'total: balance',
+  'cumulative: most in less out',
+  'cumulative: least in less out',
+])
 /** Circuits of the highest scores for which the posterior is told. */
 const TOP_SHARE = 0.1
 const TOP_MIN = 10
 /** Quick learners, where a question is asked many times over. */
 const QUICK = [forest({ trees: 40 })]
-const PAIR_LEARNERS = [logistic({ decay: 0.1 }), forest({ trees: 60 })]
+export const PAIR_LEARNERS = [logistic({ decay: 0.1 }), forest({ trees: 60 })]
 
 export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: string) => void): Verdicts {
   const samples = digests.flatMap(({ roles }) => roles)
@@ -202,7 +206,7 @@ export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: st
  * hosts, must not stand for what a node does. Nor must where it is: who relays and is asked nothing has fewer circuits than others, before the window too
  * (FINDINGS.md), so `balanced` takes those with as many. Idle windows have a scene of their own, so where they are one of the classes scenes cannot be matched.
  */
-function matched(lists: readonly (readonly RoleSample[])[]): readonly (readonly RoleSample[])[] {
+export function matched(lists: readonly (readonly RoleSample[])[]): readonly (readonly RoleSample[])[] {
   const withIdle = lists.some((list) => list.some(({ role }) => role === 'idle'))
   return lists.map((list) =>
     list.map((sample) => ({ ...sample, stratum: `${sample.host ? 'host' : 'other'}${withIdle ? '' : ` ${sample.scene}`}` })),
@@ -226,7 +230,7 @@ function idleStandIns(idle: readonly RoleSample[]): (samples: readonly RoleSampl
 }
 
 /** Samples with the features that are kept alone, and those features' names. */
-function only<S extends Sample>(
+export function only<S extends Sample>(
   lists: readonly (readonly S[])[],
   names: readonly string[],
   keep: (name: string) => boolean,

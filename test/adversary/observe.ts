@@ -13,6 +13,7 @@ import { isOverlayError } from '../../src/errors/index.ts'
 import type { SeededRng } from '../support/seeded-rng.ts'
 import { type Deeds, hostServices, openSessions, play, publish, rest, startTarget } from './actors.ts'
 import { Capture } from './capture.ts'
+import type { Control } from './controls/index.ts'
 import { planHands, planHosts, planScenes, type Scene, type SceneKind, SIZES, type Size, WINDOW_MS, WORKLOADS } from './scenes.ts'
 import { monotonicClock, readTap, type TapFact, TapKind, type TapRecords } from './tap-file.ts'
 import type { Hands } from './tap-hands.ts'
@@ -72,6 +73,10 @@ export interface RunOptions {
   readonly short: boolean
   /** What some of the nodes do with the circuits that they relay; `null`: all of them only look. */
   readonly hands: Hands | null
+  /** A build that hides less, to see whether the lab sees it. */
+  readonly control?: Control
+  /** Of what is moved. Default: all. */
+  readonly sizes?: readonly Size[]
   readonly rng: SeededRng
   readonly signal: AbortSignal
   readonly say: (text: string) => void
@@ -89,6 +94,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
   const handed = options.hands === null ? new Set<number>() : planHands(count, rng.fork('hands'))
   const env = {
     ADVERSARY_TAPS: folder,
+    ADVERSARY_CONTROL: options.control ?? '',
     ADVERSARY_HANDS: options.hands === null ? '' : `${options.hands}:${[...handed].join(',')}`,
   }
   const now = monotonicClock()
@@ -104,7 +110,7 @@ export async function observe(options: RunOptions): Promise<Observation> {
     testnet = await startNetwork(count, { clock, flags, env }, signal, (index, line) => lines.push(`node ${index}: ${line}`))
     const nodes = testnet.nodes
     const hosts = planHosts(count, rng.fork('hosts'))
-    const scenes = planScenes(kinds, hosts, count, rng.fork('scenes'))
+    const scenes = planScenes(kinds, hosts, count, rng.fork('scenes'), options.sizes)
     // Under a paced clock all of it waits for public times, also before there are loops; under another one there is something to wait for first.
     const paced = workload.carriage !== null
     const ready = untilReady(testnet, count)

@@ -93,14 +93,20 @@ const PUBLISHERS = 4
 const HOSTS_SHARE = 0.6
 
 /** The scenes of one run. Roles move through a random order of the nodes from scene to scene. */
-export function planScenes(kinds: readonly SceneKind[], hosts: ReadonlySet<number>, nodes: number, rng: SeededRng): Scene[] {
+export function planScenes(
+  kinds: readonly SceneKind[],
+  hosts: ReadonlySet<number>,
+  nodes: number,
+  rng: SeededRng,
+  sizes: readonly Size[] = SIZES,
+): Scene[] {
   const order = shuffledIndexes(nodes, rng)
   const hosting = order.filter((node) => hosts.has(node))
   let at = 0
   const next = () => order[at++ % nodes]!
   let served = 0
   const scaled = (count: number) => Math.max(1, Math.floor((count * nodes) / 16))
-  const size = () => SIZES[rng.below(SIZES.length)]!
+  const size = () => sizes[rng.below(sizes.length)]!
   /** Servers in turn among the hosts; clients in turn, hosts as long as there are such: they are compared with hosts that serve. */
   const livePairs = () => {
     const count = Math.min(scaled(LIVE_PAIRS), hosting.length)

@@ -9,10 +9,10 @@ import { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { TapKind, type TapWriter } from './tap-file.ts'
 
-type OnRead = (count: number, buffer: Uint8Array) => boolean
+export type OnRead = (count: number, buffer: Uint8Array) => boolean
 
 /** The property in which a socket keeps its `onread` callback. */
-function callbackProperty(): symbol {
+export function callbackProperty(): symbol {
   const donor = new Socket({ onread: { buffer: new Uint8Array(1), callback: () => true } } as ConstructorParameters<
     typeof Socket
   >[0])

@@ -1,11 +1,12 @@
 /**
  * A node with the lab's taps in it: stands for `client/cli/main.ts` in the lab's networks. The taps are in place before any module of the node
  * that opens a socket or makes a circuit is loaded. `ADVERSARY_TAPS` names the folder that the records go to, one pair of files per process;
- * `ADVERSARY_HANDS` (`delay:3,7`) which nodes, by the number in their data folder's name, do more than look.
+ * `ADVERSARY_HANDS` (`delay:3,7`) which nodes, by the number in their data folder's name, do more than look; `ADVERSARY_CONTROL` a build that hides less.
  */
 import { syncBuiltinESMExports } from 'node:module'
 import { join } from 'node:path'
 import workerThreads, { type WorkerOptions } from 'node:worker_threads'
+import { CONTROLS } from './controls/index.ts'
 import { tapCircuits } from './tap-circuits.ts'
 import { monotonicClock, TapWriter } from './tap-file.ts'
 import { HANDS, type Hands, layHands } from './tap-hands.ts'
@@ -22,6 +23,9 @@ tapSockets(writer, now)
 tapCircuits(writer, now)
 const hands = handsOfThisNode(process.env.ADVERSARY_HANDS ?? '')
 if (hands !== null) layHands(hands, now)
+const control = CONTROLS.find((known) => known === process.env.ADVERSARY_CONTROL)
+// Loaded with what it lays hands on only where it is asked for.
+if (control !== undefined) (await import('./controls/lay.ts')).lay(control)
 setInterval(() => writer.flush(), FLUSH_MS).unref()
 process.on('exit', () => writer.close())
 
