@@ -16,7 +16,7 @@ export interface Coding {
 
 export interface CodingParts {
   readonly dialled: boolean
-  /** One write; must not change any more. */
+  /** One write of its own, never joined with another; must not change any more. */
   write(bytes: Uint8Array): void
   /** Bytes of cells for the node, cut anywhere. */
   deliver(bytes: Uint8Array): void
@@ -29,10 +29,19 @@ export function codeSockets(make: (parts: CodingParts) => Coding): void {
     let known = codings.get(socket)
     if (known !== undefined) return known
     const dialled = (Reflect.get(socket, '_tlsOptions') as { readonly isServer?: boolean } | undefined)?.isServer !== true
+    // A socket joins what it is given while it writes: in one record there would be several.
+    const waiting: Uint8Array[] = []
+    let writing = false
+    const next = () => {
+      const bytes = socket.destroyed ? undefined : waiting.shift()
+      writing = bytes !== undefined
+      if (writing) Reflect.apply(write, socket, [bytes, next])
+    }
     const coding = make({
       dialled,
       write: (bytes) => {
-        if (!socket.destroyed) Reflect.apply(write, socket, [bytes])
+        waiting.push(bytes)
+        if (!writing) next()
       },
       deliver: (bytes) => known?.deliver(bytes),
     })

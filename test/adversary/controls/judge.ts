@@ -21,6 +21,8 @@ export interface ControlDigest {
   readonly run: number
   readonly names: readonly string[]
   readonly samples: readonly RoleSample[]
+  /** The same windows by yamux's own frames alone. */
+  readonly frames: readonly RoleSample[]
   readonly recordSizes: ReadonlyMap<number, number>
   /** Windows of nodes, and those of them in which a node wrote records of more than one size. */
   readonly windows: number
@@ -34,15 +36,18 @@ export interface ControlDigest {
 
 export function controlDigest(observation: Observation, control: Control): ControlDigest {
   const { run, inside, outside, played, hosts, nodes } = observation
-  const trace = control === 'yamux' ? framesOnly(inside) : (outside ?? inside)
+  const { labelled } = labelRun(observation)
   let names: readonly string[] = []
-  const samples = labelRun(observation).labelled.map((label): RoleSample => {
-    const { node, role, size, host, window, from, to } = label
-    const features = featuresOf(linksOf(trace, node, from, to), WINDOW_MS)
-    names = features.names
-    const scene = played[window]!.scene.kind
-    return { run, node, role, size, host, window, scene, place: 0, stratum: '', values: features.values }
-  })
+  const samplesOf = (trace: WireTrace) =>
+    labelled.map((label): RoleSample => {
+      const { node, role, size, host, window, from, to } = label
+      const features = featuresOf(linksOf(trace, node, from, to), WINDOW_MS)
+      names = features.names
+      const scene = played[window]!.scene.kind
+      return { run, node, role, size, host, window, scene, place: 0, stratum: '', values: features.values }
+    })
+  const samples = samplesOf(outside ?? inside)
+  const frames = control === 'yamux' ? samplesOf(framesOnly(inside)) : []
   let windowsOfSizes = 0
   for (const { from, to } of played) {
     for (let node = 0; node < nodes; node++)
@@ -69,6 +74,7 @@ export function controlDigest(observation: Observation, control: Control): Contr
     run,
     names,
     samples,
+    frames,
     recordSizes: outside?.recordSizes ?? new Map(),
     windows: played.length * nodes,
     windowsOfSizes,
@@ -82,37 +88,43 @@ export function controlDigest(observation: Observation, control: Control): Contr
 
 export interface ControlVerdict {
   readonly checks: readonly Check[]
-  /** By balance alone, and by all features. */
-  readonly balance: TaskResult | null
-  readonly all: TaskResult | null
+  readonly tasks: readonly TaskResult[]
 }
 
 export function judgeControl(control: Control, digests: readonly ControlDigest[], rng: SeededRng): ControlVerdict {
-  const samples = digests.flatMap((digest) => digest.samples)
   const names = digests[0]?.names ?? []
-  const lists = matched((['serve-live', 'receive'] as const).map((role) => samples.filter((sample) => sample.role === role)))
-  const task = `${control}: serve-live / receive`
-  const asked = { task, classes: ['serve-live', 'receive'] }
+  const listsOf = (samples: readonly RoleSample[]) =>
+    matched((['serve-live', 'receive'] as const).map((role) => samples.filter((sample) => sample.role === role)))
+  const ask = (by: string, options: Pick<Parameters<typeof evaluate>[0], 'samples' | 'names' | 'learners'>) => {
+    const task = `${control}: serve-live / receive, ${by}`
+    return evaluate({ task, classes: ['serve-live', 'receive'], ...options, rng: rng.fork(task) })
+  }
   // By balance: what gives serving away elsewhere. So few windows teach nobody to find one feature among all.
-  const cut = only(lists, names, (name) => BALANCE.has(name))
-  const balance = evaluate({ ...asked, ...cut, rng: rng.fork(task), learners: PAIR_LEARNERS })
-  const all = evaluate({ ...asked, samples: lists, names, rng: rng.fork(`${task}, all`) })
+  const byBalance = (lists: ReturnType<typeof listsOf>) => ({
+    ...only(lists, names, (name) => BALANCE.has(name)),
+    learners: PAIR_LEARNERS,
+  })
+  const lists = listsOf(digests.flatMap(({ samples }) => samples))
+  const frames = listsOf(digests.flatMap((digest) => digest.frames))
+  const balance = ask('balance of bytes', byBalance(lists))
+  const all = ask('all features', { samples: lists, names })
+  const own = ask('balance of yamux’s own frames', byBalance(frames))
   const share = balance === null ? 0 : balance.advantage.right / balance.windows
-  const by = control === 'yamux' ? 'by the balance of yamux’s own frames' : 'by the balance of bytes'
   const windows = digests.reduce((sum, digest) => sum + digest.windows, 0)
   const ofMore = digests.reduce((sum, { windowsOfSizes }) => sum + windowsOfSizes, 0)
   const sized = control !== 'sent-back'
   return {
-    balance,
-    all,
+    tasks: [balance, all, own].flatMap((task) => task ?? []),
     checks: [
       {
-        what: `positive control ${control}: a live server and a receiver are told apart ${by} in 95 % of windows`,
+        what: `positive control ${control}: a live server and a receiver are told apart by the balance of bytes in 95 % of windows`,
         found: balance === null ? 'too few windows' : `${(100 * share).toFixed(1)} % of ${balance.windows}`,
         passed: share >= TOLD_SHARE,
       },
       {
-        what: `${control}: windows in which a node writes records of more than one size (${sized ? 'at least 95 %' : 'none'})`,
+        what: sized
+          ? `positive control ${control}: records of more than one size in 95 % of windows`
+          : `${control}: records of more than one size in no window`,
         found: `${ofMore} of ${windows}; ${new Set(digests.flatMap(({ recordSizes }) => [...recordSizes.keys()])).size} sizes in the capture`,
         passed: sized ? ofMore >= TOLD_SHARE * windows : ofMore === 0,
       },
