@@ -9,6 +9,6 @@ import { yamuxLink } from './yamux-links.ts'
 export function lay(control: Control): void {
   bareCells()
   if (control === 'unpadded') codeSockets(unpadded)
-  else sendBack()
+  else if (control !== 'closed') sendBack()
   if (control === 'yamux') codeSockets((parts) => yamuxLink(parts))
 }

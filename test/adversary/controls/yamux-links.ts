@@ -47,6 +47,7 @@ export function yamuxLink(parts: CodingParts, { pings = true }: { readonly pings
     opened.addEventListener('message', ({ data }) => parts.deliver(data.subarray()))
     for (const cells of early.splice(0)) opened.send(cells)
   }
+  // A link that has ended before needs none; without a stream nothing passes, which the runs would show.
   if (parts.dialled) void Promise.resolve(muxer.createStream()).then(use, () => {})
   else muxer.addEventListener('stream', ({ detail }) => use(detail))
   return {
