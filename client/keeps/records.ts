@@ -83,7 +83,10 @@ async function careForPeriod(key: Uint8Array, period: number, parts: RecordCareP
     }))
     const held = placed.map((node) => (found.get(node)?.sequence === newest.sequence ? node : null))
     if (!held.includes(null)) return 0
-    const now = await new ParcelSender({ ranking, health, rng, clock, signal }).mend(parcels, held)
+    const now = await new ParcelSender({ network: { self: network.self }, ranking, health, rng, clock, signal }).mend(
+      parcels,
+      held,
+    )
     return now.filter((node, at) => node !== null && held[at] === null).length
   } finally {
     network.close()

@@ -8,7 +8,7 @@
 import type { NodeId } from '../../src/bytes/index.ts'
 import { HOLDERS_MIN } from '../../src/content/constants.ts'
 import type { HolderHealth } from '../../src/content/holder-health.ts'
-import type { AskTiming } from '../../src/content/network.ts'
+import type { AskTiming, ShareNetwork } from '../../src/content/network.ts'
 import { Permits } from '../../src/content/permits.ts'
 import type { Ranking } from '../../src/content/placement.ts'
 import { keepsPromise } from '../../src/content/spread.ts'
@@ -32,14 +32,16 @@ const TOO_FEW_MS = 5_000
 const TOO_FEW_FOR_MS = 15_000
 /** Holders tried for one parcel. */
 const HOLDERS_PER_PARCEL = 6
+/** Time with puts under way in which nobody but this node took anything: from then on nobody is tried a second time until somebody does. */
+const BARREN_MS = 30_000
 
 const NOBODY: ReadonlySet<NodeId> = new Set()
 
 export interface ParcelParts {
   readonly ranking: Ranking
   readonly health: HolderHealth
-  /** What the network says of asks under way at once. */
-  readonly network?: Pick<AskTiming, 'asksAtOnce'>
+  /** What the network says of asks under way at once, and who this node is. */
+  readonly network?: Pick<AskTiming, 'asksAtOnce'> & Partial<Pick<ShareNetwork, 'self'>>
   /** Holders that get nothing, whatever they say. */
   readonly avoid?: ReadonlySet<NodeId> | undefined
   readonly rng: Rng
@@ -69,13 +71,15 @@ export class ParcelSender {
   readonly #parts: ParcelParts
   readonly #puts: Permits
   readonly #holders = new Set<NodeId>()
-  /** Nodes that have failed and taken nothing since, however long ago. While nobody but this node has taken anything, none is tried a second time. */
+  /** Nodes that have failed and taken nothing since, however long ago. While nobody but this node takes anything, none is tried a second time. */
   readonly #failed = new Set<NodeId>()
+  readonly #barren: Barren
   #stored = 0
 
   constructor(parts: ParcelParts) {
     this.#parts = parts
     this.#puts = new Permits(Math.max(PUTS_MAX, parts.network?.asksAtOnce ?? 0))
+    this.#barren = new Barren(parts.clock)
   }
 
   /** Parcels stored so far. */
@@ -123,9 +127,9 @@ export class ParcelSender {
     return this.#parts.ranking.nodes.filter((node) => tally.has(node) || !this.#isSuspect(node, failed)).length
   }
 
-  /** Whether nobody but this node has taken anything: then there is nothing to try again for, and the publication is to fail soon. */
+  /** Whether nobody but this node has taken anything, or not for a while: then there is nothing to try again for, and the publication is to fail soon. */
   get #isAlone(): boolean {
-    return this.#holders.size <= 1
+    return this.#holders.size <= 1 || this.#barren.ms >= BARREN_MS
   }
 
   /** Whether others should be tried before `node`. `failed`: who failed in the same round. */
@@ -239,8 +243,10 @@ export class ParcelSender {
       await parcel.ready?.(node, signal)
       const deadline = clock.deadline(PUT_TIMEOUT_MS, signal)
       const startedMs = clock.monotonicMs()
+      this.#barren.begins()
       try {
         await parcel.put(node, deadline.signal)
+        if (node !== this.#parts.network?.self) this.#barren.taken()
         health.answered(node, clock.monotonicMs() - startedMs)
         for (const failures of [failed, this.#failed]) failures.delete(node)
         return true
@@ -253,10 +259,46 @@ export class ParcelSender {
         for (const failures of [failed, this.#failed]) failures.add(node)
         return false
       } finally {
+        this.#barren.ends()
         deadline.clear()
       }
     }
     return false
+  }
+}
+
+/**
+ * For how long puts have been under way since anybody but this node took anything. Time between puts does not count: under a paced clock it goes into
+ * waiting for loops.
+ */
+class Barren {
+  readonly #clock: Clock
+  #underWay = 0
+  #beforeMs = 0
+  /** When the first of those under way began, or when somebody took something since. */
+  #sinceMs = 0
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  get ms(): number {
+    return this.#beforeMs + (this.#underWay > 0 ? this.#clock.monotonicMs() - this.#sinceMs : 0)
+  }
+
+  begins(): void {
+    if (this.#underWay++ === 0) this.#sinceMs = this.#clock.monotonicMs()
+  }
+
+  taken(): void {
+    this.#beforeMs = 0
+    this.#sinceMs = this.#clock.monotonicMs()
+  }
+
+  ends(): void {
+    this.#beforeMs = this.ms
+    this.#sinceMs = this.#clock.monotonicMs()
+    this.#underWay--
   }
 }
 

@@ -351,6 +351,7 @@ export class HolderRecordPublisher implements RecordPublisher {
       const signed = sealKeyRecord({ key: entry.publicKey, network: networkId, period }, blinded, record)
       blinded.wipe()
       await putCopies(session, signed, {
+        network: { self: session.self },
         ranking,
         health: new HolderHealth(clock, undefined, session.patience),
         clock,

@@ -131,7 +131,7 @@ class Pass {
     const health = options.health ?? new HolderHealth(clock, AWAY_MS, network.patience)
     const parts = { ranking: this.#ranking, health, avoid: liars, patience: network.patience, clock, rng, signal }
     this.#rolls = new RollCall(parts)
-    this.#sender = new ParcelSender(parts)
+    this.#sender = new ParcelSender({ ...parts, network: { self: network.self } })
     // Its readers call a holder suspect that is a second late: for them others are as good, and it must not count as gone here.
     const reading = new HolderHealth(clock, undefined, network.patience)
     this.#source = new BlockSource(map, new ShareAsker({ network, ...parts, health: reading }), signal)

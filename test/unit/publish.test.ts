@@ -153,20 +153,31 @@ test('too few can be reached at first, as where a small network has only begun: 
   }
 })
 
-/** A publication where holders but for this node and `near` fail after a time: how it ended, how long it took (ms), and how often such a holder was asked. */
-async function failing(near: number, cause: 'LOOP_FAILED' | 'TIMEOUT', afterMs: (index: number) => number) {
+/**
+ * A publication where holders but for this node and `near` fail after a time, and the near ones as well when they took `takes` things: how it ended,
+ * how long it took (ms), and how often such a holder was asked.
+ */
+async function failing(
+  near: number,
+  cause: 'LOOP_FAILED' | 'TIMEOUT',
+  afterMs: (index: number) => number,
+  { takes = Number.POSITIVE_INFINITY, seed = 6 } = {},
+) {
   const clock = new FakeClock()
   const network = new FakeShareNetwork(7, 1)
+  const took = new Map<number, number>()
   let asks = 0
   network.putShare = async (node) => {
     const index = network.nodes.findIndex(({ id }) => id === node)
-    if (index <= near) return
+    const before = took.get(index) ?? 0
+    took.set(index, before + 1)
+    if (index === 0 || (index <= near && before < takes)) return
     asks++
     await clock.sleep(afterMs(index), { signal: never })
     throw new OverlayError('unreachable', 'STORE_UNREACHABLE', 'away', new OverlayError('unreachable', cause, 'away'))
   }
   const beganMs = clock.monotonicMs()
-  const publishing = publishFile(network, streamOf(new Uint8Array(9)), { signal: never }, { rng: seededRng(6), clock })
+  const publishing = publishFile(network, streamOf(new Uint8Array(9)), { signal: never }, { rng: seededRng(seed), clock })
   const outcome = await clock.runFor(
     publishing.catch((error: unknown) => error),
     300_000,
@@ -189,6 +200,17 @@ test('too few can be reached, and nothing from the others comes home in time: th
     const { outcome, tookMs } = await failing(1, cause, () => 12_000)
     assert.ok(isOverlayError(outcome, 'PUBLISH_FAILED'), String(outcome))
     assert.ok(tookMs > 20_000 && tookMs < 90_000, `${cause}: ${tookMs} ms`)
+  }
+})
+
+test('those that took something at first, over loops that were there, fail like the others: it ends soon after', async () => {
+  // As under a wrong date: no new loop comes home. Each holder used to be waited for again for every part, three minutes in all.
+  for (const near of [1, 2, 3, 4, 5]) {
+    for (const seed of [1, 2, 3, 4, 5]) {
+      const { outcome, tookMs } = await failing(near, 'LOOP_FAILED', () => 12_000, { takes: 1, seed })
+      assert.ok(isOverlayError(outcome, 'PUBLISH_FAILED'), String(outcome))
+      assert.ok(tookMs < 80_000, `${near} near, seed ${seed}: ${tookMs} ms`)
+    }
   }
 })
 
