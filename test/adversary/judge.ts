@@ -6,7 +6,7 @@ import type { SeededRng } from '../support/seeded-rng.ts'
 import { forest } from './classify/forest.ts'
 import { logistic } from './classify/logistic.ts'
 import type { Digest, RoleSample } from './digest.ts'
-import { evaluate, type Sample, type TaskResult } from './evaluate.ts'
+import { evaluate, fromHats, type Sample, type Shuffled, type TaskResult } from './evaluate.ts'
 import type { Role } from './labels.ts'
 import type { Pairs } from './linking.ts'
 import { LIKENESS_NAMES } from './series.ts'
@@ -79,7 +79,8 @@ export interface Verdicts {
   readonly further: readonly TaskResult[]
   readonly sizes: readonly TaskResult[]
   readonly hosting: TaskResult | null
-  readonly shuffled: readonly TaskResult[]
+  /** Labels from several hats, their counts added. */
+  readonly shuffled: readonly Shuffled[]
   /** Pairs of windows from which cells without content were taken out. */
   readonly oneWay: readonly TaskResult[]
   /** What nodes' places tell, whatever they do: pairs with each node's nearest idle window in place of its own, and by circuits that passed before alone. */
@@ -110,8 +111,8 @@ export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: st
   const names = digests[0]?.names ?? []
   const of = (roles: readonly Role[], size?: string) =>
     samples.filter((sample) => roles.includes(sample.role) && (size === undefined || sample.size === size))
-  const ask = (task: string, classes: readonly string[], lists: readonly (readonly RoleSample[])[], shuffled = false) => {
-    const result = evaluate({ task, classes, samples: matched(lists), names, rng: rng.fork(task), shuffled })
+  const ask = (task: string, classes: readonly string[], lists: readonly (readonly RoleSample[])[]) => {
+    const result = evaluate({ task, classes, samples: matched(lists), names, rng: rng.fork(task) })
     if (result !== null) say(`${task}: ${result.advantage.value.toFixed(3)} on ${result.windows} windows`)
     return result
   }
@@ -139,9 +140,13 @@ export function judge(digests: readonly Digest[], rng: SeededRng, say: (text: st
   const worst = [...pairs].sort((a, b) => b.advantage.value - a.advantage.value)[0]
   const told = pairs.find(({ task }) => task === 'serve / receive')
   const controls = [...new Set([told, worst])].flatMap((pair) => pair ?? [])
-  const shuffled = controls.flatMap(
-    ({ classes: [a, b] }) => ask(`shuffled: ${a} / ${b}`, [a!, b!], [of(CLASSES[a!]!), of(CLASSES[b!]!)], true) ?? [],
-  )
+  const shuffled = controls.flatMap(({ classes: [a, b] }) => {
+    const task = `shuffled: ${a} / ${b}`
+    const samples = matched([of(CLASSES[a!]!), of(CLASSES[b!]!)])
+    const found = fromHats({ task, classes: [a!, b!], samples, names, rng: rng.fork(task) })
+    if (found !== null) say(`${task}: ${found.advantage.value.toFixed(3)} on ${found.windows} windows`)
+    return found ?? []
+  })
   const halved = digests.flatMap(({ oneWayRoles }) => oneWayRoles)
   const halvedOf = (role: Role) => halved.filter((sample) => sample.role === role)
   // By balance alone, as it gives serving away elsewhere: few windows teach nobody to find one feature among all.

@@ -161,7 +161,7 @@ export function checks(digests: readonly Digest[], verdicts: Verdicts, clock: st
     list.push({
       what: `negative control, ${task}: gains nothing (lower bound at most 0.05)`,
       found: `${three(advantage.value)} (${three(lower)} to ${three(advantage.upper)}) on ${windows} windows`,
-      // Two one-sided 95 % bounds: one control in ten would fall outside by chance. What breaks the lab is a gain beyond chance and habit.
+      // One-sided 95 % bounds: one control in twenty would be above 0 by chance. What breaks the lab is a gain beyond chance and habit.
       passed: lower <= 0.05,
     })
   }

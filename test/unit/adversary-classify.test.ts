@@ -6,7 +6,7 @@ import { forest } from '../adversary/classify/forest.ts'
 import { best, type Learner, type Training } from '../adversary/classify/index.ts'
 import { logistic } from '../adversary/classify/logistic.ts'
 import { nearest } from '../adversary/classify/nearest.ts'
-import { balanced, evaluate, type Sample } from '../adversary/evaluate.ts'
+import { balanced, evaluate, fromHats, type Sample } from '../adversary/evaluate.ts'
 import { type SeededRng, seededRng } from '../support/seeded-rng.ts'
 
 const LEARNERS: readonly Learner[] = [
@@ -117,6 +117,16 @@ test('negative control: with shuffled labels nothing is found in the same sample
   const result = asked([samples(120, 0, 'x'), samples(120, 3, 'y')], true)
   assert.ok(result !== null)
   assert.ok(result.advantage.lower < 0 && result.advantage.upper > 0, `${result.advantage.value}`)
+})
+
+test('negative control: several draws find nothing, each window counted once for each', () => {
+  const task = { task: 'x / y', classes: ['x', 'y'], names, rng: seededRng('hats'), learners: LEARNERS.slice(0, 2) }
+  const nothing = fromHats({ ...task, samples: [samples(96, 0, 'x'), samples(96, 3, 'y')] })
+  assert.ok(nothing !== null && nothing.windows === 8 * 192)
+  assert.ok(
+    nothing.advantage.lower <= 0.05 && nothing.advantage.upper >= 0 && nothing.advantage.value < 0.1,
+    String(nothing.advantage.value),
+  )
 })
 
 test('the same seed, the same result', () => {
