@@ -314,6 +314,7 @@ test(
     const browser = await chromiumThrough(reader)
     try {
       const context = await browser.newContext()
+      context.setDefaultTimeout(patience(30_000)) // a service that is new to a node takes longer under a paced clock
       const page = await context.newPage()
       await page.goto(`http://${second}.gyre/`)
       assert.equal(await page.evaluate("document.cookie + ' ' + localStorage.getItem('two')"), 'two=2 2')
